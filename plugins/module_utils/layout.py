@@ -1,0 +1,76 @@
+"""Where everything of an app lives on a host. Every path of the bundle is computed here and nowhere else."""
+
+from __future__ import annotations
+
+APPS = "/srv/apps"
+RUN = "/run/emperor-stack"
+CONFIG = "/etc/emperor-stack"
+LIBRARY = "/usr/local/lib/emperor-stack"
+
+#: The user that nginx runs as on Debian; the group of every socket directory and published file.
+FRONT_USER = "www-data"
+
+
+def app_root(app: str) -> str:
+    """Everything of *app* that survives a reboot. Mode 0711, owner root: others may pass, not list."""
+    return f"{APPS}/{app}"
+
+
+def active(app: str) -> str:
+    """The symlink whose rename is the switch. It points at a directory of `activations`."""
+    return f"{app_root(app)}/active"
+
+
+def active_socket(app: str) -> str:
+    """What nginx connects to; resolved anew at every connect."""
+    return f"{active(app)}/app.sock"
+
+
+def active_public(app: str) -> str:
+    """Static files of the live release, laid out as the URLs are."""
+    return f"{active(app)}/release/public"
+
+
+def releases(app: str) -> str:
+    return f"{app_root(app)}/releases"
+
+
+def release(app: str, release_id: str) -> str:
+    return f"{releases(app)}/{release_id}"
+
+
+def activations(app: str) -> str:
+    return f"{app_root(app)}/activations"
+
+
+def shared(app: str) -> str:
+    """The app's persistent files, which outlive releases."""
+    return f"{app_root(app)}/shared"
+
+
+def state(app: str) -> str:
+    """Lock, history and counters; root only."""
+    return f"{app_root(app)}/state"
+
+
+def cache(app: str) -> str:
+    """The app user's home: package cache and other things that may be deleted."""
+    return f"{app_root(app)}/cache"
+
+
+def socket_directory(app: str) -> str:
+    """Mode 2750, owner *app*, group of nginx: the app binds here, nginx connects, nobody else enters."""
+    return f"{RUN}/{app}"
+
+
+def socket(app: str, activation: str) -> str:
+    return f"{socket_directory(app)}/{activation}.sock"
+
+
+def stats_socket(app: str, activation: str) -> str:
+    return f"{socket_directory(app)}/{activation}.stats"
+
+
+def vassals(emperor: str) -> str:
+    """The directory that emperor *emperor* (`a` or `b`) watches."""
+    return f"{CONFIG}/vassals/{emperor}"
