@@ -1,0 +1,155 @@
+"""A test host: a container with systemd as PID 1. The one place that knows how to start it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .console import Stop, command, run, step, wait_for
+from .project import LABEL, ROOT
+
+#: systemd wants these; `--privileged` would be simpler, but is refused in many places (nested containers, CI).
+RECIPE = [
+    "--cap-add=SYS_ADMIN",
+    "--cap-add=NET_ADMIN",
+    "--cap-add=SYS_NICE",
+    "--cap-add=SYS_PTRACE",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--cgroupns=private",
+    "--tmpfs=/run:exec,mode=755",
+    "--tmpfs=/run/lock",
+    "--stop-signal=SIGRTMIN+3",
+    "--env=container=docker",
+]
+
+
+@dataclass(frozen=True)
+class Host:
+    name: str
+    image: str
+    ports: tuple[str, ...] = ()
+    memory: str | None = None
+    labels: tuple[str, ...] = field(default=())
+
+
+def run_arguments(host: Host) -> list[str]:
+    """The whole `docker run` command of *host*."""
+    arguments = [
+        "docker",
+        "run",
+        "--detach",
+        "--pull=never",
+        f"--name={host.name}",
+        f"--hostname={host.name}",
+    ]
+    arguments += [f"--label={label}" for label in (LABEL, f"emperor-stack.checkout={ROOT}", *host.labels)]
+    arguments += RECIPE
+    arguments += [f"--publish={port}" for port in host.ports]
+    if host.memory:
+        arguments += [f"--memory={host.memory}", f"--memory-swap={host.memory}"]
+    return [*arguments, host.image]
+
+
+def inspect(name: str) -> dict[str, Any] | None:
+    """What the engine knows of container *name*, None when there is none."""
+    done = run(["docker", "container", "inspect", name], check=False, timeout=30)
+    if done.returncode:
+        return None
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found[0]
+
+
+def is_ours(container: dict[str, Any]) -> bool:
+    return container["Config"]["Labels"].get("emperor-stack") == "1"
+
+
+def system_state(name: str) -> str:
+    """What systemd in the container says of itself: running, degraded, starting, …"""
+    done = run(["docker", "exec", name, "systemctl", "is-system-running"], check=False, timeout=30)
+    return done.stdout.strip() or done.stderr.strip()
+
+
+def start(host: Host) -> bool:
+    """Make sure that *host* exists and runs. True when something had to be done."""
+    found = inspect(host.name)
+    if found and not is_ours(found):
+        raise Stop(
+            f"a container named {host.name} exists that this bundle did not make",
+            f"Rename it (docker rename {host.name} …) or remove it.",
+        )
+    changed = not (found and found["State"]["Running"])
+    if not found:
+        if run(["docker", "image", "inspect", host.image], check=False).returncode:
+            raise Stop(f"there is no image {host.image}", "Run `make images` first.")
+        done = run(run_arguments(host), check=False)
+        if done.returncode:
+            run(["docker", "rm", "--force", host.name], check=False)
+            raise Stop(
+                f"the engine could not start {host.name}: {done.stderr.strip().splitlines()[-1]}",
+                "See `docker info` and the engine's log.",
+            )
+    elif changed:
+        run(["docker", "start", host.name])
+    if not wait_for(lambda: system_state(host.name) in {"running", "degraded"}, 60):
+        raise Stop(
+            f"systemd in {host.name} is not up after 60 s ({system_state(host.name)})",
+            f"See `docker logs {host.name}` and `docker exec {host.name} systemctl list-jobs`.",
+        )
+    return changed
+
+
+def remove(name: str) -> bool:
+    """Remove container *name* with its anonymous volumes. True when there was one."""
+    found = inspect(name)
+    if not found or not is_ours(found):
+        return False
+    run(["docker", "rm", "--force", "--volumes", name])
+    return True
+
+
+def all_ours(kind: str) -> list[str]:
+    """Names of everything of *kind* (container, network, volume, image) that carries our label and checkout."""
+    filters = ["--filter", f"label={LABEL}"]
+    if kind == "container":
+        filters += ["--filter", f"label=emperor-stack.checkout={ROOT}"]
+    formats = {
+        "container": "{{.Names}}",
+        "network": "{{.Name}}",
+        "volume": "{{.Name}}",
+        "image": "{{.Repository}}:{{.Tag}}",
+    }
+    listing = [
+        "docker",
+        kind,
+        "ls",
+        *(["--all"] if kind == "container" else []),
+        *filters,
+        "--format",
+        formats[kind],
+    ]
+    return run(listing, check=False).stdout.split()
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.container", description=__doc__)
+    parser.add_argument("action", choices=["start", "remove"])
+    parser.add_argument("name")
+    parser.add_argument("--image", default="")
+    parser.add_argument("--memory")
+    parser.add_argument("--publish", action="append", default=[])
+    options = parser.parse_args(arguments)
+    if options.action == "remove":
+        print("removed" if remove(options.name) else "absent")
+        return 0
+    host = Host(options.name, options.image, tuple(options.publish), options.memory)
+    print("started" if start(host) else "running")
+    return 0
+
+
+if __name__ == "__main__":
+    command(main)
