@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ("changed", models.DateTimeField(auto_now=True)),
             ],
             options={
-                "ordering": ["-changed", "-pk"],
+                "ordering": ("-changed", "-pk"),
             },
         ),
         migrations.CreateModel(
@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=40, unique=True)),
             ],
             options={
-                "ordering": ["name"],
+                "ordering": ("name",),
             },
         ),
         migrations.CreateModel(
@@ -91,7 +91,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "ordering": ["pk"],
+                "ordering": ("pk",),
             },
         ),
         migrations.AddField(

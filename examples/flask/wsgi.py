@@ -1,0 +1,3 @@
+from links import create_app
+
+application = create_app()
