@@ -81,7 +81,7 @@ def ask(connection: sqlite3.Connection, question: str, labels: list[str]) -> int
 
 
 def vote(connection: sqlite3.Connection, number: int, voter: str, choice: int) -> bool:
-    """Count the vote, or change what this voter chose. False when the poll is closed or has no such choice."""
+    """Count the vote, or change what this voter chose. False: the poll is closed or has no such choice."""
     counted = connection.execute(
         "INSERT INTO vote (poll, voter, choice)"
         " SELECT poll.id, ?, choice.id FROM poll JOIN choice ON choice.poll = poll.id"
