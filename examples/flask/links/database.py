@@ -1,4 +1,4 @@
-"""The database: one connection per request, one table. `python -m links.database` makes or updates it."""
+"""The database: one connection per request, one table. `python -m links.migrate` makes or updates it."""
 
 import sqlite3
 from pathlib import Path
@@ -54,9 +54,3 @@ def close(_: BaseException | None = None) -> None:
     connection = g.pop("database", None)
     if connection is not None:
         connection.close()
-
-
-if __name__ == "__main__":
-    target = Path("data") / "links.sqlite3"
-    target.parent.mkdir(exist_ok=True)
-    print(f"{target}: {migrate(connect(target))} migrations run")

@@ -1,4 +1,4 @@
-"""SQLite: what is stored and how it is asked for. `python -m polls.database` makes or updates the tables."""
+"""SQLite: what is stored and how it is asked for. `python -m polls.migrate` makes or updates the tables."""
 
 import sqlite3
 from pathlib import Path
@@ -106,9 +106,3 @@ def results(connection: sqlite3.Connection, number: int, voter: str) -> list[dic
     ).fetchall()
     total = sum(row["votes"] for row in rows)
     return [dict(row) | {"share": round(100 * row["votes"] / total) if total else 0} for row in rows]
-
-
-if __name__ == "__main__":
-    target = Path("data") / "polls.sqlite3"
-    target.parent.mkdir(exist_ok=True)
-    print(f"{target}: {migrate(connect(target))} migrations run")

@@ -1,0 +1,10 @@
+"""Make the tables, or bring them up to date: `python -m links.migrate`, in the directory that holds `data/`."""
+
+from pathlib import Path
+
+from . import database
+
+if __name__ == "__main__":
+    target = Path("data") / "links.sqlite3"
+    target.parent.mkdir(exist_ok=True)
+    print(f"{target}: {database.migrate(database.connect(target))} migrations run")
