@@ -1,4 +1,4 @@
-"""Make the tables, or bring them up to date: `python -m polls.migrate`, in the directory that holds `data/`."""
+"""Make the tables, or bring them up to date: `python -m polls.migrate`, beside the directory `data`."""
 
 from pathlib import Path
 
