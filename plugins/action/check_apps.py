@@ -1,0 +1,105 @@
+"""Check python_apps of the whole inventory. Documentation: plugins/modules/check_apps.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.template import Templar
+
+from ..module_utils.app_problems import APPS, SECRETS, Controller, HostApps, Problem, app_count, problems
+from ..module_utils.schema import Unresolved
+
+#: Where a connection goes to. Two hosts that agree in all of them are one machine.
+_CONNECTION = (
+    "ansible_connection",
+    "ansible_host",
+    "ansible_port",
+    "ansible_ssh_common_args",
+    "ansible_docker_host",
+)
+
+
+class ActionModule(ActionBase):
+    # One look at the inventory serves all hosts of the play, and none of them is asked anything.
+    BYPASS_HOST_LOOP = True
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _, arguments = self.validate_argument_spec(
+            argument_spec={"root": {"type": "path"}, "group": {"type": "str", "default": "app_hosts"}}
+        )
+        root = arguments["root"] or bundle_root(variables["playbook_dir"])
+        fleet = {
+            host: self._declared(host, variables) for host in variables["groups"].get(arguments["group"], [])
+        }
+        if found := problems(fleet, Controller(os.path.abspath(root))):
+            return {"failed": True, "changed": False, "msg": message(found), "problem_count": len(found)}
+        return {"changed": False, "apps": app_count(fleet), "hosts": len(fleet)}
+
+    def _declared(self, host: str, task_vars: Mapping[str, Any]) -> HostApps:
+        hostvars = task_vars["hostvars"]
+        variables = {**hostvars.raw_get(host), "hostvars": hostvars}
+        templar = Templar(loader=self._loader, variables=variables)
+        parts = [str(resolved(templar, variables[name])) for name in _CONNECTION if name in variables]
+        return HostApps(
+            apps=resolved(templar, variables.get(APPS, [])),
+            secrets=resolved(templar, variables.get(SECRETS, {})),
+            variables=frozenset(name for name in variables if isinstance(name, str)),
+            machine=" ".join(parts) if variables.get("ansible_host") else "",
+        )
+
+
+def bundle_root(playbook_directory: str) -> str:
+    directory = playbook_directory
+    while not os.path.exists(os.path.join(directory, "ansible.cfg")):
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            return playbook_directory
+        directory = parent
+    return directory
+
+
+def resolved(templar: Templar, value: Any) -> Any:
+    """*value* with its templates resolved; where one cannot be, a mark stands in its place."""
+    try:
+        return plain(templar.template(value))
+    except AnsibleError as error:
+        if isinstance(value, Mapping):
+            return {key: resolved(templar, item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [resolved(templar, item) for item in value]
+        return Unresolved(cause(error))
+
+
+def cause(error: BaseException) -> str:
+    """The innermost reason, in one line: what surrounds it tells of files and lines, as our own place does."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = getattr(error, "message", None) or str(error)
+    return " ".join(str(text).split())
+
+
+def plain(value: Any) -> Any:
+    """Without Ansible's tags and lazy containers, which make every look at a value slow."""
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    for kind in (str, bool, int, float):
+        if isinstance(value, kind) and type(value) is not kind:
+            return kind(value)
+    return value
+
+
+def message(found: list[Problem]) -> str:
+    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+    listed = "\n\n".join(str(problem) for problem in found)
+    return f"python_apps has {count}; no host was touched.\n\n{listed}\n"

@@ -1,0 +1,41 @@
+"""Filters over `python_apps`; thin, the logic is in module_utils."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils import apps, quoting
+
+
+def _named(name: str, function: Callable[[Any], Any], wanted: str) -> Callable[[Any], Any]:
+    def run(value: Any) -> Any:
+        try:
+            return function(value)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise AnsibleFilterError(
+                f"emperor.stack.{name} needs {wanted}: {error!s}. "
+                "Did emperor.stack.check_apps run before? It names what is wrong in python_apps."
+            ) from error
+
+    return run
+
+
+_CHECKED = "the list of apps that passed the check"
+
+_FILTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "complete_apps": (apps.complete_all, _CHECKED),
+    "nginx_sites": (apps.nginx_sites, _CHECKED),
+    "app_users": (apps.app_users, _CHECKED),
+    "longest_request_timeout": (apps.longest_request_timeout, _CHECKED),
+    "app_timeouts": (apps.timeouts, "a number of seconds"),
+    "ini_value": (quoting.ini_value, "a text that a uWSGI ini can hold"),
+    "nginx_value": (quoting.nginx_value, "a text that an nginx config can hold"),
+}
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[[Any], Any]]:
+        return {name: _named(name, function, wanted) for name, (function, wanted) in _FILTERS.items()}

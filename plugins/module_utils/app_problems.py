@@ -1,0 +1,488 @@
+"""Everything that is wrong with `python_apps`, over the whole inventory at once.
+
+Pure: what is on the controller's disk is asked through two functions. No message shows a secret.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os.path
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
+from typing import Any
+
+from . import value_rules as rule
+from .app_schema import APP, PER_HOST
+from .schema import Fault, Unresolved, closest, given, member, shown, unresolved
+
+APPS = "python_apps"
+SECRETS = "vault_python_apps_secrets"
+
+#: A shorter value is a common word, and hiding it would garble the messages.
+SHORTEST_HIDDEN = 6
+
+
+@dataclass(frozen=True)
+class HostApps:
+    """What one host's variables say, templates resolved."""
+
+    apps: Any = ()
+    secrets: Any = field(default_factory=dict)
+    #: Names of all other variables of the host, in which a misspelt `python_apps` is looked for.
+    variables: frozenset[str] = frozenset()
+    #: What the connection goes to, to notice one machine under two names. Empty: not known.
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    hosts: tuple[str, ...]
+    where: str
+    reason: str
+    fix: str
+
+    @property
+    def place(self) -> str:
+        more = len(self.hosts) - 3
+        names = ", ".join(self.hosts[:3]) + (f" and {more} more" if more > 0 else "")
+        return f"{'host' if len(self.hosts) == 1 else 'hosts'} {names}: {self.where}"
+
+    def __str__(self) -> str:
+        head, *more = self.fix.splitlines() or [""]
+        if not more:
+            return f"{self.place}\n  reason: {self.reason}\n  fix:    {head}"
+        lines = "\n".join(f"    {line}" for line in (head, *more))
+        return f"{self.place}\n  reason: {self.reason}\n  fix:\n{lines}"
+
+
+@dataclass(frozen=True)
+class Controller:
+    """The controller's files, as far as the check asks about them."""
+
+    root: str
+    is_directory: Callable[[str], bool] = os.path.isdir
+    is_file: Callable[[str], bool] = os.path.isfile
+
+    def at(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self.root, path))
+
+
+def problems(fleet: Mapping[str, HostApps], controller: Controller) -> list[Problem]:
+    """All problems, in the order of hosts and apps; one that several hosts share is listed once."""
+    found: dict[Fault, list[str]] = defaultdict(list)
+    known = {label for host in fleet.values() for _, app in _entries(host.apps) if (label := _name(app))}
+    checked: dict[str, list[Fault]] = {}
+    for host, declared in fleet.items():
+        for fault in _host_faults(declared, known, controller, checked):
+            if host not in found[fault]:
+                found[fault].append(host)
+    listed = [Problem(tuple(hosts), fault.where, fault.reason, fault.fix) for fault, hosts in found.items()]
+    listed += [*_shared_machines(fleet), *_name_clashes(fleet), *_domain_clashes(fleet)]
+    return _without_secrets(listed, fleet)
+
+
+def app_count(fleet: Mapping[str, HostApps]) -> int:
+    return len({_name(app) for host in fleet.values() for _, app in _entries(host.apps)})
+
+
+# one host
+
+
+def _host_faults(
+    declared: HostApps, known: set[str], controller: Controller, checked: dict[str, list[Fault]]
+) -> Iterator[Fault]:
+    yield from _misspelt(declared)
+    apps = declared.apps
+    if isinstance(apps, Unresolved):
+        yield unresolved(apps, APPS)
+    elif not isinstance(apps, list | tuple) and apps is not None:
+        yield Fault(APPS, f"this is {given(apps)}, and has to be a list of apps", _smallest_app())
+    for where, app in _entries(apps, everything=True):
+        # Most hosts of a fleet share their apps by a group variable: each distinct entry is checked once.
+        key = f"{where} {app!r}"
+        if key not in checked:
+            checked[key] = list(_app_faults(app, where, controller))
+        yield from checked[key]
+    yield from _duplicates(apps)
+    yield from _secret_faults(declared, known)
+
+
+def _app_faults(app: Any, where: str, controller: Controller) -> Iterator[Fault]:
+    yield from APP.faults(app, where, "- ")
+    if isinstance(app, Mapping):
+        for cross_rule in (_source_faults, _static_faults, _persistent_faults, _health_faults, _env_faults):
+            yield from cross_rule(app, where, controller)
+
+
+def _smallest_app() -> str:
+    lines = [field.example for field in APP.fields if field.required] + ["wsgi: blog.wsgi:application"]
+    return f"{APPS}:\n  - " + "\n    ".join(lines)
+
+
+def _misspelt(declared: HostApps) -> Iterator[Fault]:
+    for wanted in (APPS, SECRETS):
+        if wanted not in declared.variables:
+            for name in sorted(declared.variables):
+                if _alike(name, wanted):
+                    reason = f"there is a variable {name}, and none {wanted}"
+                    yield Fault(name, reason, f"did you mean {wanted}?")
+
+
+def _alike(name: str, wanted: str) -> bool:
+    """python_app, pyhton_apps; neither python_apps_extra nor _python_apps, which others may use."""
+    near = abs(len(name) - len(wanted)) <= 1 and not name.startswith("_")
+    return near and SequenceMatcher(None, name, wanted).ratio() >= 0.85
+
+
+def _duplicates(apps: Any) -> Iterator[Fault]:
+    first: dict[str, str] = {}
+    for where, app in _entries(apps):
+        name = _name(app)
+        if name and first.setdefault(name, where) != where:
+            yield Fault(
+                f"{where}.name",
+                f"{shown(name)} is already the name of {first[name]} on this host",
+                "give one of the two another name, or remove it",
+            )
+
+
+# rules between the fields of one app
+
+
+def _source_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
+    source = app.get("source")
+    if not isinstance(source, Mapping):
+        return
+    place = f"{where}.source"
+    if source.get("git") is not None and source.get("version") is None:
+        reason = "`version` is missing: which tag, branch or commit is to be deployed?"
+        yield Fault(place, reason, "version: v1.4.0")
+    if source.get("path") is not None and source.get("git") is None:
+        for name in ("version", "key", "known_hosts"):
+            if source.get(name) is not None:
+                reason = f"`{name}` belongs to `git`, and means nothing beside `path`"
+                yield Fault(f"{place}.{name}", reason, f"remove {name}")
+    key, path = _good(source.get("key"), rule.key_path), _good(source.get("path"), rule.controller_path)
+    if key and not controller.is_file(controller.at(key)):
+        yield Fault(
+            f"{place}.key",
+            f"there is no file {controller.at(key)} on the controller",
+            "create it there, or correct the path (a relative one starts at the root of the bundle)",
+        )
+    if path:
+        yield from _directory_faults(app, where, path, controller)
+
+
+def _directory_faults(
+    app: Mapping[str, Any], where: str, path: str, controller: Controller
+) -> Iterator[Fault]:
+    code = controller.at(path)
+    if not controller.is_directory(code):
+        yield Fault(
+            f"{where}.source.path",
+            f"there is no directory {code} on the controller",
+            "create it there, or correct the path (a relative one starts at the root of the bundle)",
+        )
+        return
+    files = {
+        "requirements": _good(app.get("requirements"), rule.file_path),
+        "paste": (_good(app.get("paste"), rule.paste) or "").partition("#")[0],
+    }
+    for name, file in files.items():
+        if file and not controller.is_file(f"{code}/{file}"):
+            reason = f"there is no file {file} in {code}"
+            yield Fault(f"{where}.{name}", reason, f"correct {name}, or add the file to the code")
+
+
+def _static_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    static = _pairs(app.get("static"), rule.static_url, rule.relative_path)
+    for url, path in static.items():
+        place = f"{where}.static{member(url)}"
+        if not url.endswith("/") and path.endswith("/"):
+            yield Fault(
+                place,
+                f"{shown(url)} is the URL of a single file, and {shown(path)} is a directory",
+                f"{url}/: {path}",
+            )
+        for other in static:
+            if other != url and _inside(url, other) and len(other) < len(url):
+                yield Fault(
+                    place,
+                    f"it overlaps with {shown(other)}, so that one URL would mean two files",
+                    f"choose a URL that is not below {other}",
+                )
+
+
+def _persistent_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    persistent = [(index, path) for index, path in _items(app.get("persistent"), rule.relative_path)]
+    for index, path in persistent:
+        for _, other in persistent:
+            if path != other and _inside(path, other):
+                reason = f"{shown(path)} lies inside {shown(other)}, which is persistent already"
+                yield Fault(f"{where}.persistent[{index}]", reason, f"remove {path}")
+    for url, path in _pairs(app.get("static"), rule.static_url, rule.relative_path).items():
+        for _, kept in persistent:
+            if path.rstrip("/") != kept.rstrip("/") and _inside(kept, path):
+                yield Fault(
+                    f"{where}.static{member(url)}",
+                    f"{shown(path)} holds the persistent directory {shown(kept)}: one part changes with each "
+                    "release, the other never",
+                    f"move {kept} out of {path}, and give it a URL of its own",
+                )
+
+
+def _health_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    health = app.get("health")
+    path = _good(health.get("path", "/"), rule.health_path) if isinstance(health, Mapping) else None
+    for url in _pairs(app.get("static"), rule.static_url, rule.relative_path):
+        if path and (path.partition("?")[0] == url or (url.endswith("/") and path.startswith(url))):
+            reason = f"{shown(path)} is below {shown(url)}, which nginx serves without asking the app"
+            yield Fault(
+                f"{where}.health.path", reason, "path: /healthz    # a URL that the app itself answers"
+            )
+
+
+def _env_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    env = app.get("env")
+    for index, name in _items(app.get("secrets"), rule.env_name):
+        if isinstance(env, Mapping) and name in env:
+            yield Fault(
+                f"{where}.env.{name}",
+                f"{name} is in `env` and in `secrets`",
+                f"remove it from one of them (from env, when it is a secret: secrets[{index}] stays)",
+            )
+
+
+def _inside(path: str, directory: str) -> bool:
+    return f"{path.rstrip('/')}/".startswith(f"{directory.rstrip('/')}/")
+
+
+# secrets
+
+
+def _secret_faults(declared: HostApps, known: set[str]) -> Iterator[Fault]:
+    secrets = {} if declared.secrets is None else declared.secrets
+    if isinstance(secrets, Unresolved):
+        yield unresolved(secrets, SECRETS)
+        return
+    if not isinstance(secrets, Mapping):
+        reason = f"this is {given_privately(secrets)}, and has to be a map of apps"
+        yield Fault(SECRETS, reason, f"{SECRETS}:\n  blog:\n    SECRET_KEY: …")
+        return
+    for name in secrets:
+        if name not in known:
+            near = closest(name, known) if isinstance(name, str) else ""
+            yield Fault(
+                f"{SECRETS}{member(str(name))}",
+                "no host has an app of this name",
+                f"did you mean {near}?" if near else "remove it, or add the app",
+            )
+    for where, app in _entries(declared.apps):
+        if name := _name(app):
+            yield from _app_secret_faults(app, where, name, secrets.get(name))
+
+
+def _app_secret_faults(app: Mapping[str, Any], where: str, name: str, values: Any) -> Iterator[Fault]:
+    place = f"{SECRETS}{member(name)}"
+    if isinstance(values, Unresolved):
+        yield unresolved(values, place)
+        return
+    if values is not None and not isinstance(values, Mapping):
+        yield Fault(
+            place,
+            f"this is {given_privately(values)}, and has to be a map of names to values",
+            f"{SECRETS}:\n  {name}:\n    SECRET_KEY: …",
+        )
+        return
+    values = values or {}
+    names = dict(_items(app.get("secrets"), rule.env_name))
+    missing = [(index, secret) for index, secret in names.items() if values.get(secret) is None]
+    for index, secret in missing:
+        yield Fault(
+            f"{where}.secrets[{index}]",
+            f"{secret} has no value in {place}",
+            f"{SECRETS}:    # in a file encrypted by ansible-vault\n  {name}:\n    {secret}: …",
+        )
+    for key, value in values.items():
+        absent = [secret for _, secret in missing]
+        yield from _secret_fault(f"{place}{member(str(key))}", key, value, set(names.values()), absent)
+
+
+def _secret_fault(
+    place: str, key: Any, value: Any, declared: set[str], missing: list[str]
+) -> Iterator[Fault]:
+    if key not in declared:
+        near = closest(key, missing or declared) if isinstance(key, str) else ""
+        fix = f"did you mean {near}?" if near else f"secrets: [{key}]    # in the app, or remove the value"
+        yield Fault(place, "there is a value, and the app does not list this name in its `secrets`", fix)
+    elif isinstance(value, Unresolved):
+        yield unresolved(value, place)
+    elif value is not None and not isinstance(value, str):
+        yield Fault(
+            place, f"this is {given_privately(value)}, and has to be a text", f'{key}: "…"    # with quotes'
+        )
+    elif isinstance(value, str) and (wrong := rule.secret_value(value)):
+        yield Fault(place, wrong.reason, f"{key}: …    # in a file encrypted by ansible-vault")
+
+
+def given_privately(value: Any) -> str:
+    """What YAML made of a secret, without its value."""
+    if isinstance(value, bool):
+        return "a boolean (YAML reads a bare yes, no, on and off so, too)"
+    if isinstance(value, int | float | datetime.date):
+        return "a number or a date"
+    return given(value)
+
+
+# the whole inventory
+
+
+def _shared_machines(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
+    hosts = defaultdict(list)
+    for host, declared in fleet.items():
+        if declared.machine:
+            hosts[declared.machine].append(host)
+    for machine, names in hosts.items():
+        if len(names) > 1:
+            reason = f"they are one machine ({machine}), and each would undo the other's apps"
+            yield Problem(
+                tuple(names), "ansible_host", reason, "keep one of them, with all apps in its python_apps"
+            )
+
+
+def _name_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
+    first: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
+    clashes: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for host, declared in fleet.items():
+        for where, app in _entries(declared.apps):
+            name = _name(app)
+            if not name:
+                continue
+            other_host, _, other = first.setdefault(name, (host, where, app))
+            if host != other_host and (different := _different(app, other)):
+                clashes[where, other_host, ", ".join(different)].append(host)
+    may_differ = " and ".join(PER_HOST)
+    for (where, other_host, names), hosts in clashes.items():
+        reason = f"host {other_host} has another app of this name; they differ in: {names}"
+        fix = f"make the two equal (only {may_differ} may differ between hosts), or rename one of them"
+        yield Problem(tuple(hosts), where, reason, fix)
+
+
+def _different(app: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    if app == other:
+        return []
+    names = [*APP.names, *sorted(str(name) for name in {*app, *other} if name not in APP.names)]
+    return [name for name in names if name not in PER_HOST and app.get(name) != other.get(name)]
+
+
+def _domain_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
+    first: dict[str, tuple[str, str, str]] = {}
+    clashes: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    for host, declared in fleet.items():
+        for where, app in _entries(declared.apps):
+            for index, domain in _items(app.get("domains"), rule.domain):
+                owner = _name(app) or where
+                other, other_host, other_where = first.setdefault(domain, (owner, host, where))
+                if other != owner:
+                    place = other_where if other_host == host else f"{other_where} on host {other_host}"
+                    clashes[f"{where}.domains[{index}]", domain, owner, place].append(host)
+    for (where, domain, owner, place), hosts in clashes.items():
+        yield Problem(
+            tuple(hosts),
+            where,
+            f"{shown(domain)} already leads to {place}",
+            f"remove it from one of the two apps, or give {owner} a name of its own",
+        )
+
+
+def _without_secrets(listed: list[Problem], fleet: Mapping[str, HostApps]) -> list[Problem]:
+    """The last line of defence: a secret that a template carried into another field is not printed either."""
+    if not listed:
+        return listed
+    values = {
+        value for host in fleet.values() for value in _leaves(host.secrets) if len(value) >= SHORTEST_HIDDEN
+    }
+    forms = sorted(
+        {form for value in values for form in (value, json.dumps(value)[1:-1])}, key=len, reverse=True
+    )
+
+    def clean(text: str) -> str:
+        for form in forms:
+            text = _hidden(text, form)
+        return text
+
+    return [
+        replace(problem, where=clean(problem.where), reason=clean(problem.reason), fix=clean(problem.fix))
+        for problem in listed
+    ]
+
+
+def _hidden(text: str, secret: str) -> str:
+    """*text* with *secret* masked, also where it was cut off by an ellipsis or written in small letters."""
+    start = 0
+    while (start := text.lower().find(secret[:SHORTEST_HIDDEN].lower(), start)) >= 0:
+        end = start
+        while (
+            end < len(text) and end - start < len(secret) and text[end].lower() == secret[end - start].lower()
+        ):
+            end += 1
+        if end - start == len(secret) or text[end : end + 1] == "…":
+            text = f"{text[:start]}***{text[end:]}"
+        start += 1
+    return text
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)
+
+
+# reading what may be malformed
+
+
+def _entries(apps: Any, everything: bool = False) -> Iterator[tuple[str, Any]]:
+    """Each app with its place; only those that are maps, unless *everything* is asked for."""
+    if not isinstance(apps, list | tuple):
+        return
+    for index, app in enumerate(apps):
+        if everything or isinstance(app, Mapping):
+            label = _name(app)
+            yield f"{APPS}[{index}]" + (f" ({label})" if label else ""), app
+
+
+def _name(app: Any) -> str:
+    """The name of an app, when it is one."""
+    name = app.get("name") if isinstance(app, Mapping) else None
+    return name if isinstance(name, str) and not rule.name(name) else ""
+
+
+def _good(value: Any, check: rule.Rule) -> str | None:
+    return value if isinstance(value, str) and not check(value) else None
+
+
+def _items(value: Any, check: rule.Rule) -> Iterator[tuple[int, str]]:
+    if isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            if _good(item, check) is not None:
+                yield index, item
+
+
+def _pairs(value: Any, key: rule.Rule, item: rule.Rule) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {
+        name: path
+        for name, path in value.items()
+        if _good(name, key) is not None and _good(path, item) is not None
+    }

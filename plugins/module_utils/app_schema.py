@@ -1,0 +1,258 @@
+"""The schema of `python_apps`, declared once: checked, completed and documented from here."""
+
+from __future__ import annotations
+
+from . import value_rules as rule
+from .schema import Field, ListOf, MapOf, Number, Path, Section, Text
+
+DEFAULT_REQUEST_TIMEOUT = 60
+
+COMMAND = Text(rule.command, "command, one line", "python manage.py check --deploy", show=False)
+CODE_PATH = Path(rule.relative_path, "path inside the code", "staticfiles")
+CODE_FILE = Path(rule.file_path, "file inside the code", "requirements.txt")
+ENV_NAME = Text(rule.env_name, "name of an environment variable", "SECRET_KEY")
+
+#: In the order in which a deploy passes them.
+HOOKS = (
+    ("before_prepare", "before the code is fetched; runs in the app's home, as no code is there yet"),
+    ("after_prepare", "after code, venv, build and configuration of the release are ready"),
+    ("before_migrate", "before `migrate`"),
+    ("after_migrate", "after `migrate`"),
+    ("before_start", "before the new activation starts beside the live one"),
+    ("after_start", "after the new activation answered its health checks; no visitor sees it yet"),
+    ("before_switch", "right before visitors move to the new activation"),
+    ("after_switch", "after visitors moved and nginx's answers were checked"),
+    ("before_drain", "before the old activation is drained"),
+    ("after_drain", "after the old activation stopped"),
+)
+
+SOURCE = Section(
+    (
+        Field(
+            "git",
+            Text(rule.git_url, "URL that git can clone", "https://git.example.com/team/blog.git"),
+            "Repository to take the code from. Needs `version`.",
+            "git: https://git.example.com/team/blog.git",
+        ),
+        Field(
+            "version",
+            Text(rule.git_version, "tag, branch or commit", "v1.4.0"),
+            "What of the repository to deploy. A tag or a commit is the same on every host and every day; "
+            "a branch is "
+            "not.",
+            "version: v1.4.0",
+        ),
+        Field(
+            "key",
+            Text(rule.key_path, "file on the controller", "secrets/blog_deploy_key", show=False),
+            "Private key for a repository that needs one; the file may be encrypted by ansible-vault. A "
+            "relative path "
+            "starts at the root of the bundle.",
+            "key: secrets/blog_deploy_key",
+        ),
+        Field(
+            "known_hosts",
+            Text(
+                rule.known_hosts, "lines as in known_hosts", "git.example.com ssh-ed25519 AAAA…", show=False
+            ),
+            "Host keys of the git server, as `ssh-keyscan` prints them; compare them with what its owner "
+            "publishes.",
+            "known_hosts: git.example.com ssh-ed25519 AAAA…",
+        ),
+        Field(
+            "path",
+            Text(rule.controller_path, "directory on the controller", "examples/django"),
+            "Directory on the controller to take the code from. A relative path starts at the root of the "
+            "bundle.",
+            "path: examples/django",
+        ),
+    ),
+    exactly_one_of=("git", "path"),
+)
+
+APP = Section(
+    (
+        Field(
+            "name",
+            Text(rule.name, "small letters, digits and hyphens, a letter first, at most 31", "blog"),
+            "Name of the app, of its Unix user and of every path. The same name on two hosts means the "
+            "same app on both: "
+            "only `env` and `web` may differ between them.",
+            "name: blog",
+            required=True,
+        ),
+        Field(
+            "domains",
+            ListOf(Text(rule.domain, "host name in small letters, IDNA form", "blog.example.com"), 1, True),
+            "Host names that reach the app. The first is canonical, the others redirect to it. No other "
+            "app of the "
+            "inventory may have them.",
+            "domains: [blog.example.com, www.blog.example.com]",
+            required=True,
+        ),
+        Field(
+            "source",
+            SOURCE,
+            "Where the code comes from.",
+            'source: {git: "https://git.example.com/team/blog.git", version: v1.4.0}',
+            required=True,
+        ),
+        Field(
+            "wsgi",
+            Text(rule.wsgi, "module:callable", "blog.wsgi:application"),
+            "The WSGI callable.",
+            "wsgi: blog.wsgi:application",
+        ),
+        Field(
+            "paste",
+            Text(rule.paste, "PasteDeploy file inside the code, perhaps with #section", "production.ini"),
+            "The PasteDeploy file of an app (Pyramid's way); `#name` chooses the section `[app:name]`.",
+            "paste: production.ini",
+        ),
+        Field(
+            "requirements",
+            CODE_FILE,
+            "File with the pinned requirements. By default uv.lock, requirements.txt or pyproject.toml is "
+            "looked for.",
+            "requirements: requirements/production.txt",
+        ),
+        Field(
+            "build",
+            ListOf(COMMAND),
+            "Commands that make the release ready, run in the code with the venv's programs on PATH, "
+            "before anything of it starts.",
+            "build: [python manage.py collectstatic --noinput]",
+            default=(),
+        ),
+        Field(
+            "migrate",
+            COMMAND,
+            "Command that brings the database to this release, run once before the new release starts.",
+            "migrate: python manage.py migrate --noinput",
+        ),
+        Field(
+            "hooks",
+            Section(
+                tuple(
+                    Field(
+                        name,
+                        ListOf(COMMAND),
+                        f"Commands {when}.",
+                        f"{name}: [./bin/notify {name}]",
+                        default=(),
+                    )
+                    for name, when in HOOKS
+                )
+            ),
+            "Commands around the phases of a deploy, run as the app's user.",
+            "hooks: {after_switch: [./bin/warm-cache]}",
+        ),
+        Field(
+            "static",
+            MapOf(Text(rule.static_url, "URL path", "/static/"), CODE_PATH),
+            "Files that nginx serves itself. A URL that ends in a slash is a directory, any other is a "
+            "single file.",
+            "static: {/static/: staticfiles, /robots.txt: web/robots.txt}",
+            default={},
+        ),
+        Field(
+            "persistent",
+            ListOf(CODE_PATH, unique=True),
+            "Directories inside the code that survive releases and that the app may write to.",
+            "persistent: [media]",
+            default=(),
+        ),
+        Field(
+            "env",
+            MapOf(
+                Text(rule.env_name, "name", "DJANGO_SETTINGS_MODULE"),
+                Text(rule.env_value, "text", "blog.settings", show=False),
+            ),
+            "Environment variables. Values are texts: quote numbers and yes/no.",
+            'env: {DJANGO_SETTINGS_MODULE: blog.settings, WORKERS: "4"}',
+            default={},
+        ),
+        Field(
+            "secrets",
+            ListOf(ENV_NAME, unique=True),
+            "Names of further environment variables, with values in `vault_python_apps_secrets.<app>`.",
+            "secrets: [SECRET_KEY, DATABASE_URL]",
+            default=(),
+        ),
+        Field(
+            "health",
+            Section(
+                (
+                    Field(
+                        "path",
+                        Text(rule.health_path, "URL path, perhaps with a query", "/healthz"),
+                        "What a new release has to answer before traffic moves to it.",
+                        "path: /healthz",
+                        default="/",
+                    ),
+                    Field(
+                        "status",
+                        ListOf(Number(100, 599), unique=True),
+                        "Statuses that count as healthy. Empty: any from 200 to 399.",
+                        "status: [200]",
+                        default=(),
+                    ),
+                    Field(
+                        "answers",
+                        Number(1, 100),
+                        "How many good answers in a row are needed.",
+                        "answers: 3",
+                        default=3,
+                    ),
+                    Field(
+                        "timeout",
+                        Number(1, 3600, "seconds"),
+                        "How long a new release may take to get there.",
+                        "timeout: 60",
+                        default=60,
+                    ),
+                )
+            ),
+            "The gate that a new release has to pass.",
+            "health: {path: /healthz, status: [200]}",
+        ),
+        Field(
+            "web",
+            Section(
+                (
+                    Field("processes", Number(1, 256), "Worker processes.", "processes: 4", default=2),
+                    Field("threads", Number(1, 256), "Threads of each process.", "threads: 2", default=2),
+                )
+            ),
+            "Size of the app.",
+            "web: {processes: 4, threads: 2}",
+        ),
+        Field(
+            "limits",
+            Section(
+                (
+                    Field(
+                        "body",
+                        Text(rule.size, "number with k, m or g", "20m"),
+                        "Largest request body, such as an upload.",
+                        "body: 20m",
+                        default="20m",
+                    ),
+                    Field(
+                        "request_timeout",
+                        Number(1, 3600, "seconds"),
+                        "Longest time for one request. All other timeouts follow from it.",
+                        "request_timeout: 60",
+                        default=DEFAULT_REQUEST_TIMEOUT,
+                    ),
+                )
+            ),
+            "Limits of one request.",
+            "limits: {body: 100m, request_timeout: 120}",
+        ),
+    ),
+    exactly_one_of=("wsgi", "paste"),
+)
+
+#: May depend on the machine, so they may differ where one app runs on several hosts.
+PER_HOST = ("env", "web")

@@ -1,0 +1,356 @@
+"""What a single text of `python_apps` may be.
+
+A rule takes the text and returns None, or what is wrong together with a text that would be right (empty when
+none can be guessed). The patterns are narrow on purpose: what they let through means nothing to nginx, to a
+uWSGI ini or to a shell, so that nothing typed into `python_apps` can end one directive of a config and begin
+another.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+
+class Wrong(NamedTuple):
+    reason: str
+    better: str = ""
+
+
+Rule = Callable[[str], Wrong | None]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+#: Users and groups that Debian or a package next to us owns; an app of that name would take over its files.
+RESERVED_NAMES = _words(
+    """
+    root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody _apt
+    adm tty disk dialout fax voice cdrom floppy tape sudo audio dip operator src shadow utmp video sasl
+    plugdev staff users nogroup input kvm render sgx kmem crontab netdev wheel docker ssh ssl-cert
+    nginx uwsgi sshd messagebus polkitd postgres mysql mariadb redis memcache rabbitmq postfix exim dovecot
+    opendkim bind unbound dnsmasq ntp ntpsec chrony avahi uuidd statd rpc tcpdump tss munin prometheus grafana
+    nagios zabbix haproxy varnish apache squid debian admin ansible vagrant ubuntu emperor
+    """
+)
+RESERVED_PREFIXES = ("systemd-", "debian-", "emperor-stack")
+
+#: Set by the platform for every app, or a way to swap the interpreter's or the linker's files.
+RESERVED_ENV = _words(
+    """
+    APP_NAME APP_RELEASE APP_REVISION PATH HOME USER LOGNAME SHELL LANG PYTHONUTF8 PYTHONPATH PYTHONHOME
+    VIRTUAL_ENV
+    """
+)
+RESERVED_ENV_PREFIXES = ("LD_", "UWSGI_")
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_SEGMENT = re.compile(r"[A-Za-z0-9._~@+][A-Za-z0-9._~@+-]*")
+_CHALLENGES = "/.well-known/acme-challenge/"
+
+
+def unprintable(text: str) -> str:
+    """The first character of *text* that no config or command should hold, in a form to show; else empty."""
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+            return ascii(character)
+    return ""
+
+
+def _odd_character(text: str, allowed: str) -> str:
+    found = re.search(rf"[^{allowed}]", text)
+    return ascii(found.group()) if found else ""
+
+
+def name(text: str) -> Wrong | None:
+    if text in RESERVED_NAMES or text.startswith(RESERVED_PREFIXES):
+        return Wrong(
+            "it belongs to Debian, to a package or to this bundle, and an app's name becomes its Unix user",
+            f"{text}-app" if not text.startswith(RESERVED_PREFIXES) else "",
+        )
+    if re.fullmatch(r"[a-z][a-z0-9-]{0,30}", text):
+        return None
+    guess = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-0123456789")[:31]
+    return Wrong(
+        "it becomes a Unix user and a path: a small letter first, then small letters, digits and hyphens, "
+        "31 characters at most",
+        guess if guess and name(guess) is None else "",
+    )
+
+
+def domain(text: str) -> Wrong | None:
+    wrong = _domain(text)
+    if wrong and wrong.better and _domain(wrong.better):
+        return wrong._replace(better="")
+    return wrong
+
+
+def _domain(text: str) -> Wrong | None:
+    if not text:
+        return Wrong("it is empty")
+    if found := unprintable(text):
+        return Wrong(f"the character {found} is not allowed in a host name")
+    if "://" in text:
+        return Wrong("this is a URL, and only the host name belongs here", _hostname(text))
+    if text.startswith("*.") or "*" in text:
+        return Wrong("a wildcard is not possible: list every name")
+    if "/" in text:
+        return Wrong("this has a path, and only the host name belongs here", _hostname(f"http://{text}"))
+    if re.fullmatch(r"[^:]+:\d+", text):
+        return Wrong("this has a port, and only the host name belongs here", text.partition(":")[0].lower())
+    if not text.isascii():
+        return Wrong("write it in the ASCII form that DNS uses", _idna(text))
+    if text.endswith("."):
+        return Wrong("write it without the dot at the end", text.rstrip(".").lower())
+    if text != text.lower():
+        return Wrong("host names are compared in small letters: write it so", text.lower())
+    if "_" in text:
+        reason = "a host name has no underscore (certificate authorities and some browsers refuse it)"
+        return Wrong(reason, text.replace("_", "-"))
+    if found := _odd_character(text, "a-z0-9.-"):
+        return Wrong(f"the character {found} is not allowed in a host name")
+    if len(text) > 253:
+        return Wrong(f"it has {len(text)} characters, and DNS allows 253")
+    labels = text.split(".")
+    if labels[-1].isdigit():
+        return Wrong("this is an address, and a host name is needed: nginx chooses the app by name")
+    for label in labels:
+        if not _LABEL.fullmatch(label):
+            return Wrong(
+                f"the part {label!r} is not valid: between dots there are 1 to 63 letters, digits or "
+                "hyphens, "
+                "with no hyphen at the ends"
+            )
+        if label.startswith("xn--") and not _decodes(label):
+            return Wrong(f"the part {label!r} is not valid punycode")
+    return None
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _idna(text: str) -> str:
+    try:
+        return text.lower().encode("idna").decode("ascii")
+    except UnicodeError:
+        return ""
+
+
+def _decodes(label: str) -> bool:
+    try:
+        label.encode("ascii").decode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+def relative_path(text: str) -> Wrong | None:
+    """A path inside the app's code. One slash at the end is fine: people write directories so."""
+    if not text:
+        return Wrong("it is empty")
+    if text.startswith("/"):
+        return Wrong("it has to be relative to the app's code, without a slash at the start", _tidy(text))
+    if ".." in text.split("/"):
+        return Wrong("it leaves the app's code by '..'")
+    body = text.removesuffix("/")
+    if any(part in ("", ".") for part in body.split("/")):
+        better = _tidy(text)
+        if better:
+            return Wrong("it has an empty or a '.' part", better)
+        return Wrong("this is the whole code, and only a part of it can be meant")
+    if ".git" in body.split("/"):
+        return Wrong("nothing inside .git can be used: it holds the history and perhaps credentials")
+    if found := _odd_character(body, "A-Za-z0-9._~@+/-"):
+        return Wrong(f"the character {found} is not allowed: use letters, digits and . _ ~ @ + -")
+    for part in body.split("/"):
+        if not _SEGMENT.fullmatch(part):
+            return Wrong(f"the part {part!r} starts with a hyphen, which programs take for an option")
+    return None
+
+
+def _tidy(text: str) -> str:
+    """The relative path that was probably meant, or nothing."""
+    path = posixpath.normpath(text.lstrip("/")) if text.strip("/") else "."
+    return "" if path == "." or relative_path(path) else path
+
+
+def file_path(text: str) -> Wrong | None:
+    if text.endswith("/") and not relative_path(text):
+        return Wrong("it has to be a file, and the slash at the end means a directory", text.rstrip("/"))
+    return relative_path(text)
+
+
+def static_url(text: str) -> Wrong | None:
+    if not text.startswith("/"):
+        better = f"/{text}"
+        return Wrong("a URL path starts with a slash", "" if static_url(better) else better)
+    if text == "/":
+        return Wrong("this would hide the whole app behind files; name a path below it, such as /static/")
+    if found := _odd_character(text, "A-Za-z0-9._~@+/-"):
+        return Wrong(
+            f"the character {found} is not allowed: a plain path is needed (no pattern), of letters, "
+            "digits and . _ ~ @ + -"
+        )
+    parts = text[1:].removesuffix("/").split("/")
+    if ".." in parts or "." in parts or "" in parts:
+        better = posixpath.normpath(re.sub("/+", "/", text)) + ("/" if text.endswith("/") else "")
+        good = better != text and not static_url(better)
+        return Wrong("it has an empty, '.' or '..' part", better if good else "")
+    if ".git" in parts:
+        return Wrong("nothing is served under a name .git")
+    if text == _CHALLENGES.rstrip("/") or text.startswith(_CHALLENGES):
+        return Wrong("this path is kept for the issue of certificates")
+    return None
+
+
+def env_name(text: str) -> Wrong | None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        guess = re.sub(r"[^A-Za-z0-9_]+", "_", text)
+        return Wrong(
+            "the name of an environment variable has letters, digits and underscores, and no digit first",
+            guess if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", guess) and env_name(guess) is None else "",
+        )
+    if text in RESERVED_ENV or text.startswith(RESERVED_ENV_PREFIXES):
+        return Wrong(f"{text} is set by the platform and cannot be changed by an app")
+    return None
+
+
+def env_value(text: str) -> Wrong | None:
+    """Newlines are fine: values reach the app by a JSON file, not by a config."""
+    if "\0" in text:
+        return Wrong("it has a NUL character, which no environment can hold")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return Wrong("it has characters that cannot be written as UTF-8")
+    return None
+
+
+def secret_value(text: str) -> Wrong | None:
+    return Wrong("it is empty") if not text else env_value(text)
+
+
+def command(text: str) -> Wrong | None:
+    if not text.strip():
+        return Wrong("it is empty")
+    if "\n" in text or "\r" in text:
+        return Wrong(
+            "it has a line break, and a command is one line: make two of it, or add a script to the code"
+        )
+    if found := unprintable(text.replace("\t", " ")):
+        return Wrong(f"the character {found} is not allowed in a command")
+    return None
+
+
+def wsgi(text: str) -> Wrong | None:
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*", text):
+        return None
+    if text.endswith(")") and ":" in text:
+        return Wrong(
+            "a call is not possible here: let a module of the code do it (application = create_app()) and "
+            "name the result"
+        )
+    module, _, attribute = text.partition(":")
+    better = f"{module.removesuffix('.py').strip('./').replace('/', '.')}:{attribute or 'application'}"
+    return Wrong(
+        "it has to be module:callable, as in blog.wsgi:application",
+        better if better != text and wsgi(better) is None else "",
+    )
+
+
+def paste(text: str) -> Wrong | None:
+    path, hash_sign, section = text.partition("#")
+    if wrong := file_path(path):
+        return wrong
+    if not path.endswith(".ini"):
+        return Wrong("it has to be a PasteDeploy file ending in .ini, perhaps with #section")
+    if hash_sign and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", section):
+        return Wrong("after the # comes the name of a section [app:NAME]: letters, digits and . _ -")
+    return None
+
+
+def git_url(text: str) -> Wrong | None:
+    if not text:
+        return Wrong("it is empty")
+    if found := unprintable(text):
+        return Wrong(f"the character {found} is not allowed in a URL")
+    if re.search(r"\s", text):
+        return Wrong("a URL has no blanks")
+    if text.startswith("-"):
+        return Wrong("it starts with a hyphen, so that git would take it for an option")
+    if "::" in text.split("/")[0] and not text.startswith("["):
+        return Wrong("git would run a helper program for this kind of URL (as for ext::); use https or ssh")
+    if re.match(r"(?:[a-z+]+://)?(?:[^/@]*@)?-", text):
+        return Wrong("its host starts with a hyphen, so that ssh would take it for an option")
+    if not text.isascii() or re.search(r"[\"'`\\<>|;{}$]", text):
+        return Wrong("it has a character that no URL has unescaped: quote it as %XX")
+    return None
+
+
+def git_version(text: str) -> Wrong | None:
+    if not text:
+        return Wrong("it is empty")
+    if text.startswith("-"):
+        return Wrong("it starts with a hyphen, so that git would take it for an option")
+    if ".." in text or "@{" in text or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/@+#-]*", text):
+        return Wrong("it has to be one tag, branch or commit, as in v1.4.0")
+    return None
+
+
+def controller_path(text: str) -> Wrong | None:
+    if not text:
+        return Wrong("it is empty")
+    if found := unprintable(text):
+        return Wrong(f"the character {found} is not allowed in a path")
+    if text.startswith("~"):
+        return Wrong("~ is not expanded: start with a slash, or with a directory of the bundle")
+    return None
+
+
+def key_path(text: str) -> Wrong | None:
+    if "\n" in text or "PRIVATE KEY" in text:
+        return Wrong("this is the key itself; put it into a file, encrypt that by ansible-vault and name it")
+    return controller_path(text)
+
+
+def known_hosts(text: str) -> Wrong | None:
+    if not text.strip():
+        return Wrong("it is empty")
+    if found := unprintable(text.replace("\n", "").replace("\t", "")):
+        return Wrong(f"the character {found} is not allowed in known_hosts")
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#") and len(line.split()) < 3:
+            return Wrong("a line has to be 'git.example.com ssh-ed25519 AAAA…', as ssh-keyscan prints it")
+    return None
+
+
+def size(text: str) -> Wrong | None:
+    if not re.fullmatch(r"[0-9]+[kmg]?", text):
+        found = re.fullmatch(r"([0-9]+)\s*([KkMmGg])(?:i?[Bb])?", text.strip())
+        better = f"{found[1]}{found[2].lower()}" if found else ""
+        return Wrong("it has to be a number with k, m or g, as in 20m", better)
+    number = int(text.rstrip("kmg"))
+    if number == 0:
+        return Wrong("0 would mean no limit at all in nginx; write the largest upload that you want")
+    if number * {"k": 1024, "m": 1024**2, "g": 1024**3}.get(text[-1], 1) > 1024**4:
+        return Wrong("it is more than 1024g")
+    return None
+
+
+def health_path(text: str) -> Wrong | None:
+    if not text.startswith("/"):
+        better = f"/{text}"
+        return Wrong("a URL path starts with a slash", "" if health_path(better) else better)
+    if found := _odd_character(text, "A-Za-z0-9/._~@&+,=:?%-"):
+        return Wrong(f"the character {found} is not allowed in a URL: write it as %XX")
+    return None

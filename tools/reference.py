@@ -1,0 +1,127 @@
+"""Write docs/reference/python_apps.md from the schema: `python tools/reference.py`.
+
+With --check it only compares, and exits 1 when the file is not what the schema says.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "docs" / "reference" / "python_apps.md"
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "collections"))
+
+from ansible_collections.emperor.stack.plugins.module_utils import value_rules  # noqa: E402
+from ansible_collections.emperor.stack.plugins.module_utils.app_schema import APP, PER_HOST  # noqa: E402
+from ansible_collections.emperor.stack.plugins.module_utils.schema import Field, Section  # noqa: E402
+
+HEAD = """\
+# `python_apps`
+
+<!-- Written by tools/reference.py from plugins/module_utils/app_schema.py. Change it there. -->
+
+The list of apps of a host. It is checked on the controller before any host is touched, over the whole
+inventory at once; whatever is not listed here is refused. The smallest app:
+
+```yaml
+python_apps:
+  - name: blog
+    domains: [blog.example.com]
+    source: {git: "https://git.example.com/team/blog.git", version: v1.4.0}
+    wsgi: blog.wsgi:application
+```
+"""
+
+
+def reference() -> str:
+    parts = [HEAD, "## An app\n", *_table(APP), *_sections(APP, ""), *_rules()]
+    return "\n".join(parts)
+
+
+def _table(section: Section) -> Iterator[str]:
+    if section.exactly_one_of:
+        names = " and ".join(f"`{name}`" for name in section.exactly_one_of)
+        yield f"Exactly one of {names} has to be given.\n"
+    yield "| key | value | default | meaning |\n|---|---|---|---|"
+    for field in section.fields:
+        cells = (f"`{field.name}`", _cell(field.kind.described()), _default(field), _cell(field.description))
+        yield f"| {' | '.join(cells)} |"
+    yield "\nExamples:\n\n```yaml"
+    yield from (field.example for field in section.fields)
+    yield "```\n"
+
+
+def _sections(section: Section, above: str) -> Iterator[str]:
+    for field in section.fields:
+        if isinstance(field.kind, Section):
+            name = f"{above}{field.name}"
+            yield f"## `{name}`\n\n{field.description}\n"
+            yield from _table(field.kind)
+            yield from _sections(field.kind, f"{name}.")
+
+
+def _rules() -> Iterator[str]:
+    may_differ = " and ".join(f"`{name}`" for name in PER_HOST)
+    yield f"""\
+## Rules between apps and hosts
+
+- A name is unique on a host. On several hosts it means one app, which has to be equal there: only
+  {may_differ} may differ.
+- A domain leads to one app of the whole inventory.
+- A static URL lies neither below another one nor above the health path, and its directory does not hold a
+  persistent one.
+- Persistent directories do not lie in each other.
+- Each name of `secrets` has a value in `vault_python_apps_secrets.<app>`, and each value there has its name in
+  `secrets`:
+
+```yaml
+vault_python_apps_secrets:    # in a file encrypted by ansible-vault
+  blog:
+    SECRET_KEY: …
+```
+
+## Names that are taken
+
+App names: {_listed(value_rules.RESERVED_NAMES)}, and all that start with
+{_listed(value_rules.RESERVED_PREFIXES)}.
+
+Environment variables: {_listed(value_rules.RESERVED_ENV)}, and all that start with
+{_listed(value_rules.RESERVED_ENV_PREFIXES)}.
+"""
+
+
+def _listed(names: frozenset[str] | tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def _default(field: Field) -> str:
+    if field.required:
+        return "**required**"
+    return f"`{field.default}`" if field.default not in (None, (), {}) else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main(arguments: list[str]) -> int:
+    text = reference()
+    if "--check" in arguments:
+        if TARGET.is_file() and TARGET.read_text() == text:
+            return 0
+        print(
+            f"{TARGET.relative_to(ROOT)} is not what the schema says: run python tools/reference.py",
+            file=sys.stderr,
+        )
+        return 1
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    TARGET.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
