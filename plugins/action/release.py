@@ -1,0 +1,237 @@
+"""Controller side of `emperor.stack.release`: make each app's material, send it once, deal with the locks of dead runs."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils import layout
+
+#: Part of every fingerprint: raised when releases must be made anew although nothing of the app changed.
+FORMAT = "1"
+
+#: Directories of a source that are no part of it, where it is not a git checkout that says so itself.
+NO_SOURCE = {".git", ".hg", "__pycache__", ".venv", ".tox", ".mypy_cache", ".pytest_cache", ".ruff_cache", "node_modules"}
+
+
+def source_files(directory: Path) -> list[Path]:
+    """The files of a source directory, sorted: in a git checkout those that git tracks or does not ignore."""
+    try:
+        listing = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."],
+            cwd=directory,
+            capture_output=True,
+            check=True,
+        ).stdout
+        found = [directory / name for name in listing.decode().split("\0") if name]
+        return sorted(path for path in found if path.is_symlink() or path.is_file())
+    except (OSError, subprocess.CalledProcessError):
+        return sorted(_walk(directory))
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            if path.name not in NO_SOURCE:
+                yield from _walk(path)
+        elif path.suffix != ".pyc":
+            yield path
+
+
+def directory_digest(directory: Path) -> str:
+    """A digest of names, contents and execute bits: the revision of a directory source, 40 hex digits."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for path in source_files(directory):
+        digest.update(path.relative_to(directory).as_posix().encode() + b"\0")
+        if path.is_symlink():
+            digest.update(b"link " + os.fsencode(path.readlink()))
+        else:
+            digest.update(b"x" if os.access(path, os.X_OK) else b"-")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def pack(directory: Path, archive: Path) -> None:
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for path in source_files(directory):
+            tar.add(path, arcname=path.relative_to(directory).as_posix(), recursive=False)
+
+
+def process_token(pid: int) -> str:
+    """A name for a process on this machine that no later one will have."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        started = stat.rpartition(")")[2].split()[19]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = os.readlink(f"/proc/{pid}/ns/pid")
+        return f"{boot}/{space}/{pid}/{started}"
+    except OSError:
+        return f"{socket.gethostname()}//{pid}/"
+
+
+def is_dead(token: str) -> bool:
+    """Whether *token* names a process of this machine that has ended. False when that cannot be known from here."""
+    place, pid, _ = token.rsplit("/", 2)
+    if place != process_token(os.getpid()).rsplit("/", 2)[0] or not pid.isdigit():
+        return False
+    return process_token(int(pid)) != token
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        args = dict(self._task.args)
+        phase = args["phase"]
+        apps = list(args.pop("apps"))
+        secrets = args.pop("secrets", None) or {}
+        root = Path(args.pop("root", None) or (task_vars or {}).get("playbook_dir", "."))
+        if not apps:
+            return {"changed": False, "apps": {}, "skipped": True, "skipped_reason": "no app is in this phase"}
+        self._rendered = self._texts() if phase in ("plan", "prepare") else {}
+        specs = [self._spec(phase, app, secrets.get(app["name"]) or {}, root) for app in apps]
+        try:
+            if phase == "prepare" and not self._task.check_mode:
+                for spec, app in zip(specs, apps, strict=True):
+                    self._send_source(spec, app, root)
+            # The worker's parent is the ansible-playbook process: one owner for all phases of a run.
+            owner = {
+                "token": process_token(os.getppid()),
+                "who": f"{getpass.getuser()}@{socket.gethostname()}",
+                "controller": socket.gethostname(),
+            }
+            args.pop("listen", None)
+            arguments = {**args, "apps": specs, "owner": owner}
+            result = self._execute_module("emperor.stack.release", module_args=arguments, task_vars=task_vars)
+            dead = self._dead_holders(result)
+            if dead:
+                again = [spec for spec in specs if (result["apps"][spec["name"]].get("locked"))]
+                second = self._execute_module(
+                    "emperor.stack.release",
+                    module_args={**arguments, "apps": again, "dead": dead},
+                    task_vars=task_vars,
+                )
+                result = _merged(result, second)
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        result.pop("invocation", None)
+        return dict(result)
+
+    @staticmethod
+    def _dead_holders(result: Mapping[str, Any]) -> list[str]:
+        holders = [one.get("locked", {}).get("token", "//") for one in result.get("apps", {}).values()]
+        return [token for token in holders if token.count("/") > 2 and is_dead(token)]
+
+    def _texts(self) -> dict[str, str]:
+        return {
+            "template": Path(self._find_needle("templates", "vassal.ini.j2")).read_text(encoding="utf-8"),
+            "entry": Path(self._find_needle("files", "entry.py")).read_text(encoding="utf-8"),
+        }
+
+    def _spec(
+        self, phase: str, app: dict[str, Any], secrets: Mapping[str, str], root: Path
+    ) -> dict[str, Any]:
+        """What the host needs of an app in this phase: all of it to plan and prepare, else its name."""
+        if phase not in ("plan", "prepare"):
+            return {"name": app["name"]}
+        source = app["source"]
+        key = None
+        if source.get("key"):
+            with open(self._loader.get_real_file(str(root / source["key"])), encoding="utf-8") as file:
+                key = file.read()
+        chosen = {name: str(secrets[name]) for name in app["secrets"]}
+        vassal = self._render(app)
+        material = {
+            **app,
+            "source": {k: v for k, v in source.items() if k not in ("version", "path")},
+            "secrets": chosen,
+            "vassal": vassal,
+            "entry": self._rendered["entry"],
+            "format": FORMAT,
+        }
+        material.pop("action", None)
+        material.pop("revision", None)
+        fingerprint = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
+        spec: dict[str, Any] = {
+            "name": app["name"],
+            "source": source,
+            "key": key,
+            "fingerprint": fingerprint,
+        }
+        if source.get("path"):
+            spec["digest"] = directory_digest(root / source["path"])
+        if phase == "plan":
+            return spec
+        return {
+            **app,
+            **spec,
+            "revision": spec.get("digest") or app["revision"],
+            "environment": {**app["env"], **chosen},
+            "secret_values": list(chosen.values()),
+            "vassal": vassal,
+            "entry": self._rendered["entry"],
+        }
+
+    def _render(self, app: dict[str, Any]) -> str:
+        name = app["name"]
+        variables = {
+            "app": app,
+            "home": layout.cache(name),
+            "socket_directory": layout.socket_directory(name),
+            "listen": self._task.args.get("listen", 1024),
+        }
+        with self._templar.set_temporary_context(available_variables=variables):
+            text = self._templar.template(_trusted(self._rendered["template"]))
+        if not isinstance(text, str):
+            raise AnsibleActionFail(f"vassal.ini.j2 gave {type(text).__name__}, not text, for {name}")
+        return text
+
+    def _send_source(self, spec: dict[str, Any], app: dict[str, Any], root: Path) -> None:
+        """Put a directory source into a file on the host, for the module to unpack."""
+        if not app["source"].get("path") or app.get("action") == "finish":
+            return
+        if self._connection._shell.tmpdir is None:
+            self._make_tmp_path()
+        with tempfile.TemporaryDirectory() as directory:
+            local = Path(directory) / "source.tar.gz"
+            pack(root / app["source"]["path"], local)
+            remote = self._connection._shell.join_path(self._connection._shell.tmpdir, f"{app['name']}.tar.gz")
+            self._transfer_file(str(local), remote)
+        spec["archive"] = remote
+
+
+def _trusted(text: str) -> str:
+    """Mark a template of the bundle's own as one that may be rendered (ansible-core 2.19 and later ask for that)."""
+    from ansible.template import trust_as_template
+
+    return trust_as_template(text)
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a call and of its repetition for some of the apps."""
+    apps = {**first.get("apps", {}), **second.get("apps", {})}
+    errors = {name: one["error"] for name, one in apps.items() if one.get("error")}
+    result = {
+        **second,
+        "apps": apps,
+        "changed": bool(first.get("changed") or second.get("changed")),
+        "failed": bool(errors) or (bool(second.get("failed")) and "apps" not in second),
+    }
+    if errors:
+        result["msg"] = "\n\n".join(f"{name}: {error}" for name, error in errors.items())
+    elif not result["failed"]:
+        result.pop("msg", None)
+    return result

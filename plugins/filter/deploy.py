@@ -1,0 +1,95 @@
+"""Filters that carry apps from one phase of a deploy to the next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+App = Mapping[str, Any]
+
+
+def choose_apps(apps: Sequence[App], only: str = "", version: str = "") -> list[dict[str, Any]]:
+    """The apps whose names stand in *only* (separated by commas; empty: all), at *version* where that is given.
+
+    Raises AnsibleFilterError for a *version* without exactly one git app.
+    """
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    chosen = [dict(app) for app in apps if not names or app["name"] in names]
+    if version:
+        if len(names) != 1:
+            raise AnsibleFilterError("-e version=… goes with the name of one app: add -e app=NAME")
+        for app in chosen:
+            if not app["source"].get("git"):
+                raise AnsibleFilterError(f"-e version=…: {app['name']} does not come from git and has no version")
+            app["source"] = {**app["source"], "version": str(version)}
+    return chosen
+
+
+def check_names(only: str, fleet: Sequence[str]) -> str:
+    """Return *only* when each name in it is an app of the *fleet*. Raises AnsibleFilterError that names a near one."""
+    for name in (part.strip() for part in only.split(",")):
+        if name and name not in fleet:
+            near = difflib.get_close_matches(name, fleet, n=1)
+            hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(fleet)) or 'none'}."
+            raise AnsibleFilterError(f"-e app={name}: no host of this inventory has that app.{hint}")
+    return only
+
+
+def planned(apps: Sequence[App], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The apps that the *plan* wants to deploy or to finish, each with its `action` and `revision`."""
+    found = plan.get("apps", {})
+    return [
+        {**app, "action": found[app["name"]]["action"], "revision": found[app["name"]].get("revision")}
+        for app in apps
+        if found.get(app["name"], {}).get("action") in ("deploy", "finish")
+    ]
+
+
+def still_good(apps: Sequence[App], result: Mapping[str, Any]) -> list[App]:
+    """The apps that went through the phase with this *result*; none when the phase did not run at all."""
+    done = result.get("apps", {})
+    return [app for app in apps if app["name"] in done and not done[app["name"]].get("error")]
+
+
+def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What went wrong in the phases with these *results*: one text per app, or per phase that did not run at all."""
+    found = []
+    for result in results:
+        apps = result.get("apps", {})
+        texts = [f"{name}: {one['error']}" for name, one in apps.items() if one.get("error")]
+        if result.get("failed") and not texts:
+            texts = [str(result.get("module_stderr") or result.get("msg") or "a phase failed without a reason")]
+        found += texts
+    return found
+
+
+def deployed(result: Mapping[str, Any]) -> list[str]:
+    """One line for each app that a drain phase finished."""
+    return [
+        f"{name}: {one['release']} is live as {one['activation']}, after {one['seconds']} s"
+        for name, one in result.get("apps", {}).items()
+        if not one.get("error") and "seconds" in one
+    ]
+
+
+def held(plan: Mapping[str, Any]) -> list[str]:
+    """One line for each app that is not deployed because it was rolled back."""
+    return [
+        f"{name}: {one['why']}" for name, one in plan.get("apps", {}).items() if one.get("action") == "held"
+    ]
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "choose_apps": choose_apps,
+            "check_names": check_names,
+            "planned": planned,
+            "still_good": still_good,
+            "errors": errors,
+            "deployed": deployed,
+            "held": held,
+        }

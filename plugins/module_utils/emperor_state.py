@@ -1,0 +1,152 @@
+"""Which emperor runs, whether it is out of date, and how its apps move to a fresh one without a dropped request."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+
+from . import layout, release_run
+from .host_command import CommandFailed, run
+from .release_run import EMPERORS, Health, NotHealthy
+from .release_state import AppState, write_atomically
+
+UNIT = "/etc/systemd/system/emperor@.service"
+
+
+def settings(emperor: str) -> str:
+    return f"{layout.CONFIG}/emperor-{emperor}.ini"
+
+
+def unit_property(emperor: str, name: str) -> str:
+    """A property of the emperor's unit as systemd has it; empty when systemd cannot say."""
+    with contextlib.suppress(CommandFailed):
+        command = ["systemctl", "show", f"--property={name}", "--value", f"emperor@{emperor}"]
+        return run(command, what="systemctl show", timeout=30).strip()
+    return ""
+
+
+def is_running(emperor: str) -> bool:
+    return unit_property(emperor, "ActiveState") in ("active", "activating", "reloading")
+
+
+def wanted_digest(emperor: str) -> str:
+    digest = hashlib.sha256()
+    for path in (UNIT, settings(emperor)):
+        with open(path, "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def started_digest(emperor: str) -> str:
+    """The digest that the emperor noted of its unit and settings when it started."""
+    with contextlib.suppress(FileNotFoundError):
+        with open(f"{layout.RUN}/emperor-{emperor}.started", encoding="utf-8") as file:
+            return file.read().split()[0]
+    return ""
+
+
+def deleted_files(maps: str) -> list[str]:
+    """Programs and libraries in a `/proc/<pid>/maps` that were replaced on disk since they were loaded."""
+    found = []
+    for line in maps.splitlines():
+        fields = line.split(maxsplit=5)
+        if len(fields) == 6 and "x" in fields[1] and fields[5].endswith(" (deleted)"):
+            path = fields[5].removesuffix(" (deleted)")
+            if path.startswith(("/usr/", "/lib", "/bin/")) and path not in found:
+                found.append(path)
+    return found
+
+
+def out_of_date(emperor: str) -> str | None:
+    """Why the running emperor has to be replaced; None when it is as wanted."""
+    if started_digest(emperor) != wanted_digest(emperor):
+        return "its unit or settings changed"
+    pid = unit_property(emperor, "MainPID")
+    with contextlib.suppress(OSError):
+        children = f"/proc/{pid}/task/{pid}/children"
+        with open(children, encoding="utf-8") as file:
+            pids = [pid, *file.read().split()]
+        for one in pids:
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{one}/maps", encoding="utf-8") as file:
+                    gone = deleted_files(file.read())
+                if gone:
+                    return f"{gone[0]} was replaced since it started"
+    return None
+
+
+def start_unit(emperor: str) -> None:
+    run(["systemctl", "daemon-reload"], what="systemctl daemon-reload", timeout=60)
+    run(["systemctl", "enable", "--quiet", "--now", f"emperor@{emperor}"], what=f"starting emperor@{emperor}", timeout=60)
+
+
+def stop_unit(emperor: str) -> None:
+    run(["systemctl", "disable", "--quiet", f"emperor@{emperor}"], what=f"disabling emperor@{emperor}", timeout=60)
+    run(["systemctl", "stop", f"emperor@{emperor}"], what=f"stopping emperor@{emperor}", timeout=3700)
+
+
+def choose(emperor: str) -> None:
+    """Let new activations go to *emperor*."""
+    write_atomically(f"{layout.CONFIG}/emperor", f"{emperor}\n", mode=0o644)
+
+
+def apps_under(emperor: str) -> list[str]:
+    """Names of the apps that have a vassal under *emperor*."""
+    names = set()
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.listdir(layout.vassals(emperor)):
+            owner, at, rest = entry.rpartition("@")
+            if at and rest.endswith(".ini"):
+                names.add(owner)
+    return sorted(names)
+
+
+def move_app(app: str, emperor: str, http_port: int) -> str | None:
+    """Start the live release of *app* under *emperor*, switch, drain and stop the old one. Returns what moved.
+
+    Raises NotHealthy; the old activation serves on then.
+    """
+    state = AppState(app)
+    with state.working(seconds=120):
+        old = state.live_activation()
+        if old is None or release_run.emperor_of(old) == emperor:
+            return None
+        manifest = state.manifest(str(state.release_of(old)))
+        if manifest is None:
+            return None
+        health = Health.of(manifest)
+        activation = release_run.start(state, manifest, emperor)
+        try:
+            release_run.wait_until_healthy(app, activation, health)
+            release_run.switch(state, activation)
+            release_run.probe_through_front(health, 1, manifest.request_timeout, http_port)
+        except NotHealthy:
+            release_run.switch(state, old)
+            release_run.drain(app, activation, manifest.request_timeout)
+            release_run.stop(state, activation)
+            raise
+        release_run.drain(app, old, manifest.request_timeout + 5)
+        release_run.stop(state, old)
+        state.remember({"kind": "handover", "release": manifest.release, "activation": activation, "result": "good"})
+        return activation
+
+
+def retire(emperor: str) -> None:
+    """Stop an emperor whose live activations have all moved away."""
+    for app in apps_under(emperor):
+        state = AppState(app)
+        for owner, activation in list(release_run.vassals_of(app)):
+            if owner == emperor and activation != state.live_activation():
+                release_run.stop(state, activation)
+    deadline = time.monotonic() + 10
+    while apps_under(emperor) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if apps_under(emperor):
+        raise NotHealthy(f"emperor@{emperor} still runs {', '.join(apps_under(emperor))}")
+    stop_unit(emperor)
+
+
+def other(emperor: str) -> str:
+    return EMPERORS[1 - EMPERORS.index(emperor)]

@@ -1,0 +1,90 @@
+"""Run commands on a host: as an app's user, with a time limit, and with an error that shows what they said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+
+#: How much of a command's output an error message carries, in lines.
+OUTPUT_LINES = 25
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class CommandFailed(Exception):
+    """A command ended with an error or was still running at its time limit."""
+
+    def __init__(self, what: str, command: str, outcome: str, output: str) -> None:
+        self.what = what
+        self.output = tail(output)
+        message = f"{what} failed ({outcome}): {command}"
+        super().__init__(f"{message}\n{self.output}" if self.output else message)
+
+
+def tail(text: str, lines: int = OUTPUT_LINES) -> str:
+    """The last *lines* lines of *text* that are not empty."""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    what: str,
+    user: str | None = None,
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 900,
+    shown_as: str | None = None,
+) -> str:
+    """Run *argv* and return what it printed, standard error included.
+
+    As *user* it has that user's group alone and can gain no privilege; it dies with this process, so that a killed
+    deploy leaves no build behind. *timeout* is in seconds; its whole process group is ended then.
+    Raises CommandFailed.
+    """
+    command = list(argv)
+    if user is not None:
+        command = [
+            "setpriv",
+            f"--reuid={user}",
+            f"--regid={user}",
+            "--clear-groups",
+            "--no-new-privs",
+            "--pdeathsig=KILL",
+            "--",
+            *command,
+        ]
+    shown = shown_as or " ".join(argv)
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd or "/",
+            env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandFailed(what, shown, str(error), "") from error
+    try:
+        raw, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raw, _ = process.communicate()
+        raise CommandFailed(
+            what, shown, f"still running after {timeout:g} s", raw.decode(errors="replace")
+        ) from None
+    output = raw.decode(errors="replace")
+    if process.returncode != 0:
+        code = process.returncode
+        outcome = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        raise CommandFailed(what, shown, outcome, output)
+    return output
+
+
+def run_shell(command: str, **options: object) -> str:
+    """Run a command line of the app's owner through the shell; see `run`."""
+    return run(["/bin/sh", "-ec", command], shown_as=command, **options)  # type: ignore[arg-type]

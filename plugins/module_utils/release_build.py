@@ -1,0 +1,505 @@
+"""Prepare a release on a host: fetch, venv, build, publish, seal, check. Nothing here touches what is live."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from . import layout
+from .host_command import CommandFailed, run, run_shell
+from .release_state import AppState, Manifest, now, write_atomically
+
+#: The interpreter of Debian's uWSGI plugin: a venv must have the same minor version.
+PYTHON = "/usr/bin/python3"
+UV = f"{layout.LIBRARY}/tools/bin/uv"
+UWSGI = "/usr/bin/uwsgi"
+
+#: Free bytes and inodes without which a build is not begun: a full disk would hurt the live releases too.
+NEEDED_BYTES = 300 * 1024 * 1024
+NEEDED_INODES = 20_000
+
+
+class ReleaseError(Exception):
+    """The release cannot be made. The message says what to do about it."""
+
+
+def python_version() -> str:
+    return run([PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], what="python3").strip()
+
+
+def new_release_id(revision: str) -> str:
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{revision[:7]}"
+
+
+# Where the code comes from
+
+
+@contextlib.contextmanager
+def _git_environment(source: Mapping[str, Any], key: str | None) -> Iterator[dict[str, str]]:
+    """Variables for git as root: no prompt, no configuration but ours, the app's deploy key and known hosts."""
+    with tempfile.TemporaryDirectory(prefix="emperor-stack-git-") as directory:
+        ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
+        if source.get("known_hosts"):
+            path = f"{directory}/known_hosts"
+            write_atomically(path, source["known_hosts"].rstrip("\n") + "\n")
+            ssh += ["-o", f"UserKnownHostsFile={path}", "-o", "StrictHostKeyChecking=yes"]
+        else:
+            ssh += ["-o", "StrictHostKeyChecking=accept-new"]
+        if key:
+            path = f"{directory}/key"
+            write_atomically(path, key.rstrip("\n") + "\n")
+            ssh += ["-i", path, "-o", "IdentitiesOnly=yes"]
+        yield {
+            "GIT_SSH_COMMAND": " ".join(ssh),
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "HOME": directory,
+            # A repository on this host's disk belongs to somebody else; reading it is what was asked for.
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+        }
+
+
+def is_commit(version: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{40}", version) is not None
+
+
+def resolve_git(source: Mapping[str, Any], key: str | None) -> str:
+    """The commit that `version` (branch, tag or full commit id) names in the remote now. Raises ReleaseError."""
+    version = source["version"]
+    if is_commit(version):
+        return str(version)
+    with _git_environment(source, key) as env:
+        try:
+            listing = run(
+                ["git", "ls-remote", "--", source["git"], version, f"{version}^{{}}"],
+                what=f"asking {source['git']} for {version}",
+                env=env,
+                timeout=120,
+            )
+        except CommandFailed as error:
+            raise ReleaseError(
+                f"{error}\nIs source.git right, can this host reach it, and may source.key read it?"
+            ) from error
+    return pick_reference(listing, version, source["git"])
+
+
+def pick_reference(listing: str, version: str, url: str) -> str:
+    """The commit of *version* in what `git ls-remote` printed: a tag before a branch, the commit a tag points at."""
+    references = {}
+    for line in listing.splitlines():
+        commit, _, name = line.partition("\t")
+        if re.fullmatch(r"[0-9a-f]{40}", commit):
+            references[name] = commit
+    for name in (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}", version):
+        if name in references:
+            return references[name]
+    raise ReleaseError(
+        f"{url} has no branch or tag {version}. Push it, or correct source.version "
+        "(a branch, a tag, or a full commit id of 40 digits)."
+    )
+
+
+def fetch_git(app: str, source: Mapping[str, Any], key: str | None, commit: str, code: str) -> None:
+    """Bring *commit* into the directory *code*; objects stay in the app's bare repository for the next time."""
+    repository = f"{layout.app_root(app)}/repo.git"
+    with _git_environment(source, key) as env:
+        if not os.path.isdir(repository):
+            partial = f"{repository}.new"
+            shutil.rmtree(partial, ignore_errors=True)
+            run(["git", "init", "--quiet", "--bare", partial], what="git init", env=env)
+            os.chmod(partial, 0o700)
+            os.rename(partial, repository)
+        git = ["git", "--git-dir", repository]
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{repository}/shallow.lock")
+        if not _has_commit(git, commit, env):
+            fetch = [*git, "fetch", "--quiet", "--no-tags", "--force"]
+            # By its id first: one commit and no history. Servers may refuse that; then all branches and tags.
+            try:
+                run(
+                    [*fetch, "--depth=1", "--", source["git"], commit],
+                    what="git fetch",
+                    env=env,
+                    timeout=600,
+                )
+            except CommandFailed:
+                run(
+                    [*fetch, "--", source["git"], "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"],
+                    what=f"fetching {source['git']}",
+                    env=env,
+                    timeout=600,
+                )
+        if not _has_commit(git, commit, env):
+            raise ReleaseError(f"{source['git']} has no commit {commit}. Is it pushed?")
+        # A reference keeps the commit from being collected as garbage.
+        run([*git, "update-ref", f"refs/emperor-stack/{commit}", commit], what="git update-ref", env=env)
+        os.mkdir(code)
+        with tempfile.TemporaryDirectory(prefix="emperor-stack-index-") as directory:
+            run(
+                [*git, "--work-tree", code, "checkout", "--quiet", "--force", commit, "--", "."],
+                what=f"checking out {commit}",
+                env={**env, "GIT_INDEX_FILE": f"{directory}/index"},
+            )
+
+
+def _has_commit(git: list[str], commit: str, env: Mapping[str, str]) -> bool:
+    try:
+        run([*git, "cat-file", "-e", f"{commit}^{{tree}}"], what="git cat-file", env=env)
+    except CommandFailed:
+        return False
+    return True
+
+
+def unpack(archive: str, code: str) -> None:
+    """Unpack the tar file that the controller made of its directory."""
+    os.mkdir(code)
+    with tarfile.open(archive) as tar:
+        tar.extractall(code, filter="data")
+
+
+# Ownership
+
+
+def own_tree(top: str, uid: int, gid: int, keep_group_write: bool = False) -> None:
+    """Give the tree at *top* to uid:gid, closed to others; links themselves, never what they point at.
+
+    Without *keep_group_write* the group may read it only (execute bits stay).
+    """
+    for path in _walk(top):
+        os.chown(path, uid, gid, follow_symlinks=False)
+        if os.path.islink(path):
+            continue
+        mode = os.stat(path).st_mode & 0o7777
+        if os.path.isdir(path):
+            wanted = 0o750
+        else:
+            wanted = 0o750 if mode & 0o100 else 0o640
+        if keep_group_write:
+            wanted |= 0o200
+        if mode != wanted:
+            os.chmod(path, wanted)
+
+
+def _walk(top: str) -> Iterator[str]:
+    yield top
+    for directory, names, files in os.walk(top):
+        for name in [*names, *files]:
+            yield os.path.join(directory, name)
+
+
+def link_persistent(app: str, directories: Iterable[Mapping[str, Any]], code: str) -> None:
+    """Put a link to the app's persistent directory in the place of each `persistent` path of the code.
+
+    What the source has there seeds the persistent directory while that is still empty.
+    """
+    account = pwd.getpwnam(app)
+    for directory in directories:
+        inside = f"{code}/{directory['path']}"
+        outside = f"{layout.shared(app)}/{directory['path']}"
+        if os.path.isdir(inside) and not os.path.islink(inside):
+            if not os.listdir(outside):
+                shutil.copytree(inside, outside, symlinks=True, dirs_exist_ok=True)
+                for path in _walk(outside):
+                    if path != outside:
+                        os.chown(path, account.pw_uid, -1, follow_symlinks=False)
+            shutil.rmtree(inside)
+        elif os.path.lexists(inside):
+            os.unlink(inside)
+        os.makedirs(os.path.dirname(inside), exist_ok=True)
+        os.symlink(outside, inside)
+
+
+# The venv
+
+
+def uv_environment(app: str, index: Mapping[str, str]) -> dict[str, str]:
+    cache = layout.cache(app)
+    return {
+        "HOME": cache,
+        "UV_CACHE_DIR": f"{cache}/uv",
+        # The venv becomes root's: a hard link would take the cached file away from the app's user.
+        "UV_LINK_MODE": "copy",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        "UV_SYSTEM_CERTS": "1",
+        "UV_COMPILE_BYTECODE": "1",
+        **index,
+    }
+
+
+def venv_steps(code: str, venv: str, requirements: str | None, files: set[str]) -> list[list[str]]:
+    """The uv commands that fill *venv*, chosen by which of the *files* at the top of the code exist.
+
+    `requirements` when it is named, else uv.lock, requirements.txt, pyproject.toml, in that order. Raises ReleaseError.
+    """
+    python = f"{venv}/bin/python"
+    if requirements is None:
+        requirements = next(
+            (n for n in ("uv.lock", "requirements.txt", "pyproject.toml") if n in files), None
+        )
+        if requirements is None:
+            return []
+    path = f"{code}/{requirements}"
+    if requirements.endswith("uv.lock"):
+        return [[UV, "sync", "--frozen", "--no-dev", "--no-editable", "--active", "--project", os.path.dirname(path)]]
+    if requirements.endswith("pyproject.toml"):
+        return [[UV, "pip", "install", "--python", python, os.path.dirname(path)]]
+    hashes = ["--require-hashes"] if _has_hashes(path) else []
+    return [[UV, "pip", "install", "--python", python, *hashes, "-r", path]]
+
+
+def _has_hashes(path: str) -> bool:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return "--hash=" in file.read()
+    except FileNotFoundError:
+        name = os.path.basename(path)
+        raise ReleaseError(f"the source has no {name}. Correct `requirements:` of the app.") from None
+
+
+def build_venv(app: str, code: str, venv: str, requirements: str | None, index: Mapping[str, str]) -> None:
+    env = {**uv_environment(app, index), "VIRTUAL_ENV": venv, "UV_PROJECT_ENVIRONMENT": venv}
+    run(
+        [UV, "venv", "--quiet", "--python", PYTHON, venv],
+        what="making the venv",
+        user=app,
+        cwd=code,
+        env=env,
+    )
+    for step in venv_steps(code, venv, requirements, set(os.listdir(code))):
+        run(step, what="installing the requirements", user=app, cwd=code, env=env, timeout=1800)
+
+
+# The app's own environment
+
+
+def app_environment(app: str, release: str, revision: str, declared: Mapping[str, str]) -> dict[str, str]:
+    """What every process of the release sees: the app's env and secrets, and what the platform says."""
+    return {
+        **declared,
+        "APP_NAME": app,
+        "APP_RELEASE": release,
+        "APP_REVISION": revision,
+        "LANG": "C.UTF-8",
+        "PYTHONUTF8": "1",
+    }
+
+
+def command_environment(app: str, release: str) -> dict[str, str]:
+    """The environment for a command of the app: its own, and the venv's programs first on the path."""
+    directory = layout.release(app, release)
+    with open(f"{directory}/environment.json", encoding="utf-8") as file:
+        declared = dict(json.load(file)["environment"])
+    return {
+        **declared,
+        "HOME": layout.cache(app),
+        "USER": app,
+        "LOGNAME": app,
+        "VIRTUAL_ENV": f"{directory}/venv",
+        "PATH": f"{directory}/venv/bin:/usr/local/bin:/usr/bin:/bin",
+    }
+
+
+def run_app_command(app: str, release: str, command: str, what: str, timeout: float = 1800) -> str:
+    """Run a command line of the app in the release's code directory, as the app's user. Raises CommandFailed."""
+    return run_shell(
+        command,
+        what=what,
+        user=app,
+        cwd=f"{layout.release(app, release)}/code",
+        env=command_environment(app, release),
+        timeout=timeout,
+    )
+
+
+# Publishing and checking
+
+
+def publish(app: str, code: str, public: str, files: Iterable[Mapping[str, Any]]) -> None:
+    """Copy the static files to where nginx reads them, laid out as their URLs: root's, readable by nginx alone.
+
+    A persistent directory is linked instead. Links inside the source are not followed out of it. Raises ReleaseError.
+    """
+    front = grp.getgrnam(layout.FRONT_USER).gr_gid
+    os.mkdir(public)
+    for item in files:
+        source = os.path.realpath(f"{code}/{item['path']}")
+        destination = public + item["url"].rstrip("/")
+        os.makedirs(os.path.dirname(destination), exist_ok=True)
+        if item["persistent"]:
+            os.symlink(f"{layout.shared(app)}/{item['path']}", destination)
+            continue
+        if os.path.commonpath([source, code]) != code:
+            raise ReleaseError(f"static {item['url']}: {item['path']} is a link that leads out of the source")
+        present = os.path.isdir(source) if item["directory"] else os.path.isfile(source)
+        if not present:
+            kind = "directory" if item["directory"] else "file"
+            raise ReleaseError(
+                f"static {item['url']}: the release has no {kind} {item['path']} after its build. "
+                "Correct `static:`, or add the `build:` command that makes it."
+            )
+        if item["directory"]:
+            shutil.copytree(source, destination, ignore=_links, dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, destination)
+    own_tree(public, 0, front)
+
+
+def _links(directory: str, names: list[str]) -> list[str]:
+    """Links are not published: one that leads out of the directory would open what is behind it."""
+    return [name for name in names if os.path.islink(f"{directory}/{name}")]
+
+
+def check_import(app: str, directory: str, timeout: float) -> None:
+    """Import the app as its user, in its venv and environment, as the vassal will.
+
+    The entry refuses a module that comes from another release. Raises CommandFailed.
+    """
+    run(
+        [f"{directory}/venv/bin/python", "-B", f"{directory}/entry.py", "--check"],
+        what="importing the app",
+        user=app,
+        cwd=f"{directory}/code",
+        env={"HOME": layout.cache(app)},
+        timeout=timeout,
+        shown_as="python entry.py --check",
+    )
+
+
+def check_vassal(app: str, directory: str, timeout: float) -> None:
+    """Let uWSGI read the vassal's config and load the app without serving it. Raises CommandFailed."""
+    run(
+        [UWSGI, "--ini", f"{directory}/vassal.ini", "--no-server"],
+        what="loading the app in uWSGI",
+        user=app,
+        cwd=f"{directory}/code",
+        env={"HOME": layout.cache(app)},
+        timeout=timeout,
+        shown_as="uwsgi --ini vassal.ini --no-server",
+    )
+
+
+def migrations_digest(code: str) -> str:
+    """A digest of the migration files (Django's `migrations/`, Alembic's `versions/`): it changes when a migration comes."""
+    digest = hashlib.sha256()
+    for directory, names, files in os.walk(code):
+        names.sort()
+        if os.path.basename(directory) in ("migrations", "versions"):
+            for name in sorted(files):
+                if name.endswith((".py", ".sql")):
+                    digest.update(os.path.relpath(f"{directory}/{name}", code).encode() + b"\0")
+                    with open(f"{directory}/{name}", "rb") as file:
+                        digest.update(hashlib.sha256(file.read()).digest())
+    return digest.hexdigest()[:16]
+
+
+def check_space() -> None:
+    space = os.statvfs(layout.APPS)
+    free = space.f_bavail * space.f_frsize
+    if free < NEEDED_BYTES:
+        raise ReleaseError(
+            f"{layout.APPS} has {free // 2**20} MiB left and a build wants {NEEDED_BYTES // 2**20}. "
+            "Free some, or lower python_apps_keep_releases."
+        )
+    if 0 < space.f_files and space.f_favail < NEEDED_INODES:
+        raise ReleaseError(f"{layout.APPS} has {space.f_favail} inodes left and a build wants {NEEDED_INODES}.")
+
+
+def fill(template: str, app: str, release: str) -> str:
+    """Put the release into a text that the controller rendered before the release had a name."""
+    return template.replace("@RELEASE_DIRECTORY@", layout.release(app, release)).replace("@RELEASE@", release)
+
+
+def prepare(
+    spec: Mapping[str, Any],
+    revision: str,
+    release: str,
+    index: Mapping[str, str],
+    say: Callable[[str], None],
+) -> Manifest:
+    """Make *release* of the app in *spec*, sealed and checked, and write its manifest last.
+
+    Raises ReleaseError and CommandFailed; what it made by then is no release and goes with the next clean-up.
+    """
+    app = spec["name"]
+    account = pwd.getpwnam(app)
+    directory = layout.release(app, release)
+    code, venv = f"{directory}/code", f"{directory}/venv"
+    check_space()
+    os.mkdir(directory)
+    os.chmod(directory, 0o711)
+    hooks = spec["hooks"]
+
+    say("fetch")
+    if spec["source"].get("git"):
+        fetch_git(app, spec["source"], spec.get("key"), revision, code)
+    else:
+        unpack(spec["archive"], code)
+    link_persistent(app, spec["persistent_directories"], code)
+    own_tree(code, account.pw_uid, account.pw_gid, keep_group_write=True)
+
+    environment = app_environment(app, release, revision, spec["environment"])
+    entry = {"environment": environment, "wsgi": spec["wsgi"], "paste": spec["paste"]}
+    write_atomically(f"{directory}/environment.json", json.dumps(entry, indent=1), 0o440, account.pw_gid)
+    write_atomically(f"{directory}/entry.py", spec["entry"], 0o440, account.pw_gid)
+    write_atomically(f"{directory}/vassal.ini", fill(spec["vassal"], app, release), 0o440, account.pw_gid)
+
+    say("venv")
+    os.mkdir(venv)
+    os.chown(venv, account.pw_uid, account.pw_gid)
+    os.chmod(venv, 0o750)
+    build_venv(app, code, venv, spec["requirements"], index)
+
+    say("build")
+    for command in [*hooks["before_prepare"], *spec["build"], *hooks["after_prepare"]]:
+        run_app_command(app, release, command, "build")
+    publish(app, code, f"{directory}/public", spec["static_files"])
+    # Compiled now, since the running app cannot write here. A file that does not compile is the app's affair.
+    subprocess.run(
+        ["setpriv", f"--reuid={app}", f"--regid={app}", "--clear-groups", f"{venv}/bin/python"]
+        + ["-m", "compileall", "-q", "-j", "1", code],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+
+    say("seal")
+    own_tree(code, 0, account.pw_gid)
+    own_tree(venv, 0, account.pw_gid)
+
+    say("check")
+    check_import(app, directory, spec["health"]["timeout"])
+    check_vassal(app, directory, spec["health"]["timeout"])
+
+    manifest = Manifest(
+        app=app,
+        release=release,
+        revision=revision,
+        version=str(spec["source"].get("version") or revision),
+        fingerprint=spec["fingerprint"],
+        python=python_version(),
+        created=now(),
+        health=dict(spec["health"]),
+        host=spec["domains"][0],
+        migrate=spec["migrate"],
+        hooks={name: list(commands) for name, commands in hooks.items()},
+        request_timeout=spec["limits"]["request_timeout"],
+        migrations=migrations_digest(code),
+    )
+    AppState(app).save(manifest)
+    return manifest

@@ -1,0 +1,505 @@
+"""The phases of a release on a host, each for many apps: what the module `release` runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from . import layout, release_build, release_run
+from .host_command import CommandFailed, run
+from .release_build import ReleaseError
+from .release_run import Health, NotHealthy
+from .release_state import AppState, Locked, Manifest, now, prunable
+
+Spec = Mapping[str, Any]
+Outcome = dict[str, Any]
+
+#: Apps that are prepared side by side: a build is a mix of network, disk and one core.
+PREPARED_AT_ONCE = 2
+
+#: What an app's release may fail with; anything else is a defect of ours and shows its trace.
+FAILURES = (ReleaseError, CommandFailed, NotHealthy, Locked, OSError)
+
+
+@dataclass(frozen=True)
+class Options:
+    owner: Mapping[str, Any] = field(default_factory=dict)
+    dead: Sequence[str] = ()
+    break_lock: bool = False
+    again: bool = False
+    to_release: str | None = None
+    across_migration: bool = False
+    emperor: str | None = None
+    keep_releases: int = 5
+    keep_warm: int = 600
+    uv_environment: Mapping[str, str] = field(default_factory=dict)
+    http_port: int = 80
+    check_mode: bool = False
+
+
+def _each(
+    work: Callable[[Spec, Options], Outcome], at_once: int = 1
+) -> Callable[[Sequence[Spec], Options], dict[str, Outcome]]:
+    """Make a phase of *work*: all apps, each failure kept to its app."""
+
+    def one(spec: Spec, options: Options) -> Outcome:
+        try:
+            return work(spec, options)
+        except Locked as error:
+            return {"error": str(error), "locked": error.holder}
+        except FAILURES as error:
+            return {"error": str(error) or type(error).__name__}
+
+    def phase(specs: Sequence[Spec], options: Options) -> dict[str, Outcome]:
+        with ThreadPoolExecutor(max_workers=at_once) as pool:
+            outcomes = pool.map(lambda spec: one(spec, options), specs)
+            return {spec["name"]: outcome for spec, outcome in zip(specs, outcomes, strict=True)}
+
+    return phase
+
+
+# plan
+
+
+def _plan(spec: Spec, options: Options) -> Outcome:
+    """Compare what is wanted with what is live. Asks the git remote, where the version is no commit id."""
+    app = spec["name"]
+    state = AppState(app)
+    live = state.live_release()
+    manifest = state.manifest(live) if live else None
+    source = spec["source"]
+    revision = spec.get("digest")
+    if revision is None:
+        if not os.path.exists("/usr/bin/git") and options.check_mode:
+            return {"action": "deploy", "why": "nothing is set up yet", "changed": True}
+        revision = release_build.resolve_git(source, spec.get("key"))
+    outcome: Outcome = {"live": live, "revision": revision, "action": "none"}
+    if state.lock() is not None and manifest is not None and _is(manifest, spec, revision):
+        return {**outcome, "action": "finish", "why": "an earlier run did not finish", "changed": True}
+    why = difference(manifest, spec["fingerprint"], revision, _python(), options.again)
+    if why is None:
+        running = state.live_activation()
+        if release_run.emperor_of(running) is None:
+            return {**outcome, "action": "deploy", "why": f"{running} has no vassal", "changed": True}
+        return outcome
+    held = [m for m in state.manifests() if m.status == "rolled_back" and _is(m, spec, revision)]
+    if held and not options.again:
+        return {
+            **outcome,
+            "action": "held",
+            "why": f"{held[-1].release} was rolled back; deploy it on purpose with -e app={app} -e again=true, "
+            "or give the app another version",
+        }
+    return {**outcome, "action": "deploy", "why": why, "changed": True}
+
+
+def _is(manifest: Manifest, spec: Spec, revision: str) -> bool:
+    return manifest.fingerprint == spec["fingerprint"] and manifest.revision == revision
+
+
+_python_version: list[str] = []
+
+
+def _python() -> str:
+    if not _python_version:
+        _python_version.append(release_build.python_version())
+    return _python_version[0]
+
+
+def difference(
+    manifest: Manifest | None, fingerprint: str, revision: str, python: str, again: bool
+) -> str | None:
+    """Why a new release is wanted, None when the live one is what is wanted."""
+    if manifest is None:
+        return "nothing is live"
+    if manifest.revision != revision:
+        return f"revision {manifest.revision[:7]} is live, {revision[:7]} is wanted"
+    if manifest.fingerprint != fingerprint:
+        return "its settings changed"
+    if manifest.python != python:
+        return f"it was built for Python {manifest.python}, the host has {python}"
+    return "asked for again" if again else None
+
+
+# prepare
+
+
+def _clean_up(state: AppState) -> None:
+    """Undo what a run that died left: parts of releases, and activations that are neither live nor warm."""
+    for name in state.partial_releases():
+        state.remove_release(name)
+    live = state.live_activation()
+    keep = {live, _warm(state)}
+    for _, activation in list(release_run.vassals_of(state.app)):
+        if activation not in keep:
+            release_run.stop(state, activation)
+    for activation in state.activation_names():
+        if activation not in keep:
+            release_run.stop(state, activation)
+
+
+def _warm(state: AppState) -> str | None:
+    """The activation that still runs for a rollback: the one that served before the live one."""
+    live = state.live_activation()
+    good = {m.release for m in state.manifests() if m.status == "good"}
+    others = [
+        activation
+        for _, activation in release_run.vassals_of(state.app)
+        if activation != live and state.release_of(activation) in good
+    ]
+    return others[-1] if others else None
+
+
+def _prepare(spec: Spec, options: Options) -> Outcome:
+    app = spec["name"]
+    state = AppState(app)
+    if options.check_mode:
+        return {"changed": True}
+    with state.working(seconds=120 if options.dead or options.break_lock else 5):
+        state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
+        _clean_up(state)
+        ready = [
+            m for m in state.manifests() if m.status == "prepared" and _is(m, spec, spec["revision"])
+        ]
+        if ready:
+            manifest = ready[-1]
+            release = manifest.release
+            _note(state, options, release=release, fresh=not state.live_release())
+            return {"release": release, "changed": True, "reused": True}
+        release = _unused_release_id(state, spec["revision"])
+        _note(state, options, release=release, fresh=not state.live_release())
+        steps: list[str] = []
+        try:
+            release_build.prepare(spec, spec["revision"], release, options.uv_environment, steps.append)
+        except FAILURES as error:
+            _keep_failed(state, spec, release)
+            return _failed(state, options, "prepare", f"{error}")
+        return {"release": release, "changed": True}
+
+
+def _unused_release_id(state: AppState, revision: str) -> str:
+    while True:
+        release = release_build.new_release_id(revision)
+        if not os.path.lexists(layout.release(state.app, release)):
+            return release
+        time.sleep(0.2)
+
+
+def _keep_failed(state: AppState, spec: Spec, release: str) -> None:
+    """A release that failed to build stays for a look, with a manifest that says so."""
+    with contextlib.suppress(OSError):
+        os.makedirs(layout.release(state.app, release), exist_ok=True)
+        state.save(
+            Manifest(
+                app=state.app,
+                release=release,
+                revision=spec["revision"],
+                version=str(spec["source"].get("version") or spec["revision"]),
+                fingerprint=spec["fingerprint"],
+                python="",
+                created=now(),
+                health=dict(spec["health"]),
+                host=spec["domains"][0],
+                status="failed",
+            )
+        )
+
+
+def _note(state: AppState, options: Options, **content: Any) -> dict[str, Any]:
+    """Write into the lock how far the deploy is, so that the next phase, or the next run, knows."""
+    held = state.held_lock(options.owner["token"])
+    held.update(content)
+    state.write_lock(held)
+    return held
+
+
+def _failed(state: AppState, options: Options, phase: str, reason: str) -> Outcome:
+    """End a deploy that failed in *phase*: its activation stopped, its release marked, history written, lock given back."""
+    held = state.lock() or {}
+    release, activation = held.get("release"), held.get("activation")
+    live = state.live_activation()
+    if activation and activation != live and not held.get("warm"):
+        release_run.stop(state, activation)
+    with contextlib.suppress(OSError):
+        if release and held.get("kind") != "rollback":
+            state.mark(release, status="failed", reason=reason)
+        _prune(state, options)
+        state.remember(_entry(held, options, phase, "failed", reason))
+    state.unlock()
+    serving = state.live_release()
+    still = f"{serving} serves on" if serving else "nothing was live before, and nothing is now"
+    kept = f" The failed release is kept at {layout.release(state.app, release)}." if release else ""
+    return {"error": f"{phase}: {reason}\n{still}.{kept}", "phase": phase, "release": release, "changed": True}
+
+
+def _entry(
+    held: Mapping[str, Any], options: Options, phase: str, result: str, reason: str = ""
+) -> dict[str, Any]:
+    return {
+        "kind": held.get("kind", "deploy"),
+        "who": options.owner.get("who"),
+        "controller": options.owner.get("controller"),
+        "release": held.get("release"),
+        "activation": held.get("activation"),
+        "seconds": round(time.time() - float(held.get("started", time.time())), 1),
+        "phase": phase,
+        "result": result,
+        **({"reason": reason[:2000]} if reason else {}),
+    }
+
+
+def _prune(state: AppState, options: Options) -> None:
+    live = state.live_release()
+    in_use = {state.release_of(name) for _, name in release_run.vassals_of(state.app)} - {None}
+    held = state.lock()
+    if held and held.get("release"):
+        in_use.add(held["release"])
+    for name in prunable(state.manifests(), live, options.keep_releases, {str(n) for n in in_use}):
+        state.remove_release(name)
+
+
+# migrate, start, switch, drain: they work on what the lock says
+
+
+def _with_lock(
+    phase: str, work: Callable[[AppState, dict[str, Any], Manifest, Options], Outcome]
+) -> Callable[[Spec, Options], Outcome]:
+    """A phase on the release that the lock names. A failure ends the deploy."""
+
+    def wrapped(spec: Spec, options: Options) -> Outcome:
+        state = AppState(spec["name"])
+        if options.check_mode:
+            return {"changed": True}
+        with state.working(seconds=120):
+            held = _note(state, options, phase=phase)
+            manifest = state.manifest(str(held.get("release")))
+            if manifest is None:
+                return _failed(state, options, phase, f"release {held.get('release')} is gone or was never whole")
+            try:
+                return work(state, held, manifest, options)
+            except FAILURES as error:
+                return _failed(state, options, phase, str(error) or type(error).__name__)
+
+    return wrapped
+
+
+def _hooks(manifest: Manifest, name: str) -> None:
+    for command in manifest.hooks.get(name, []):
+        release_build.run_app_command(manifest.app, manifest.release, command, f"hook {name}")
+
+
+def _migrate(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+    if held.get("activation") == state.live_activation() is not None:
+        return {"release": manifest.release}
+    _hooks(manifest, "before_migrate")
+    output = ""
+    if manifest.migrate:
+        output = release_build.run_app_command(state.app, manifest.release, manifest.migrate, "migrate")
+        state.mark(manifest.release, migrated=True)
+    _hooks(manifest, "after_migrate")
+    return {"release": manifest.release, "changed": bool(manifest.migrate), "output": output[-2000:]}
+
+
+def _start(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+    health = Health.of(manifest)
+    activation = held.get("activation")
+    if activation and release_run.emperor_of(activation):
+        # Warm: it runs already; that it answers is checked all the same.
+        release_run.wait_until_healthy(state.app, activation, health)
+        return {"activation": activation, "warm": True}
+    _hooks(manifest, "before_start")
+    activation = release_run.start(state, manifest, options.emperor or release_run.running_emperor())
+    _note(state, options, activation=activation)
+    requests = release_run.wait_until_healthy(state.app, activation, health)
+    _hooks(manifest, "after_start")
+    return {"activation": activation, "probes": requests, "changed": True}
+
+
+def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+    activation = str(held["activation"])
+    live = state.live_activation()
+    if live != activation:
+        held = _note(state, options, previous=live)
+    previous = held.get("previous")
+    health = Health.of(manifest)
+    outcome: Outcome = {"activation": activation, "release": manifest.release, "changed": live != activation}
+    try:
+        if live != activation:
+            _hooks(manifest, "before_switch")
+            outcome["milliseconds"] = round(release_run.switch(state, activation), 2)
+        release_run.probe_through_front(
+            health, health.answers, manifest.request_timeout, options.http_port
+        )
+        _hooks(manifest, "after_switch")
+    except FAILURES as error:
+        if previous and release_run.emperor_of(previous):
+            release_run.switch(state, previous)
+            release_run.drain(state.app, activation, manifest.request_timeout)
+            back = f"{error}\nSwitched back to {state.release_of(previous)}."
+        elif state.live_activation() == activation:
+            os.unlink(layout.active(state.app))
+            back = str(error)
+        else:
+            back = str(error)
+        return _failed(state, options, "switch", back)
+    if held.get("kind") == "rollback" and previous:
+        left = state.release_of(previous)
+        if left and left != manifest.release:
+            state.mark(left, status="rolled_back", reason=f"rolled back to {manifest.release}")
+    state.mark(manifest.release, status="good", switched=time.time(), reason="")
+    return outcome
+
+
+def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+    live = state.live_activation()
+    _hooks(manifest, "before_drain")
+    outcome: Outcome = {"release": manifest.release, "activation": live, "changed": True}
+    previous = held.get("previous")
+    for _, activation in list(release_run.vassals_of(state.app)):
+        if activation == live:
+            continue
+        idle = release_run.drain(state.app, activation, manifest.request_timeout + 5)
+        if not idle:
+            outcome["cut_off"] = activation
+        elif activation == previous and options.keep_warm > 0 and not options.emperor:
+            _retire_later(state.app, activation, options.keep_warm)
+            outcome["warm"] = activation
+            continue
+        release_run.stop(state, activation)
+    _clean_up(state)
+    _hooks(manifest, "after_drain")
+    _prune(state, options)
+    state.remember(_entry(held, options, "drain", "good"))
+    outcome["seconds"] = round(time.time() - float(held.get("started", time.time())), 1)
+    state.unlock()
+    return outcome
+
+
+def _retire_later(app: str, activation: str, seconds: int) -> None:
+    """Let systemd end the warm activation in *seconds*, unless it is live again by then."""
+    unit = f"emperor-stack-retire-{activation.replace('@', '-')}"
+    run(
+        ["systemd-run", "--quiet", "--collect", f"--unit={unit}", f"--on-active={seconds}"]
+        + [f"{layout.LIBRARY}/retire", app, activation],
+        what="arranging the end of the warm activation",
+        timeout=30,
+    )
+
+
+# rollback
+
+
+def _rollback(spec: Spec, options: Options) -> Outcome:
+    """Choose the release to go back to and take the lock. Start, switch and drain then do the rest."""
+    app = spec["name"]
+    state = AppState(app)
+    live = state.live_release()
+    if options.to_release:
+        target = state.manifest(options.to_release)
+        if target is None or target.status == "failed":
+            known = ", ".join(m.release for m in state.manifests() if m.status != "failed" and m.release != live)
+            raise ReleaseError(
+                f"there is no good release {options.to_release} here. There are: {known or 'none'}."
+            )
+    else:
+        target = state.previous_good()
+        if target is None:
+            raise ReleaseError("there is no earlier good release on this host to go back to.")
+    if target.release == live:
+        raise ReleaseError(f"{live} is live already.")
+    current = state.manifest(live) if live else None
+    crosses = current is not None and current.migrations != target.migrations
+    if crosses and not options.across_migration:
+        raise ReleaseError(
+            f"between {target.release} and the live {live} the migrations changed, and a rollback does not undo them. "
+            "When the older code can live with the newer database, say -e across_migration=true."
+        )
+    outcome: Outcome = {"release": target.release, "from": live, "crosses_migration": crosses, "changed": True}
+    if options.check_mode:
+        return outcome
+    with state.working(seconds=120 if options.dead or options.break_lock else 5):
+        state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
+        warm = _warm(state)
+        if warm is not None and state.release_of(warm) != target.release:
+            warm = None
+        _note(
+            state, options, kind="rollback", release=target.release, activation=warm, warm=warm is not None
+        )
+    return {**outcome, "warm": warm is not None}
+
+
+# finish: the lock of a dead run goes to this one, which then goes on at the switch
+
+
+def take_over(spec: Spec, options: Options) -> Outcome:
+    state = AppState(spec["name"])
+    with state.working(seconds=120):
+        left = state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
+        live = state.live_activation()
+        _note(
+            state,
+            options,
+            kind=left.get("kind", "deploy"),
+            release=state.live_release(),
+            activation=live,
+            previous=left.get("previous"),
+        )
+    return {"release": state.live_release(), "changed": True}
+
+
+def _prepare_or_take_over(spec: Spec, options: Options) -> Outcome:
+    if spec.get("action") == "finish" and not options.check_mode:
+        return take_over(spec, options)
+    return _prepare(spec, options)
+
+
+# status
+
+
+def _status(spec: Spec, options: Options) -> Outcome:
+    state = AppState(spec["name"])
+    live = state.live_activation()
+    manifest = state.manifest(state.live_release() or "")
+    activations = [
+        {
+            **release_run.activation_summary(state.app, activation),
+            "release": state.release_of(activation),
+            "live": activation == live,
+        }
+        for _, activation in release_run.vassals_of(state.app)
+    ]
+    health = "nothing is live"
+    if manifest is not None:
+        try:
+            release_run.probe_through_front(Health.of(manifest), 1, 10, options.http_port)
+            health = "ok"
+        except NotHealthy as error:
+            health = str(error)
+    return {
+        "live": asdict(manifest) if manifest else None,
+        "activations": activations,
+        "health": health,
+        "lock": state.lock(),
+        "releases": [
+            {"release": m.release, "version": m.version, "status": m.status, "created": m.created}
+            for m in state.manifests()
+        ],
+        "history": state.history(10),
+    }
+
+
+PHASES: dict[str, Callable[[Sequence[Spec], Options], dict[str, Outcome]]] = {
+    "plan": _each(_plan, at_once=8),
+    "prepare": _each(_prepare_or_take_over, at_once=PREPARED_AT_ONCE),
+    "migrate": _each(_with_lock("migrate", _migrate)),
+    "start": _each(_with_lock("start", _start), at_once=4),
+    "switch": _each(_with_lock("switch", _switch)),
+    "drain": _each(_with_lock("drain", _drain), at_once=4),
+    "rollback": _each(_rollback),
+    "status": _each(_status, at_once=4),
+}

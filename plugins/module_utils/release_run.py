@@ -1,0 +1,249 @@
+"""Start, probe, switch and drain activations of a release on a host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from . import layout, uwsgi_client
+from .host_command import CommandFailed, run
+from .release_state import AppState, Manifest, link_atomically, sync_directory
+from .uwsgi_client import Answer, NoAnswer
+
+EMPERORS = ("a", "b")
+
+#: Lines of the app's log in the message of a failed start or probe.
+LOG_LINES = 30
+
+
+class NotHealthy(Exception):
+    """The activation did not start, or did not answer as it must."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """What must answer before traffic moves: *answers* times in a row, one of *status* (empty: any 2xx or 3xx)."""
+
+    path: str
+    status: tuple[int, ...]
+    answers: int
+    timeout: float
+    host: str
+    release: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Health:
+        health = manifest.health
+        return cls(
+            path=health["path"],
+            status=tuple(health["status"]),
+            answers=health["answers"],
+            timeout=health["timeout"],
+            host=manifest.host,
+            release=manifest.release,
+        )
+
+    def complaint(self, answer: Answer) -> str | None:
+        """What is wrong with *answer*, None when it is right."""
+        if answer.release != self.release:
+            whose = f"release {answer.release}" if answer.release else "no release of this app"
+            return f"GET {self.path} was answered by {whose}, not by {self.release}"
+        fine = answer.status in self.status if self.status else 200 <= answer.status < 400
+        if not fine:
+            wanted = ", ".join(str(status) for status in self.status) or "2xx or 3xx"
+            body = answer.body[:200].decode(errors="replace").strip()
+            return f"GET {self.path} with Host {self.host} answered {answer.status}, not {wanted}: {body}"
+        return None
+
+
+def vassal_path(emperor: str, activation: str) -> str:
+    return f"{layout.vassals(emperor)}/{activation}.ini"
+
+
+def emperor_of(activation: str | None) -> str | None:
+    """Which emperor runs *activation*: the one in whose directory it stands."""
+    for emperor in EMPERORS:
+        if activation and os.path.lexists(vassal_path(emperor, activation)):
+            return emperor
+    return None
+
+
+def app_log(app: str, since: float) -> str:
+    """The last lines that the app's processes wrote to the journal since *since* (seconds since the epoch)."""
+    with contextlib.suppress(CommandFailed, KeyError):
+        uid = pwd.getpwnam(app).pw_uid
+        return run(
+            ["journalctl", f"_UID={uid}", f"--since=@{int(since)}", "-o", "cat", "--no-pager"]
+            + [f"--lines={LOG_LINES}", "--quiet"],
+            what="reading the journal",
+            timeout=20,
+        ).strip()
+    return ""
+
+
+def start(state: AppState, manifest: Manifest, emperor: str) -> str:
+    """Begin a new activation of *manifest* under *emperor* and return its name. It serves nobody yet."""
+    app = state.app
+    activation = state.next_activation()
+    directory = f"{layout.activations(app)}/{activation}"
+    os.mkdir(directory, 0o711)
+    os.symlink(layout.socket(app, activation), f"{directory}/app.sock")
+    os.symlink(f"../../releases/{manifest.release}", f"{directory}/release")
+    sync_directory(directory)
+    account = pwd.getpwnam(app)
+    # The emperor takes the user from the link's owner; the file behind it stays root's.
+    link_atomically(
+        f"{layout.release(app, manifest.release)}/vassal.ini",
+        vassal_path(emperor, activation),
+        account.pw_uid,
+        account.pw_gid,
+    )
+    return activation
+
+
+def wait_until_healthy(app: str, activation: str, health: Health) -> int:
+    """Probe the activation's own socket until it answered rightly often enough; return how many requests that took.
+
+    Raises NotHealthy with the last complaint and the app's log.
+    """
+    socket = layout.socket(app, activation)
+    variables = uwsgi_client.get_variables(health.path, health.host)
+    began = time.time()
+    deadline = time.monotonic() + health.timeout
+    row = requests = 0
+    complaint = "it did not begin to listen"
+    while time.monotonic() < deadline:
+        if not os.path.exists(socket):
+            time.sleep(0.05)
+            continue
+        requests += 1
+        left = max(deadline - time.monotonic(), 0.1)
+        try:
+            wrong = health.complaint(uwsgi_client.ask(socket, variables, left))
+        except NoAnswer as error:
+            wrong = str(error)
+        if wrong is None:
+            row += 1
+            if row >= health.answers:
+                return requests
+            continue
+        row, complaint = 0, wrong
+        time.sleep(0.2)
+    log = app_log(app, began - 1)
+    raise NotHealthy(
+        f"{activation} was not healthy within {health.timeout:g} s: {complaint}"
+        + (f"\nThe last lines of its log:\n{log}" if log else "\nIt wrote nothing to the journal.")
+    )
+
+
+def switch(state: AppState, activation: str) -> float:
+    """Send all new requests to *activation*: one rename. Returns the milliseconds that it took."""
+    began = time.perf_counter()
+    link_atomically(f"activations/{activation}", layout.active(state.app))
+    return (time.perf_counter() - began) * 1000
+
+
+def probe_through_front(health: Health, answers: int, timeout: float, port: int) -> None:
+    """The same question through nginx, *answers* times. Raises NotHealthy at the first wrong answer."""
+    for _ in range(answers):
+        try:
+            wrong = health.complaint(uwsgi_client.ask_http(health.host, health.path, timeout, port))
+        except NoAnswer as error:
+            wrong = str(error)
+        if wrong is not None:
+            raise NotHealthy(f"through nginx: {wrong}")
+
+
+def queue_length(socket: str, listing: str) -> int:
+    """Connections that wait in the kernel for *socket*, from `ss -xlH` (Recv-Q of a listening socket)."""
+    for line in listing.splitlines():
+        fields = line.split()
+        if len(fields) > 4 and fields[4] == socket:
+            return int(fields[2])
+    return 0
+
+
+def busy_workers(app: str, activation: str) -> int:
+    """Workers that are in a request now. Raises NoAnswer when the activation is gone."""
+    workers = uwsgi_client.stats(layout.stats_socket(app, activation))["workers"]
+    return sum(
+        1
+        for worker in workers
+        if worker["status"].startswith("busy")
+        or any(core["in_request"] for core in worker.get("cores", []))
+    )
+
+
+def drain(app: str, activation: str, timeout: float) -> bool:
+    """Wait until the activation, which gets no new requests, has neither a queue nor a busy worker for half a second.
+
+    False when that did not come within *timeout* seconds. A stop before would lose the queue.
+    """
+    socket = layout.socket(app, activation)
+    deadline = time.monotonic() + timeout
+    quiet = 0
+    while time.monotonic() < deadline:
+        try:
+            busy = busy_workers(app, activation)
+            waiting = queue_length(socket, run(["ss", "-xlH"], what="ss", timeout=10))
+        except (NoAnswer, KeyError):
+            return True
+        quiet = quiet + 1 if busy == 0 and waiting == 0 else 0
+        if quiet >= 5:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def stop(state: AppState, activation: str) -> None:
+    """End an activation: the emperor stops a vassal whose file is gone, gracefully."""
+    for emperor in EMPERORS:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(vassal_path(emperor, activation))
+    if state.live_activation() != activation:
+        shutil.rmtree(f"{layout.activations(state.app)}/{activation}", ignore_errors=True)
+
+
+def vassals_of(app: str) -> Iterator[tuple[str, str]]:
+    """(emperor, activation) of every vassal of exactly this app."""
+    for emperor in EMPERORS:
+        with contextlib.suppress(FileNotFoundError):
+            for name in sorted(os.listdir(layout.vassals(emperor))):
+                owner, at, number = name.removesuffix(".ini").rpartition("@")
+                if at and owner == app and number.isdigit() and name.endswith(".ini"):
+                    yield emperor, name.removesuffix(".ini")
+
+
+def running_emperor() -> str:
+    """The emperor that new activations go to: `a`, until a handover wrote another name."""
+    try:
+        with open(f"{layout.CONFIG}/emperor", encoding="utf-8") as file:
+            name = file.read().strip()
+    except FileNotFoundError:
+        return EMPERORS[0]
+    return name if name in EMPERORS else EMPERORS[0]
+
+
+def activation_summary(app: str, activation: str) -> dict[str, Any]:
+    """Workers, busy ones and requests of an activation for a status view; `running: false` when it is gone."""
+    try:
+        report = uwsgi_client.stats(layout.stats_socket(app, activation))
+    except NoAnswer:
+        return {"activation": activation, "running": False}
+    workers = report.get("workers", [])
+    return {
+        "activation": activation,
+        "running": True,
+        "emperor": emperor_of(activation),
+        "workers": len(workers),
+        "busy": sum(1 for w in workers if w.get("status", "").startswith("busy")),
+        "requests": sum(w.get("requests", 0) for w in workers),
+        "exceptions": sum(w.get("exceptions", 0) for w in workers),
+        "memory_mib": round(sum(w.get("rss", 0) for w in workers) / 2**20, 1),
+    }

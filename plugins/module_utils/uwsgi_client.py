@@ -1,0 +1,129 @@
+"""Ask a running activation directly on its socket, in the uwsgi protocol that nginx speaks to it.
+
+Protocol: a packet of a 4-byte header (modifier1, little-endian size of the block, modifier2) and a block of CGI variables,
+each a 2-byte little-endian length and bytes, as the uWSGI documentation's page "The uwsgi Protocol" defines it. The
+answer is the HTTP response itself, up to the end of the connection.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RELEASE_HEADER = "X-Release"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def release(self) -> str | None:
+        """The release that answered, as it says itself."""
+        return self.headers.get(RELEASE_HEADER.lower())
+
+
+class NoAnswer(Exception):
+    """Nothing listened, the connection broke, or what came was no HTTP response."""
+
+
+def packet(variables: Mapping[str, str]) -> bytes:
+    """The request packet for *variables*. Raises ValueError when they do not fit into one packet."""
+    block = b"".join(
+        struct.pack("<H", len(part)) + part
+        for name, value in variables.items()
+        for part in (name.encode(), value.encode())
+    )
+    if len(block) > 0xFFFF:
+        raise ValueError(f"the variables take {len(block)} bytes; a uwsgi packet holds 65535")
+    return struct.pack("<BHB", 0, len(block), 0) + block
+
+
+def get_variables(path: str, host: str, scheme: str = "http") -> dict[str, str]:
+    """The variables of a GET as nginx would send them."""
+    bare, _, query = path.partition("?")
+    return {
+        "REQUEST_METHOD": "GET",
+        "REQUEST_URI": path,
+        "PATH_INFO": bare,
+        "QUERY_STRING": query,
+        "SCRIPT_NAME": "",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_NAME": host,
+        "SERVER_PORT": "443" if scheme == "https" else "80",
+        "REQUEST_SCHEME": scheme,
+        **({"HTTPS": "on"} if scheme == "https" else {}),
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": host,
+        "HTTP_USER_AGENT": "emperor-stack-probe",
+    }
+
+
+def parse_answer(raw: bytes) -> Answer:
+    """Read a whole HTTP response. Raises NoAnswer."""
+
+    class _Socket:
+        def makefile(self, *_: object) -> io.BytesIO:
+            return io.BytesIO(raw)
+
+    response = http.client.HTTPResponse(_Socket())  # type: ignore[arg-type]
+    try:
+        response.begin()
+        body = response.read()
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        shown = raw[:80] or "nothing"
+        raise NoAnswer(f"no HTTP response, but {shown!r} ({error or type(error).__name__})") from error
+    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+
+
+def ask(path: str, variables: Mapping[str, str], timeout: float) -> Answer:
+    """Send one request to the socket at *path* and read the answer. *timeout* is in seconds. Raises NoAnswer."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout)
+            connection.connect(path)
+            connection.sendall(packet(variables))
+            raw = _read_all(connection)
+    except OSError as error:
+        raise NoAnswer(f"{path}: {error or type(error).__name__}") from error
+    return parse_answer(raw)
+
+
+def ask_http(host: str, path: str, timeout: float, port: int = 80) -> Answer:
+    """The same question through nginx on this host. Raises NoAnswer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET", path, headers={"Host": host, "User-Agent": "emperor-stack-probe"})
+        response = connection.getresponse()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, headers, response.read())
+    except (http.client.HTTPException, OSError) as error:
+        raise NoAnswer(f"nginx on port {port}: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+
+
+def stats(path: str, timeout: float = 2) -> dict[str, Any]:
+    """What a uWSGI stats socket says. Raises NoAnswer."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout)
+            connection.connect(path)
+            return dict(json.loads(_read_all(connection)))
+    except (OSError, ValueError) as error:
+        raise NoAnswer(f"{path}: {error or type(error).__name__}") from error
+
+
+def _read_all(connection: socket.socket) -> bytes:
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)

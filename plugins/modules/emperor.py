@@ -1,0 +1,127 @@
+#!/usr/bin/python
+"""Keep one up-to-date emperor running, and move the apps to a fresh one when it is not."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: emperor
+short_description: Run the uWSGI Emperor, and replace it under traffic when it is out of date
+description:
+  - Two emperors, C(a) and C(b), share a unit template; one of them runs. When its unit, its settings, the uWSGI binary or a
+    library changed, the other one is started, each app is started there, probed and switched over, and the first stops.
+  - An app that does not start under the new emperor stays where it is; the old emperor then keeps running, the task fails,
+    and the next run tries again.
+options:
+  state:
+    description: V(started) runs and replaces it. V(replaced) replaces it even when it is up to date.
+    type: str
+    choices: [started, replaced]
+    default: started
+  http_port:
+    description: Port of nginx on the host, for the probe after each switch.
+    type: int
+    default: 80
+author: [Emperor Stack maintainers]
+attributes:
+  check_mode:
+    description: Says what would be done and why.
+    support: full
+  diff_mode:
+    description: No file content is involved.
+    support: none
+  idempotence:
+    description: An emperor that is up to date is left alone.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Run the emperor
+  emperor.stack.emperor:
+    state: started
+"""
+
+RETURN = r"""
+emperor:
+  description: The emperor that runs now.
+  type: str
+  returned: always
+why:
+  description: Why something was done.
+  type: str
+  returned: when changed
+moved:
+  description: Activations that were started under the new emperor.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import os  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ..module_utils import emperor_state, layout, release_run  # noqa: E402
+from ..module_utils.host_command import CommandFailed  # noqa: E402
+from ..module_utils.release_run import NotHealthy  # noqa: E402
+from ..module_utils.release_state import Locked  # noqa: E402
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["started", "replaced"], "default": "started"},
+            "http_port": {"type": "int", "default": 80},
+        },
+        supports_check_mode=True,
+    )
+    emperor = release_run.running_emperor()
+    if not os.path.exists(emperor_state.UNIT):
+        if module.check_mode:
+            module.exit_json(changed=True, emperor=emperor, why="nothing is set up yet", moved=[])
+        module.fail_json(msg=f"{emperor_state.UNIT} is not there; run the role uwsgi_emperor first")
+    moved: list[str] = []
+    try:
+        if not os.path.isdir(layout.RUN):
+            os.mkdir(layout.RUN, 0o711)
+        left = emperor_state.other(emperor)
+        if not emperor_state.is_running(emperor):
+            if not module.check_mode:
+                emperor_state.start_unit(emperor)
+            module.exit_json(changed=True, emperor=emperor, why="it did not run", moved=[])
+        why = emperor_state.out_of_date(emperor)
+        if module.params["state"] == "replaced":
+            why = why or "asked for"
+        if why is None and not emperor_state.is_running(left):
+            module.exit_json(changed=False, emperor=emperor, moved=[])
+        if why is None:
+            why = f"an earlier move from emperor@{left} did not finish"
+        else:
+            emperor, left = left, emperor
+        if module.check_mode:
+            module.exit_json(changed=True, emperor=emperor, why=why, moved=[])
+        if not emperor_state.is_running(emperor):
+            emperor_state.start_unit(emperor)
+        emperor_state.choose(emperor)
+        failures = []
+        for app in emperor_state.apps_under(left):
+            try:
+                activation = emperor_state.move_app(app, emperor, module.params["http_port"])
+                moved += [activation] if activation else []
+            except (NotHealthy, Locked, CommandFailed) as error:
+                failures.append(f"{app}: {error}")
+        if failures:
+            module.fail_json(
+                msg=f"emperor@{emperor} was started because {why}; these apps stay under emperor@{left} until they "
+                "start there too:\n" + "\n".join(failures),
+                emperor=emperor,
+                moved=moved,
+            )
+        emperor_state.retire(left)
+    except (NotHealthy, CommandFailed, OSError) as error:
+        module.fail_json(msg=str(error), moved=moved)
+    module.exit_json(changed=True, emperor=emperor, why=why, moved=moved)
+
+
+if __name__ == "__main__":
+    main()

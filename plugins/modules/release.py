@@ -1,0 +1,154 @@
+#!/usr/bin/python
+"""One phase of the way of a release, for all apps of a host in one exchange."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: release
+short_description: Carry releases of Python apps through one phase on a host
+description:
+  - >-
+    The phases are C(plan), C(prepare), C(migrate), C(start), C(switch), C(drain), in this order; C(rollback) stands in
+    the place of C(prepare) and C(migrate). C(status) only looks.
+  - Each phase takes all apps at once. An app that fails is cleaned up, its lock is given back, and the others go on.
+    The result then is failed, with one message per app.
+  - What a phase needs to know of the one before is kept on the host, in the deploy lock of the app. A run that dies
+    leaves the live release serving; the next one finishes or undoes what it finds.
+options:
+  phase:
+    description: Which phase.
+    type: str
+    required: true
+    choices: [plan, prepare, migrate, start, switch, drain, rollback, status]
+  apps:
+    description:
+      - The apps. The action plugin of the same name makes this list from the completed entries of C(python_apps).
+    type: list
+    elements: dict
+    required: true
+  owner:
+    description: Who deploys, with C(token), C(who) and C(controller).
+    type: dict
+    default: {}
+  dead:
+    description: Tokens of owners whose run is known to have ended.
+    type: list
+    elements: str
+    default: []
+  break_lock:
+    description: Take over a lock whatever its owner does.
+    type: bool
+    default: false
+  again:
+    description: Deploy also what is live already, and what was rolled back.
+    type: bool
+    default: false
+  to_release:
+    description: For C(rollback), the release to go to; the previous good one by default.
+    type: str
+  across_migration:
+    description: Allow a rollback to a release whose migrations differ from the live one's.
+    type: bool
+    default: false
+  emperor:
+    description: Start under this emperor (C(a) or C(b)) instead of the running one.
+    type: str
+  keep_releases:
+    description: How many good releases stay on the host, the live one included. At least 2.
+    type: int
+    default: 5
+  keep_warm:
+    description: Seconds for which the activation before the live one keeps running, for a rollback at once.
+    type: int
+    default: 600
+  uv_environment:
+    description: Environment variables for uv, such as C(UV_DEFAULT_INDEX).
+    type: dict
+    default: {}
+  http_port:
+    description: Port of nginx on the host, for the probe after the switch.
+    type: int
+    default: 80
+author: [Emperor Stack maintainers]
+attributes:
+  check_mode:
+    description: C(plan) and C(status) change nothing; every other phase changes nothing in check mode.
+    support: full
+  diff_mode:
+    description: C(plan) says per app what differs.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: See which apps differ from what is live
+  emperor.stack.release:
+    phase: plan
+    apps: "{{ python_apps | emperor.stack.complete_apps }}"
+    secrets: "{{ vault_python_apps_secrets }}"
+  register: plan
+"""
+
+RETURN = r"""
+apps:
+  description: Per app what the phase found or did; C(error) where it failed.
+  type: dict
+  returned: always
+"""
+
+from typing import Any  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ..module_utils.release_phases import PHASES, Options  # noqa: E402
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "phase": {"type": "str", "required": True, "choices": list(PHASES)},
+            "apps": {"type": "list", "elements": "dict", "required": True, "no_log": False},
+            "owner": {"type": "dict", "default": {}, "no_log": False},
+            "dead": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "break_lock": {"type": "bool", "default": False},
+            "again": {"type": "bool", "default": False},
+            "to_release": {"type": "str"},
+            "across_migration": {"type": "bool", "default": False},
+            "emperor": {"type": "str"},
+            "keep_releases": {"type": "int", "default": 5},
+            "keep_warm": {"type": "int", "default": 600},
+            "uv_environment": {"type": "dict", "default": {}, "no_log": True},
+            "http_port": {"type": "int", "default": 80},
+        },
+        supports_check_mode=True,
+    )
+    # The values of secrets never come back, whatever an app's build prints.
+    for app in module.params["apps"]:
+        module.no_log_values.update(str(app[name]) for name in ("key",) if app.get(name))
+        module.no_log_values.update(str(value) for value in (app.get("secret_values") or []) if len(str(value)) > 3)
+    phase = PHASES[module.params["phase"]]
+    options = Options(
+        owner=module.params["owner"],
+        dead=module.params["dead"],
+        break_lock=module.params["break_lock"],
+        again=module.params["again"],
+        to_release=module.params["to_release"],
+        across_migration=module.params["across_migration"],
+        emperor=module.params["emperor"],
+        keep_releases=max(module.params["keep_releases"], 2),
+        keep_warm=module.params["keep_warm"],
+        uv_environment={str(k): str(v) for k, v in module.params["uv_environment"].items()},
+        http_port=module.params["http_port"],
+        check_mode=module.check_mode,
+    )
+    outcome: dict[str, dict[str, Any]] = phase(module.params["apps"], options)
+    # Said once, at the top: the invocation would repeat every app's whole material.
+    result = {"apps": outcome, "changed": any(one.pop("changed", False) for one in outcome.values())}
+    errors = {name: one["error"] for name, one in outcome.items() if one.get("error")}
+    if errors:
+        module.fail_json(msg="\n\n".join(f"{name}: {error}" for name, error in errors.items()), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

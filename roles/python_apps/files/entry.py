@@ -1,0 +1,49 @@
+"""The way into a release: load its environment, then its app. Written by Emperor Stack; part of the release.
+
+uWSGI loads this file as the WSGI module. `--check` imports the app, and refuses one that comes from elsewhere.
+"""
+
+import importlib
+import json
+import os
+import sys
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+CODE = os.path.join(HERE, "code")
+
+with open(os.path.join(HERE, "environment.json"), encoding="utf-8") as _file:
+    _entry = json.load(_file)
+os.environ.update(_entry["environment"])
+if CODE not in sys.path:
+    sys.path.insert(0, CODE)
+
+
+def load():
+    """The WSGI application, by `module:callable` or from a PasteDeploy file."""
+    if _entry["paste"]:
+        from paste.deploy import loadapp
+
+        path, _, name = _entry["paste"].partition("#")
+        return loadapp("config:" + os.path.join(CODE, path), name=name or "main")
+    module, _, attributes = _entry["wsgi"].partition(":")
+    found = importlib.import_module(module)
+    for attribute in (attributes or "application").split("."):
+        found = getattr(found, attribute)
+    return found
+
+
+def strangers():
+    """Imported modules that come from another release of this app."""
+    releases = os.path.dirname(HERE) + os.sep
+    files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+    paths = {name: os.path.realpath(path) for name, path in files.items() if path}
+    return {n: p for n, p in paths.items() if p.startswith(releases) and not p.startswith(HERE + os.sep)}
+
+
+application = load()
+
+if "--check" in sys.argv[1:]:
+    if not callable(application):
+        sys.exit(f"{_entry['wsgi'] or _entry['paste']} is {application!r}, which cannot be called: no WSGI application")
+    for _name, _path in sorted(strangers().items()):
+        sys.exit(f"module {_name} comes from another release: {_path}. Look for an absolute path in PYTHONPATH or a .pth file")
