@@ -69,8 +69,9 @@ def run(
             ) from None
         return subprocess.CompletedProcess(list(command), 124, "", "timed out")
     if check and done.returncode:
+        reason = last_lines(done.stderr or done.stdout)
         raise Stop(
-            f"`{' '.join(command)}` failed with exit code {done.returncode}: {last_lines(done.stderr or done.stdout)}",
+            f"`{' '.join(command)}` failed with exit code {done.returncode}: {reason}",
             "Run it by hand to see all of its output.",
         )
     return done

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from .console import Stop, command, run, step, wait_for
+from .console import Stop, command, run, wait_for
 from .project import LABEL, ROOT
 
-#: systemd wants these; `--privileged` would be simpler, but is refused in many places (nested containers, CI).
+#: systemd wants these. `--privileged` would be simpler, and is refused in many places (nested containers).
 RECIPE = [
     "--cap-add=SYS_ADMIN",
     "--cap-add=NET_ADMIN",
@@ -34,7 +33,7 @@ class Host:
     image: str
     ports: tuple[str, ...] = ()
     memory: str | None = None
-    labels: tuple[str, ...] = field(default=())
+    labels: tuple[str, ...] = ()
 
 
 def run_arguments(host: Host) -> list[str]:
@@ -64,8 +63,25 @@ def inspect(name: str) -> dict[str, Any] | None:
     return found[0]
 
 
-def is_ours(container: dict[str, Any]) -> bool:
-    return container["Config"]["Labels"].get("emperor-stack") == "1"
+def owner(container: dict[str, Any]) -> str:
+    """The checkout that made *container*; empty when this bundle did not."""
+    checkout: str = container["Config"]["Labels"].get("emperor-stack.checkout", "")
+    return checkout
+
+
+def require_ours(name: str, container: dict[str, Any]) -> None:
+    """Names are shared with all other users of the engine: never touch what is not ours."""
+    if owner(container) == str(ROOT):
+        return
+    if owner(container):
+        raise Stop(
+            f"container {name} belongs to the checkout in {owner(container)}",
+            "Run `make down` there, or remove the container if that checkout is gone.",
+        )
+    raise Stop(
+        f"a container named {name} exists that this bundle did not make",
+        f"Rename it (docker rename {name} …) or remove it.",
+    )
 
 
 def system_state(name: str) -> str:
@@ -77,11 +93,8 @@ def system_state(name: str) -> str:
 def start(host: Host) -> bool:
     """Make sure that *host* exists and runs. True when something had to be done."""
     found = inspect(host.name)
-    if found and not is_ours(found):
-        raise Stop(
-            f"a container named {host.name} exists that this bundle did not make",
-            f"Rename it (docker rename {host.name} …) or remove it.",
-        )
+    if found:
+        require_ours(host.name, found)
     changed = not (found and found["State"]["Running"])
     if not found:
         if run(["docker", "image", "inspect", host.image], check=False).returncode:
@@ -106,32 +119,22 @@ def start(host: Host) -> bool:
 def remove(name: str) -> bool:
     """Remove container *name* with its anonymous volumes. True when there was one."""
     found = inspect(name)
-    if not found or not is_ours(found):
+    if not found:
         return False
+    require_ours(name, found)
     run(["docker", "rm", "--force", "--volumes", name])
     return True
 
 
-def all_ours(kind: str) -> list[str]:
-    """Names of everything of *kind* (container, network, volume, image) that carries our label and checkout."""
-    filters = ["--filter", f"label={LABEL}"]
+def all_ours(kind: str, label: str = LABEL) -> list[str]:
+    """Names of everything of *kind* (container, network, volume, image) with *label*.
+
+    Containers of another checkout of this repository are not ours.
+    """
+    formats = {"network": "{{.Name}}", "volume": "{{.Name}}", "image": "{{.Repository}}:{{.Tag}}"}
+    listing = ["docker", kind, "ls", "--format", formats.get(kind, "{{.Names}}"), f"--filter=label={label}"]
     if kind == "container":
-        filters += ["--filter", f"label=emperor-stack.checkout={ROOT}"]
-    formats = {
-        "container": "{{.Names}}",
-        "network": "{{.Name}}",
-        "volume": "{{.Name}}",
-        "image": "{{.Repository}}:{{.Tag}}",
-    }
-    listing = [
-        "docker",
-        kind,
-        "ls",
-        *(["--all"] if kind == "container" else []),
-        *filters,
-        "--format",
-        formats[kind],
-    ]
+        listing += ["--all", f"--filter=label=emperor-stack.checkout={ROOT}"]
     return run(listing, check=False).stdout.split()
 
 
@@ -140,13 +143,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("action", choices=["start", "remove"])
     parser.add_argument("name")
     parser.add_argument("--image", default="")
-    parser.add_argument("--memory")
+    parser.add_argument("--memory", help="as docker takes it, e.g. 512m")
+    parser.add_argument("--label", action="append", default=[])
     parser.add_argument("--publish", action="append", default=[])
     options = parser.parse_args(arguments)
     if options.action == "remove":
         print("removed" if remove(options.name) else "absent")
         return 0
-    host = Host(options.name, options.image, tuple(options.publish), options.memory)
+    host = Host(options.name, options.image, tuple(options.publish), options.memory, tuple(options.label))
     print("started" if start(host) else "running")
     return 0
 

@@ -45,11 +45,22 @@ def record() -> Path:
     return state() / "dockerd.json"
 
 
+def forget_dead_daemon() -> None:
+    """A killed daemon leaves its pid file. With that pid reused, the next daemon would not start."""
+    pid_file = Path("/var/run/docker.pid")
+    try:
+        name = Path(f"/proc/{int(pid_file.read_text())}/comm").read_text().strip()
+    except (OSError, ValueError):
+        return
+    if name != "dockerd":
+        pid_file.unlink()
+
+
 def start_by_hand() -> None:
     """Start dockerd where no systemd could, and remember which process that is."""
     daemon = shutil.which("dockerd") or "/usr/sbin/dockerd"
     log = state() / "dockerd.log"
-    # A daemon that was killed leaves these, and a recycled pid in them would keep the next one from starting.
+    forget_dead_daemon()
     with log.open("ab") as output:
         process = subprocess.Popen(
             [daemon], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
@@ -71,11 +82,11 @@ def refusal(client: subprocess.CompletedProcess[str]) -> Stop | None:
     if "permission denied" in client.stderr.lower():
         return Stop(
             "the Docker engine runs, but this user may not talk to it",
-            "Run: sudo usermod -aG docker $USER, log in again, and repeat the command.",
+            "Run: sudo usermod -aG docker $USER, then log in again.",
         )
     return Stop(
         "no Docker engine answers, and only root may install and start one",
-        "Run: sudo apt-get install docker.io && sudo usermod -aG docker $USER, log in again, and repeat the command.",
+        "Run: sudo apt-get install docker.io && sudo usermod -aG docker $USER, then log in again.",
     )
 
 
@@ -95,6 +106,9 @@ def ensure() -> bool:
     if not (shutil.which("dockerd") or Path("/usr/sbin/dockerd").exists()):
         system.require_disk("/var/lib", 3000, "a Docker engine with a host image")
         system.apt_install(PACKAGES, "no Docker engine is installed")
+    if not shutil.which("docker"):
+        # Debian 13 has the client in a package of its own, which docker.io only recommends.
+        system.apt_install(["docker-cli"], "the Docker engine is here, its client is not")
     if answers():  # the package starts it where systemd runs
         return True
     step("Starting the Docker engine")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,8 +28,8 @@ PACKAGES = [
     "sudo",  # what every Debian server has and minbase has not
 ]
 
-#: PID 1 of a test host. Docker mounts these read-only without --privileged; systemd must make cgroups, and a host may
-#: set its own network parameters (they belong to the container's network namespace, not to this machine).
+#: PID 1 of a test host. Docker mounts these read-only without --privileged. systemd must make cgroups, and
+#: a host may set its own network parameters, which belong to the container's namespace, not to this machine.
 BOOT = """#!/bin/sh
 mount -o remount,rw /sys/fs/cgroup 2>/dev/null
 mount --bind /proc/sys/net /proc/sys/net && mount -o remount,bind,rw /proc/sys/net
@@ -44,9 +42,10 @@ rm -f /usr/sbin/policy-rc.d /etc/apt/apt.conf.d/docker-clean /etc/apt/apt.conf.d
 : > /etc/machine-id
 chmod 0755 /usr/local/sbin/boot-test-host
 # Timers that would hold apt's lock, and units for hardware that a container has not.
-for unit in apt-daily.timer apt-daily-upgrade.timer getty.target console-getty.service systemd-logind.service \\
-    systemd-remount-fs.service dev-hugepages.mount sys-fs-fuse-connections.mount sys-kernel-config.mount \\
-    sys-kernel-debug.mount sys-kernel-tracing.mount systemd-udevd.service systemd-udev-trigger.service; do
+for unit in apt-daily.timer apt-daily-upgrade.timer getty.target console-getty.service \\
+    systemd-logind.service systemd-remount-fs.service dev-hugepages.mount sys-fs-fuse-connections.mount \\
+    sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount systemd-udevd.service \\
+    systemd-udev-trigger.service; do
   ln -sf /dev/null /etc/systemd/system/$unit
 done
 """
@@ -96,7 +95,8 @@ def is_current(debian: int) -> bool:
 def mirrors(targets: str, debian: int) -> list[str]:
     """apt source lines for *debian*, on the mirrors that this machine uses itself.
 
-    *targets* is the output of `TARGETS`. Empty when this machine has no Debian source: mmdebstrap knows a default.
+    *targets* is the output of `TARGETS`. Empty without a Debian source: mmdebstrap
+    knows a default.
     """
     archive = security = ""
     for line in targets.splitlines():
@@ -117,7 +117,7 @@ TARGETS = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI) $(CODEN
 
 
 def pull(base: str) -> bool:
-    """Whether *base* is here or a registry gives it. Short: most machines without a registry drop the packets."""
+    """Whether *base* is here or a registry gives it."""
     if run(["docker", "image", "inspect", base], check=False).returncode == 0:
         return True
     return run(["docker", "pull", "--quiet", base], check=False, timeout=300).returncode == 0
@@ -211,8 +211,11 @@ def ensure(debian: int) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.image", description=__doc__)
-    parser.add_argument("debian", nargs="*", type=int, choices=[*SUITES], help="default: all")
+    parser.add_argument("debian", nargs="*", type=int, help="default: all")
     options = parser.parse_args(arguments)
+    unknown = set(options.debian) - set(SUITES)
+    if unknown:
+        raise Stop(f"Debian {unknown.pop()} is not supported", f"Choose from: {', '.join(map(str, SUITES))}.")
     engine.ensure()
     for debian in options.debian or SUITES:
         if not ensure(debian):

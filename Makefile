@@ -1,0 +1,66 @@
+# What there is to do here: `make help`. Every target sets up what it needs.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+PYTHON ?= python3
+HTTP_PORT ?= 8080
+HTTPS_PORT ?= 8443
+DEBIAN ?=
+NAME ?= default
+
+BIN := .venv/bin
+# Tools that look for their siblings on PATH (molecule, ansible-lint) find the locked ones.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+LOCAL = $(BIN)/python -m tools.local --http-port $(HTTP_PORT) --https-port $(HTTPS_PORT) $(addprefix --debian ,$(DEBIAN))
+
+.PHONY: help setup lock images up check down clean test lint unit examples scenarios scenario figures
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make .venv with the locked tools of the controller (PYTHON=python3.12 to choose)
+	@$(PYTHON) -m tools.setup
+
+lock: ## Lock newer versions of the controller's tools
+	@$(PYTHON) -m tools.setup --lock
+
+images: setup ## Build the images of the test hosts, Debian 12 and 13
+	@$(BIN)/python -m tools.image
+
+up: setup ## Start a local host and deploy the example apps (HTTP_PORT=8080, HTTPS_PORT=8443, DEBIAN=13)
+	@$(LOCAL) up
+
+check: setup ## Show what `make up` would change on the local host, and change nothing
+	@$(LOCAL) check
+
+down: ## Remove what `make up` and the tests made: containers, networks, volumes, the engine if it was started
+	@$(PYTHON) -m tools.local down
+
+clean: ## As down, and remove images, .venv, caches and logs too
+	@$(PYTHON) -m tools.local clean
+	rm -rf .venv .cache .state .ansible .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+test: lint unit examples scenarios ## All tests: lint, unit tests, the examples' own tests, all scenarios
+
+lint: setup ## ansible-lint, yamllint, ruff, mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint --offline
+
+unit: setup ## Unit tests of plugins and tools, and rendered templates; no container
+	$(BIN)/pytest -n auto
+
+examples: setup ## The example apps' own tests, each in its own environment
+	@$(BIN)/python -m tools.examples
+
+scenarios: setup ## All Molecule scenarios, two side by side where memory allows
+	@$(BIN)/python -m tools.scenarios
+
+scenario: setup ## One Molecule scenario (NAME=default)
+	@$(BIN)/python -m tools.scenarios $(NAME)
+
+figures: ## What the last runs measured
+	@$(PYTHON) -m tools.figures
