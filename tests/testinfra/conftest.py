@@ -1,0 +1,47 @@
+"""Fixtures for what runs against real hosts: Molecule's verifier, or pytest with --ansible-inventory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+# Molecule starts pytest elsewhere, and pytest imports tests by file name: let them find the module beside this.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from appsite import APPS, App, Site
+
+
+@pytest.fixture(params=APPS, ids=lambda app: app.name)
+def app(request: pytest.FixtureRequest) -> App:
+    chosen: App = request.param
+    return chosen
+
+
+@pytest.fixture
+def site(host: Host, app: App) -> Site:
+    """A fresh browser at one of the apps."""
+    return Site(host, app)
+
+
+@pytest.fixture
+def sites(host: Host) -> list[Site]:
+    """A fresh browser at each of the apps."""
+    return [Site(host, app) for app in APPS]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Show what the services said when a test fails."""
+    report = yield
+    host = getattr(item, "funcargs", {}).get("host")
+    if report.failed and host is not None:
+        said = host.run("journalctl -a --no-pager -o short-precise -n 60 -u nginx -u 'emperor@*'")
+        errors = host.run("tail -n 20 /var/log/nginx/error.log")
+        report.sections.append(("Journal of nginx and the emperors", said.stdout or said.stderr))
+        report.sections.append(("Error log of nginx", errors.stdout))
+    return report

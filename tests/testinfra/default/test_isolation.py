@@ -1,0 +1,213 @@
+"""What an app, its neighbours and other users of the host may do to each other: nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils import layout
+from appsite import APPS, App, Site, python
+from testinfra.host import Host
+
+testinfra_hosts = ["ansible://app_hosts"]
+
+#: A number that no account has: whatever is open to everybody is open to it.
+STRANGER = "54321"
+
+
+def live(host: Host, app: App) -> str:
+    """The directory of the live release."""
+    path: str = host.check_output("readlink -f %s", f"{layout.active(app.name)}/release")
+    return path
+
+
+def outsiders(app: App) -> list[str]:
+    """All other apps' users, and somebody who is no app at all."""
+    return [other.name for other in APPS if other is not app] + [STRANGER]
+
+
+def connect(host: Host, path: str, user: str) -> str:
+    """`connected`, or the name of the error."""
+    script = (
+        "import errno, socket\n"
+        "try:\n"
+        f"    socket.socket(socket.AF_UNIX).connect({path!r})\n"
+        "    print('connected')\n"
+        "except OSError as error:\n"
+        "    print(errno.errorcode[error.errno])"
+    )
+    return python(host, script, user)
+
+
+def readable(host: Host, paths: list[str], user: str) -> list[str]:
+    """Those of *paths* that *user* can read or list."""
+    script = (
+        "import json, os\n"
+        "found = []\n"
+        f"for path in {paths!r}:\n"
+        "    try:\n"
+        "        os.listdir(path) if os.path.isdir(path) else open(path, 'rb').read(1)\n"
+        "        found.append(path)\n"
+        "    except PermissionError:\n"
+        "        pass\n"
+        "print(json.dumps(found))"
+    )
+    found: list[str] = json.loads(python(host, script, user))
+    return found
+
+
+def test_every_process_of_an_app_is_its_user_without_other_groups(site: Site) -> None:
+    uid, gid = (int(site.host.check_output(f"id {option} %s", site.app.name)) for option in ("-u", "-g"))
+    identity = site.diagnostics("identity")
+    assert (identity["uid"], identity["gid"]) == (uid, gid)
+    assert set(identity["groups"]) <= {gid}
+    # The processes themselves: worker, its master, and whatever else runs from that release.
+    script = (
+        "import glob, json\n"
+        "found = []\n"
+        "for path in glob.glob('/proc/[0-9]*'):\n"
+        "    try:\n"
+        "        command = open(path + '/cmdline').read()\n"
+        "        status = dict(l.split(':', 1) for l in open(path + '/status'))\n"
+        "    except OSError:\n"
+        "        continue\n"
+        f"    if command.startswith({site.app.name + ' '!r}) or {site.app.name + '@'!r} in command:\n"
+        "        found.append([status['Uid'].split(), status['Gid'].split(), status['Groups'].split()])\n"
+        "print(json.dumps(found))"
+    )
+    processes = json.loads(python(site.host, script))
+    assert len(processes) >= 3, "a master and two workers"
+    for uids, gids, groups in processes:
+        assert set(uids) == {str(uid)}
+        assert set(gids) == {str(gid)}
+        assert set(groups) <= {str(gid)}
+
+
+def test_an_app_runs_in_its_release(site: Site) -> None:
+    identity, release = site.diagnostics("identity"), live(site.host, site.app)
+    assert identity["cwd"] == f"{release}/code"
+    assert identity["prefix"] == f"{release}/venv"
+    assert release == layout.release(site.app.name, identity["release"])
+
+
+def test_only_nginx_and_the_app_itself_can_connect_to_its_socket(host: Host, app: App) -> None:
+    socket_ = host.check_output("readlink -f %s", layout.active_socket(app.name))
+    assert socket_.startswith(layout.socket_directory(app.name))
+    assert connect(host, layout.active_socket(app.name), layout.FRONT_USER) == "connected"
+    assert connect(host, socket_, app.name) == "connected"
+    for user in outsiders(app):
+        assert connect(host, socket_, user) == "EACCES", user
+        assert connect(host, layout.active_socket(app.name), user) == "EACCES", user
+
+
+def test_statistics_of_an_app_are_not_for_its_neighbours(host: Host, app: App) -> None:
+    directory = layout.socket_directory(app.name)
+    found = [name for name in host.file(directory).listdir() if name.endswith(".stats")]
+    assert found
+    for name in found:
+        for user in outsiders(app):
+            assert connect(host, f"{directory}/{name}", user) == "EACCES", user
+
+
+def test_nobody_else_reads_code_settings_data_or_dependencies(host: Host, app: App) -> None:
+    release = live(host, app)
+    paths = [
+        f"{release}/code",
+        f"{release}/code/{app.secret_file}",
+        f"{release}/venv",
+        f"{release}/venv/bin",
+        f"{release}/environment.json",
+        f"{release}/vassal.ini",
+        f"{release}/release.json",
+        f"{layout.shared(app.name)}/data",
+        f"{layout.shared(app.name)}/data/{app.name}.sqlite3",
+        layout.releases(app.name),
+        layout.state(app.name),
+        layout.cache(app.name),
+        layout.socket_directory(app.name),
+    ]
+    missing = [path for path in paths if not host.file(path).exists]
+    assert not missing, "the test has to ask for what is there"
+    for user in outsiders(app):
+        assert readable(host, paths, user) == [], user
+    # nginx reads what is public and no more.
+    assert f"{release}/public" in readable(host, [f"{release}/public"], layout.FRONT_USER)
+    private = [path for path in paths if path != layout.socket_directory(app.name)]
+    assert readable(host, private, layout.FRONT_USER) == []
+
+
+def test_an_app_cannot_change_what_it_runs(host: Host, app: App) -> None:
+    release = live(host, app)
+    directories = [
+        release,
+        f"{release}/code",
+        f"{release}/venv",
+        f"{release}/venv/bin",
+        f"{release}/public",
+        layout.app_root(app.name),
+        layout.releases(app.name),
+        layout.activations(app.name),
+        host.check_output("readlink -f %s", layout.active(app.name)),
+        layout.shared(app.name),
+        layout.vassals("a"),
+        layout.vassals("b"),
+        layout.CONFIG,
+        "/etc/nginx",
+    ]
+    files = [
+        f"{release}/code/{app.secret_file}",
+        f"{release}/vassal.ini",
+        f"{release}/environment.json",
+        f"{release}/entry.py",
+        host.check_output("readlink -f %s", f"{release}/venv/bin/python"),
+    ]
+    missing = [path for path in directories + files if not host.file(path).exists]
+    assert not missing, "the test has to ask for what is there"
+    script = (
+        "import json, os\n"
+        "done = []\n"
+        "def attempt(what, path, action):\n"
+        "    try:\n"
+        "        action(path)\n"
+        "        done.append(what + ' ' + path)\n"
+        "    except OSError:\n"
+        "        pass\n"
+        f"for path in {directories!r}:\n"
+        "    attempt('create in', path, lambda p: os.close(os.open(p + '/new', os.O_CREAT | os.O_EXCL)))\n"
+        f"for path in {files!r}:\n"
+        "    attempt('write', path, lambda p: os.close(os.open(p, os.O_WRONLY)))\n"
+        "    attempt('chmod', path, lambda p: os.chmod(p, 0o777))\n"
+        "    attempt('rename', path, lambda p: os.rename(p, p + '.gone'))\n"
+        "print(json.dumps(done))"
+    )
+    assert json.loads(python(host, script, app.name)) == []
+
+
+def test_an_app_can_write_where_it_was_promised_to(host: Host, app: App) -> None:
+    release = live(host, app)
+    for path in [f"{release}/code/data", *([f"{release}/code/media"] if app.name == "notes" else [])]:
+        python(host, f"import tempfile; tempfile.TemporaryFile(dir={path!r}).write(b'x')", app.name)
+        assert host.check_output("readlink -f %s", path).startswith(layout.shared(app.name) + "/")
+
+
+def test_an_app_cannot_stop_a_neighbour(host: Host) -> None:
+    """Signals go by user: the master of one app is out of reach of the others."""
+    pids = {app.name: Site(host, app).diagnostics("identity")["pid"] for app in APPS}
+    for app in APPS:
+        for other in outsiders(app):
+            script = (
+                "import os\n"
+                "try:\n"
+                f"    os.kill({pids[app.name]}, 0)\n"
+                "    print('reached')\n"
+                "except PermissionError:\n"
+                "    print('refused')"
+            )
+            assert python(host, script, other) == "refused"
+
+
+@pytest.mark.parametrize("user", [app.name for app in APPS])
+def test_nobody_can_log_in_as_an_app(host: Host, user: str) -> None:
+    account = host.user(user)
+    assert account.shell in ("/usr/sbin/nologin", "/bin/false")
+    assert account.password[:1] in ("!", "*")
