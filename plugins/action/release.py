@@ -18,12 +18,23 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils import layout
+from .check_apps import bundle_root
 
 #: Part of every fingerprint: raised when releases must be made anew although nothing of the app changed.
 FORMAT = "1"
 
 #: Directories of a source that are no part of it, where it is not a git checkout that says so itself.
-NO_SOURCE = {".git", ".hg", "__pycache__", ".venv", ".tox", ".mypy_cache", ".pytest_cache", ".ruff_cache", "node_modules"}
+NO_SOURCE = {
+    ".git",
+    ".hg",
+    "__pycache__",
+    ".venv",
+    ".tox",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    "node_modules",
+}
 
 
 def source_files(directory: Path) -> list[Path]:
@@ -98,9 +109,14 @@ class ActionModule(ActionBase):
         phase = args["phase"]
         apps = list(args.pop("apps"))
         secrets = args.pop("secrets", None) or {}
-        root = Path(args.pop("root", None) or (task_vars or {}).get("playbook_dir", "."))
+        root = Path(args.pop("root", None) or bundle_root((task_vars or {})["playbook_dir"]))
         if not apps:
-            return {"changed": False, "apps": {}, "skipped": True, "skipped_reason": "no app is in this phase"}
+            return {
+                "changed": False,
+                "apps": {},
+                "skipped": True,
+                "skipped_reason": "no app is in this phase",
+            }
         self._rendered = self._texts() if phase in ("plan", "prepare") else {}
         specs = [self._spec(phase, app, secrets.get(app["name"]) or {}, root) for app in apps]
         try:
@@ -193,8 +209,8 @@ class ActionModule(ActionBase):
             "socket_directory": layout.socket_directory(name),
             "listen": self._task.args.get("listen", 1024),
         }
-        with self._templar.set_temporary_context(available_variables=variables):
-            text = self._templar.template(_trusted(self._rendered["template"]))
+        templar = self._templar.copy_with_new_env(available_variables=variables)
+        text = templar.template(_trusted(self._rendered["template"]))
         if not isinstance(text, str):
             raise AnsibleActionFail(f"vassal.ini.j2 gave {type(text).__name__}, not text, for {name}")
         return text
@@ -208,7 +224,9 @@ class ActionModule(ActionBase):
         with tempfile.TemporaryDirectory() as directory:
             local = Path(directory) / "source.tar.gz"
             pack(root / app["source"]["path"], local)
-            remote = self._connection._shell.join_path(self._connection._shell.tmpdir, f"{app['name']}.tar.gz")
+            remote = self._connection._shell.join_path(
+                self._connection._shell.tmpdir, f"{app['name']}.tar.gz"
+            )
             self._transfer_file(str(local), remote)
         spec["archive"] = remote
 
@@ -223,7 +241,7 @@ def _trusted(text: str) -> str:
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """The result of a call and of its repetition for some of the apps."""
     apps = {**first.get("apps", {}), **second.get("apps", {})}
-    errors = {name: one["error"] for name, one in apps.items() if one.get("error")}
+    errors = [name for name, one in apps.items() if one.get("error")]
     result = {
         **second,
         "apps": apps,
@@ -231,7 +249,7 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
         "failed": bool(errors) or (bool(second.get("failed")) and "apps" not in second),
     }
     if errors:
-        result["msg"] = "\n\n".join(f"{name}: {error}" for name, error in errors.items())
+        result["msg"] = f"{', '.join(errors)} failed"
     elif not result["failed"]:
         result.pop("msg", None)
     return result

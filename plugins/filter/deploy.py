@@ -23,7 +23,9 @@ def choose_apps(apps: Sequence[App], only: str = "", version: str = "") -> list[
             raise AnsibleFilterError("-e version=… goes with the name of one app: add -e app=NAME")
         for app in chosen:
             if not app["source"].get("git"):
-                raise AnsibleFilterError(f"-e version=…: {app['name']} does not come from git and has no version")
+                raise AnsibleFilterError(
+                    f"-e version=…: {app['name']} does not come from git and has no version"
+                )
             app["source"] = {**app["source"], "version": str(version)}
     return chosen
 
@@ -33,7 +35,9 @@ def check_names(only: str, fleet: Sequence[str]) -> str:
     for name in (part.strip() for part in only.split(",")):
         if name and name not in fleet:
             near = difflib.get_close_matches(name, fleet, n=1)
-            hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(fleet)) or 'none'}."
+            hint = (
+                f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(fleet)) or 'none'}."
+            )
             raise AnsibleFilterError(f"-e app={name}: no host of this inventory has that app.{hint}")
     return only
 
@@ -61,7 +65,9 @@ def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
         apps = result.get("apps", {})
         texts = [f"{name}: {one['error']}" for name, one in apps.items() if one.get("error")]
         if result.get("failed") and not texts:
-            texts = [str(result.get("module_stderr") or result.get("msg") or "a phase failed without a reason")]
+            texts = [
+                str(result.get("module_stderr") or result.get("msg") or "a phase failed without a reason")
+            ]
         found += texts
     return found
 

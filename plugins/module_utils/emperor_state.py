@@ -41,10 +41,11 @@ def wanted_digest(emperor: str) -> str:
 
 def started_digest(emperor: str) -> str:
     """The digest that the emperor noted of its unit and settings when it started."""
-    with contextlib.suppress(FileNotFoundError):
+    try:
         with open(f"{layout.RUN}/emperor-{emperor}.started", encoding="utf-8") as file:
             return file.read().split()[0]
-    return ""
+    except (FileNotFoundError, IndexError):
+        return ""
 
 
 def deleted_files(maps: str) -> list[str]:
@@ -79,11 +80,19 @@ def out_of_date(emperor: str) -> str | None:
 
 def start_unit(emperor: str) -> None:
     run(["systemctl", "daemon-reload"], what="systemctl daemon-reload", timeout=60)
-    run(["systemctl", "enable", "--quiet", "--now", f"emperor@{emperor}"], what=f"starting emperor@{emperor}", timeout=60)
+    run(
+        ["systemctl", "enable", "--quiet", "--now", f"emperor@{emperor}"],
+        what=f"starting emperor@{emperor}",
+        timeout=60,
+    )
 
 
 def stop_unit(emperor: str) -> None:
-    run(["systemctl", "disable", "--quiet", f"emperor@{emperor}"], what=f"disabling emperor@{emperor}", timeout=60)
+    run(
+        ["systemctl", "disable", "--quiet", f"emperor@{emperor}"],
+        what=f"disabling emperor@{emperor}",
+        timeout=60,
+    )
     run(["systemctl", "stop", f"emperor@{emperor}"], what=f"stopping emperor@{emperor}", timeout=3700)
 
 
@@ -129,7 +138,9 @@ def move_app(app: str, emperor: str, http_port: int) -> str | None:
             raise
         release_run.drain(app, old, manifest.request_timeout + 5)
         release_run.stop(state, old)
-        state.remember({"kind": "handover", "release": manifest.release, "activation": activation, "result": "good"})
+        state.remember(
+            {"kind": "handover", "release": manifest.release, "activation": activation, "result": "good"}
+        )
         return activation
 
 

@@ -185,10 +185,7 @@ def own_tree(top: str, uid: int, gid: int, keep_group_write: bool = False) -> No
         if os.path.islink(path):
             continue
         mode = os.stat(path).st_mode & 0o7777
-        if os.path.isdir(path):
-            wanted = 0o750
-        else:
-            wanted = 0o750 if mode & 0o100 else 0o640
+        wanted = 0o750 if os.path.isdir(path) or mode & 0o100 else 0o640
         if keep_group_write:
             wanted |= 0o200
         if mode != wanted:
@@ -256,7 +253,18 @@ def venv_steps(code: str, venv: str, requirements: str | None, files: set[str]) 
             return []
     path = f"{code}/{requirements}"
     if requirements.endswith("uv.lock"):
-        return [[UV, "sync", "--frozen", "--no-dev", "--no-editable", "--active", "--project", os.path.dirname(path)]]
+        return [
+            [
+                UV,
+                "sync",
+                "--frozen",
+                "--no-dev",
+                "--no-editable",
+                "--active",
+                "--project",
+                os.path.dirname(path),
+            ]
+        ]
     if requirements.endswith("pyproject.toml"):
         return [[UV, "pip", "install", "--python", python, os.path.dirname(path)]]
     hashes = ["--require-hashes"] if _has_hashes(path) else []
@@ -416,8 +424,10 @@ def check_space() -> None:
             f"{layout.APPS} has {free // 2**20} MiB left and a build wants {NEEDED_BYTES // 2**20}. "
             "Free some, or lower python_apps_keep_releases."
         )
-    if 0 < space.f_files and space.f_favail < NEEDED_INODES:
-        raise ReleaseError(f"{layout.APPS} has {space.f_favail} inodes left and a build wants {NEEDED_INODES}.")
+    if space.f_files > 0 and space.f_favail < NEEDED_INODES:
+        raise ReleaseError(
+            f"{layout.APPS} has {space.f_favail} inodes left and a build wants {NEEDED_INODES}."
+        )
 
 
 def fill(template: str, app: str, release: str) -> str:

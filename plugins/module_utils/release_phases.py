@@ -163,9 +163,7 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
     with state.working(seconds=120 if options.dead or options.break_lock else 5):
         state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
         _clean_up(state)
-        ready = [
-            m for m in state.manifests() if m.status == "prepared" and _is(m, spec, spec["revision"])
-        ]
+        ready = [m for m in state.manifests() if m.status == "prepared" and _is(m, spec, spec["revision"])]
         if ready:
             manifest = ready[-1]
             release = manifest.release
@@ -234,7 +232,12 @@ def _failed(state: AppState, options: Options, phase: str, reason: str) -> Outco
     serving = state.live_release()
     still = f"{serving} serves on" if serving else "nothing was live before, and nothing is now"
     kept = f" The failed release is kept at {layout.release(state.app, release)}." if release else ""
-    return {"error": f"{phase}: {reason}\n{still}.{kept}", "phase": phase, "release": release, "changed": True}
+    return {
+        "error": f"{phase}: {reason}\n{still}.{kept}",
+        "phase": phase,
+        "release": release,
+        "changed": True,
+    }
 
 
 def _entry(
@@ -279,7 +282,9 @@ def _with_lock(
             held = _note(state, options, phase=phase)
             manifest = state.manifest(str(held.get("release")))
             if manifest is None:
-                return _failed(state, options, phase, f"release {held.get('release')} is gone or was never whole")
+                return _failed(
+                    state, options, phase, f"release {held.get('release')} is gone or was never whole"
+                )
             try:
                 return work(state, held, manifest, options)
             except FAILURES as error:
@@ -332,9 +337,7 @@ def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
         if live != activation:
             _hooks(manifest, "before_switch")
             outcome["milliseconds"] = round(release_run.switch(state, activation), 2)
-        release_run.probe_through_front(
-            health, health.answers, manifest.request_timeout, options.http_port
-        )
+        release_run.probe_through_front(health, health.answers, manifest.request_timeout, options.http_port)
         _hooks(manifest, "after_switch")
     except FAILURES as error:
         if previous and release_run.emperor_of(previous):
@@ -402,7 +405,9 @@ def _rollback(spec: Spec, options: Options) -> Outcome:
     if options.to_release:
         target = state.manifest(options.to_release)
         if target is None or target.status == "failed":
-            known = ", ".join(m.release for m in state.manifests() if m.status != "failed" and m.release != live)
+            known = ", ".join(
+                m.release for m in state.manifests() if m.status != "failed" and m.release != live
+            )
             raise ReleaseError(
                 f"there is no good release {options.to_release} here. There are: {known or 'none'}."
             )
@@ -419,7 +424,12 @@ def _rollback(spec: Spec, options: Options) -> Outcome:
             f"between {target.release} and the live {live} the migrations changed, and a rollback does not undo them. "
             "When the older code can live with the newer database, say -e across_migration=true."
         )
-    outcome: Outcome = {"release": target.release, "from": live, "crosses_migration": crosses, "changed": True}
+    outcome: Outcome = {
+        "release": target.release,
+        "from": live,
+        "crosses_migration": crosses,
+        "changed": True,
+    }
     if options.check_mode:
         return outcome
     with state.working(seconds=120 if options.dead or options.break_lock else 5):
@@ -427,9 +437,7 @@ def _rollback(spec: Spec, options: Options) -> Outcome:
         warm = _warm(state)
         if warm is not None and state.release_of(warm) != target.release:
             warm = None
-        _note(
-            state, options, kind="rollback", release=target.release, activation=warm, warm=warm is not None
-        )
+        _note(state, options, kind="rollback", release=target.release, activation=warm, warm=warm is not None)
     return {**outcome, "warm": warm is not None}
 
 

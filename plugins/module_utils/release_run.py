@@ -175,8 +175,7 @@ def busy_workers(app: str, activation: str) -> int:
     return sum(
         1
         for worker in workers
-        if worker["status"].startswith("busy")
-        or any(core["in_request"] for core in worker.get("cores", []))
+        if worker["status"].startswith("busy") or any(core["in_request"] for core in worker.get("cores", []))
     )
 
 

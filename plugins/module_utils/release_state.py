@@ -113,9 +113,7 @@ class AppState:
         return f"{layout.release(self.app, release)}/release.json"
 
     def save(self, manifest: Manifest) -> None:
-        write_atomically(
-            self.manifest_path(manifest.release), json.dumps(asdict(manifest), indent=1) + "\n"
-        )
+        write_atomically(self.manifest_path(manifest.release), json.dumps(asdict(manifest), indent=1) + "\n")
 
     def manifest(self, release: str) -> Manifest | None:
         """The manifest of *release*; None where the directory is no whole release."""

@@ -115,7 +115,9 @@ def stranger(name: str) -> str | None:
         return None
     if account.pw_gecos.startswith(MARK):
         return None
-    return f"user {name} (uid {account.pw_uid}, {account.pw_gecos or 'no comment'}) exists and is not an app's"
+    return (
+        f"user {name} (uid {account.pw_uid}, {account.pw_gecos or 'no comment'}) exists and is not an app's"
+    )
 
 
 def _id(name: str, kind: str) -> int | None:
@@ -166,7 +168,9 @@ def main() -> None:
     apps = module.params["apps"]
     refused = [reason for app in apps if (reason := stranger(app["name"]))]
     if refused:
-        module.fail_json(msg="; ".join(refused) + ". Give the app another name, or remove that user.", changes=[])
+        module.fail_json(
+            msg="; ".join(refused) + ". Give the app another name, or remove that user.", changes=[]
+        )
     changes: list[str] = []
     for app in apps:
         if _id(app["name"], "user") is None:

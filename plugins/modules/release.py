@@ -103,6 +103,12 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ..module_utils.release_phases import PHASES, Options  # noqa: E402
 
 
+def summary(failed: list[str], of: int) -> str:
+    """One line; each app's reason stands in its own result."""
+    rest = "" if len(failed) == of else "; the others go on"
+    return f"{', '.join(failed)} failed{rest}"
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -125,7 +131,9 @@ def main() -> None:
     # The values of secrets never come back, whatever an app's build prints.
     for app in module.params["apps"]:
         module.no_log_values.update(str(app[name]) for name in ("key",) if app.get(name))
-        module.no_log_values.update(str(value) for value in (app.get("secret_values") or []) if len(str(value)) > 3)
+        module.no_log_values.update(
+            str(value) for value in (app.get("secret_values") or []) if len(str(value)) > 3
+        )
     phase = PHASES[module.params["phase"]]
     options = Options(
         owner=module.params["owner"],
@@ -143,10 +151,11 @@ def main() -> None:
     )
     outcome: dict[str, dict[str, Any]] = phase(module.params["apps"], options)
     # Said once, at the top: the invocation would repeat every app's whole material.
-    result = {"apps": outcome, "changed": any(one.pop("changed", False) for one in outcome.values())}
-    errors = {name: one["error"] for name, one in outcome.items() if one.get("error")}
-    if errors:
-        module.fail_json(msg="\n\n".join(f"{name}: {error}" for name, error in errors.items()), **result)
+    changed = [one.pop("changed", False) for one in outcome.values()]
+    result = {"apps": outcome, "changed": any(changed)}
+    failed = [name for name, one in outcome.items() if one.get("error")]
+    if failed:
+        module.fail_json(msg=summary(failed, len(outcome)), **result)
     module.exit_json(**result)
 
 

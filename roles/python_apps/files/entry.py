@@ -44,6 +44,10 @@ application = load()
 
 if "--check" in sys.argv[1:]:
     if not callable(application):
-        sys.exit(f"{_entry['wsgi'] or _entry['paste']} is {application!r}, which cannot be called: no WSGI application")
+        sys.exit(
+            f"{_entry['wsgi'] or _entry['paste']} is {application!r}, which cannot be called: no WSGI application"
+        )
     for _name, _path in sorted(strangers().items()):
-        sys.exit(f"module {_name} comes from another release: {_path}. Look for an absolute path in PYTHONPATH or a .pth file")
+        sys.exit(
+            f"module {_name} comes from another release: {_path}. Look for an absolute path in PYTHONPATH or a .pth file"
+        )
