@@ -207,7 +207,7 @@ def address(host: Host) -> str:
 
 
 def python(host: Host, script: str, user: str | None = None) -> str:
-    """Run *script* on the host with its own Python; if given, as *user* (name or number), in no other groups."""
+    """Run *script* with the host's Python; if given, as *user* (name or number), without other groups."""
     if user is None:
         done = host.run("python3 -c %s", script)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-# Molecule starts pytest elsewhere, and pytest imports tests by file name: let them find the module beside this.
+# Molecule starts pytest elsewhere, and pytest imports tests by file name: show them the module beside this.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from appsite import APPS, App, Site
