@@ -538,7 +538,8 @@ class FileSet:
             if self.check_mode:
                 return
             raise FileSetError(f"validate: {program} is not on this host. Install it before this task")
-        top = tempfile.mkdtemp(prefix="file_set-", dir=self.module.tmpdir)
+        # In memory where we may: the tree can hold private keys.
+        top = tempfile.mkdtemp(prefix="file_set-", dir="/run" if os.access("/run", os.W_OK) else None)
         stage = os.path.join(top, os.path.basename(tree))
         try:
             copy_tree(tree, stage)
