@@ -206,6 +206,8 @@ def ensure(debian: int) -> bool:
             f"Building {name(debian)} from Debian's packages (no image registry answers; about half a minute)"
         )
         bootstrap(debian)
+    # What the name pointed to before is of no more use; a container that runs on it keeps it.
+    run(["docker", "image", "prune", "--force", f"--filter=label={LABEL}"], check=False)
     return True
 
 
