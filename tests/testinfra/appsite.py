@@ -193,7 +193,8 @@ class Site:
 
 def container(host: Host) -> str:
     """The name of the container behind *host*."""
-    name: str = host.backend.name
+    inventory_name: str = host.backend.host
+    name: str = host.backend.ansible_runner.get_variables(inventory_name).get("ansible_host", inventory_name)
     return name
 
 

@@ -61,18 +61,17 @@ def test_every_process_of_an_app_is_its_user_without_other_groups(site: Site) ->
     identity = site.diagnostics("identity")
     assert (identity["uid"], identity["gid"]) == (uid, gid)
     assert set(identity["groups"]) <= {gid}
-    # The processes themselves: worker, its master, and whatever else runs from that release.
+    # The processes themselves: the workers, their master, and whatever else runs in that release.
     script = (
-        "import glob, json\n"
+        "import glob, json, os\n"
         "found = []\n"
         "for path in glob.glob('/proc/[0-9]*'):\n"
         "    try:\n"
-        "        command = open(path + '/cmdline').read()\n"
-        "        status = dict(l.split(':', 1) for l in open(path + '/status'))\n"
+        f"        if os.readlink(path + '/cwd') == {identity['cwd']!r}:\n"
+        "            status = dict(line.split(':', 1) for line in open(path + '/status'))\n"
+        "            found.append([status[name].split() for name in ('Uid', 'Gid', 'Groups')])\n"
         "    except OSError:\n"
         "        continue\n"
-        f"    if command.startswith({site.app.name + ' '!r}) or {site.app.name + '@'!r} in command:\n"
-        "        found.append([status['Uid'].split(), status['Gid'].split(), status['Groups'].split()])\n"
         "print(json.dumps(found))"
     )
     processes = json.loads(python(site.host, script))
