@@ -88,6 +88,48 @@ def held(plan: Mapping[str, Any]) -> list[str]:
     ]
 
 
+_COLUMNS = ("app", "live release", "activation", "busy", "MiB", "requests", "health", "last")
+
+
+def status_table(apps: Mapping[str, Any]) -> str:
+    """What the phase `status` found, one line per app in columns; then locks and warm activations, where there are any."""
+    rows = [_COLUMNS, *(_status_row(name, one) for name, one in apps.items())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    for name, one in apps.items():
+        for activation in one.get("activations", []):
+            if not activation.get("live"):
+                lines.append(f"{name}: {activation['activation']} ({activation['release']}) is kept warm")
+        if lock := one.get("lock"):
+            lines.append(
+                f"{name}: a deploy by {lock.get('who')} is in phase {lock.get('phase')} since {lock.get('since')}"
+            )
+    return "\n".join(lines)
+
+
+def _status_row(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+    live = one.get("live") or {}
+    running = next((a for a in one.get("activations", []) if a.get("live")), {})
+    last = (one.get("history") or [{}])[-1]
+    return (
+        name,
+        live.get("release", "-"),
+        running.get("activation", "-"),
+        f"{running['busy']}/{running['workers']}" if running.get("running") else "down",
+        str(running.get("memory_mib", "-")),
+        str(running.get("requests", "-")),
+        one.get("health", one.get("error", "?")).splitlines()[0],
+        f"{last['kind']} {last['result']} {last['time']}" if last else "-",
+    )
+
+
+def status_of_hosts(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
+    """The status that each of *hosts* registered, by host."""
+    return {host: hostvars[host].get("__python_apps_status", {}).get("apps", {}) for host in hosts}
+
+
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
@@ -98,4 +140,6 @@ class FilterModule:
             "errors": errors,
             "deployed": deployed,
             "held": held,
+            "status_table": status_table,
+            "status_of_hosts": status_of_hosts,
         }

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import IO
 
 #: How much of a command's output an error message carries, in lines.
 OUTPUT_LINES = 25
@@ -37,6 +38,7 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float = 900,
     shown_as: str | None = None,
+    stdin: IO[bytes] | None = None,
 ) -> str:
     """Run *argv* and return what it printed, standard error included.
 
@@ -62,7 +64,7 @@ def run(
             command,
             cwd=cwd or "/",
             env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", **(env or {})},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin or subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -11,7 +11,6 @@ import pwd
 import re
 import shutil
 import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -165,11 +164,18 @@ def _has_commit(git: list[str], commit: str, env: Mapping[str, str]) -> bool:
     return True
 
 
-def unpack(archive: str, code: str) -> None:
-    """Unpack the tar file that the controller made of its directory."""
-    os.mkdir(code)
-    with tarfile.open(archive) as tar:
-        tar.extractall(code, filter="data")
+def unpack(app: str, archive: str, code: str) -> None:
+    """Unpack the tar file that the controller made of its directory: as the app's user, who can harm nobody else."""
+    account = pwd.getpwnam(app)
+    os.mkdir(code, 0o750)
+    os.chown(code, account.pw_uid, account.pw_gid)
+    with open(archive, "rb") as file:
+        run(
+            ["tar", "--extract", "--gzip", "--no-same-owner", "--no-same-permissions", f"--directory={code}"],
+            what="unpacking the source",
+            user=app,
+            stdin=file,
+        )
 
 
 # Ownership
@@ -459,7 +465,7 @@ def prepare(
     if spec["source"].get("git"):
         fetch_git(app, spec["source"], spec.get("key"), revision, code)
     else:
-        unpack(spec["archive"], code)
+        unpack(app, spec["archive"], code)
     link_persistent(app, spec["persistent_directories"], code)
     own_tree(code, account.pw_uid, account.pw_gid, keep_group_write=True)
 

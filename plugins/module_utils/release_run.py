@@ -236,6 +236,7 @@ def activation_summary(app: str, activation: str) -> dict[str, Any]:
     except NoAnswer:
         return {"activation": activation, "running": False}
     workers = report.get("workers", [])
+    pids = [worker["pid"] for worker in workers if worker.get("pid")]
     return {
         "activation": activation,
         "running": True,
@@ -244,5 +245,14 @@ def activation_summary(app: str, activation: str) -> dict[str, Any]:
         "busy": sum(1 for w in workers if w.get("status", "").startswith("busy")),
         "requests": sum(w.get("requests", 0) for w in workers),
         "exceptions": sum(w.get("exceptions", 0) for w in workers),
-        "memory_mib": round(sum(w.get("rss", 0) for w in workers) / 2**20, 1),
+        "memory_mib": round(sum(proportional_memory(pid) for pid in [report["pid"], *pids]) / 1024, 1),
     }
+
+
+def proportional_memory(pid: int) -> int:
+    """KiB of memory of a process, its part of what it shares included (Pss); 0 when it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0
