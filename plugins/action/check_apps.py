@@ -80,7 +80,7 @@ def resolved(templar: Templar, value: Any) -> Any:
 
 
 def cause(error: BaseException) -> str:
-    """The innermost reason, in one line: what surrounds it tells of files and lines, as our own place does."""
+    """The innermost reason, in one line: what surrounds it tells of files and lines, as the place does."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = getattr(error, "message", None) or str(error)

@@ -15,15 +15,12 @@ def _named(name: str, function: Callable[[Any], Any], wanted: str) -> Callable[[
         try:
             return function(value)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise AnsibleFilterError(
-                f"emperor.stack.{name} needs {wanted}: {error!s}. "
-                "Did emperor.stack.check_apps run before? It names what is wrong in python_apps."
-            ) from error
+            raise AnsibleFilterError(f"emperor.stack.{name} needs {wanted}") from error
 
     return run
 
 
-_CHECKED = "the list of apps that passed the check"
+_CHECKED = "the list of apps as emperor.stack.check_apps lets it pass, which names what is wrong with it"
 
 _FILTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "complete_apps": (apps.complete_all, _CHECKED),

@@ -6,17 +6,18 @@ Pure: what is on the controller's disk is asked through two functions. No messag
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import os.path
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any
 
 from . import value_rules as rule
 from .app_schema import APP, PER_HOST
-from .schema import Fault, Unresolved, closest, given, member, shown, unresolved
+from .schema import Fault, Hidden, Unresolved, closest, given, member, shown, unresolved
 
 APPS = "python_apps"
 SECRETS = "vault_python_apps_secrets"
@@ -105,7 +106,8 @@ def _host_faults(
         key = f"{where} {app!r}"
         if key not in checked:
             checked[key] = list(_app_faults(app, where, controller))
-        yield from checked[key]
+        if checked[key]:
+            yield from _hiding(checked[key], app, where, _secret_forms([declared]))
     yield from _duplicates(apps)
     yield from _secret_faults(declared, known)
 
@@ -115,6 +117,24 @@ def _app_faults(app: Any, where: str, controller: Controller) -> Iterator[Fault]
     if isinstance(app, Mapping):
         for cross_rule in (_source_faults, _static_faults, _persistent_faults, _health_faults, _env_faults):
             yield from cross_rule(app, where, controller)
+
+
+def _hiding(faults: list[Fault], app: Any, where: str, secrets: list[str]) -> Iterator[Fault]:
+    """*faults*, where those of a value with a secret in it tell nothing of it: a better text would be made of it."""
+    masked = _masked(app, [secret.lower() for secret in secrets])
+    hidden = {fault.where: fault for fault in APP.faults(masked, where, "") if fault.reason == Hidden.reason}
+    for fault in faults:
+        yield hidden.get(fault.where, fault)
+
+
+def _masked(value: Any, secrets: list[str]) -> Any:
+    if isinstance(value, str):
+        return Hidden() if any(secret in value.lower() for secret in secrets) else value
+    if isinstance(value, Mapping):
+        return {key: _masked(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(item, secrets) for item in value]
+    return value
 
 
 def _smallest_app() -> str:
@@ -402,22 +422,24 @@ def _without_secrets(listed: list[Problem], fleet: Mapping[str, HostApps]) -> li
     """The last line of defence: a secret that a template carried into another field is not printed either."""
     if not listed:
         return listed
-    values = {
-        value for host in fleet.values() for value in _leaves(host.secrets) if len(value) >= SHORTEST_HIDDEN
+    forms = _secret_forms(fleet.values())
+
+    def clean(problem: Problem) -> Problem:
+        texts = (problem.where, problem.reason, problem.fix)
+        where, reason, fix = (functools.reduce(_hidden, forms, text) for text in texts)
+        fix = fix if where == problem.where else "remove the secret from this name"
+        return replace(problem, where=where, reason=reason, fix=fix)
+
+    return [clean(problem) for problem in listed]
+
+
+def _secret_forms(hosts: Iterable[HostApps]) -> list[str]:
+    """The values of all secrets, as they are and as messages quote them; the longest first."""
+    values = {value for host in hosts for value in _leaves(host.secrets) if len(value) >= SHORTEST_HIDDEN}
+    quoted = {
+        json.dumps(value, ensure_ascii=ascii_only)[1:-1] for value in values for ascii_only in (True, False)
     }
-    forms = sorted(
-        {form for value in values for form in (value, json.dumps(value)[1:-1])}, key=len, reverse=True
-    )
-
-    def clean(text: str) -> str:
-        for form in forms:
-            text = _hidden(text, form)
-        return text
-
-    return [
-        replace(problem, where=clean(problem.where), reason=clean(problem.reason), fix=clean(problem.fix))
-        for problem in listed
-    ]
+    return sorted(values | quoted, key=len, reverse=True)
 
 
 def _hidden(text: str, secret: str) -> str:

@@ -25,6 +25,13 @@ class Unresolved:
 
 
 @dataclass(frozen=True)
+class Hidden(Unresolved):
+    """Stands in the data where a value must not reach a message, in any form."""
+
+    reason: str = "the value has a secret in it, so that neither it nor its problem can be shown"
+
+
+@dataclass(frozen=True)
 class Fault:
     where: str
     reason: str
@@ -41,6 +48,10 @@ class Kind(Protocol):
 
 
 def unresolved(value: Unresolved, where: str) -> Fault:
+    if isinstance(value, Hidden):
+        return Fault(
+            where, value.reason, "name the secret in `secrets`: the app then finds it in its environment"
+        )
     return Fault(
         where,
         f"the template cannot be resolved: {value.reason}",

@@ -9,7 +9,7 @@ short_description: Check python_apps of the whole inventory
 version_added: 0.1.0
 description:
   - Checks C(python_apps) and C(vault_python_apps_secrets) of every host of a group, on the controller and
-    before any host is touched, and fails with all problems at once. Each has its place, its reason and its fix.
+    before any host is touched, and fails with all problems at once; each has its place, its reason and its fix.
   - All hosts of the group are read, also those that C(--limit) leaves out, as a clash does not depend on it.
   - Only variables of the inventory and extra variables count; those of a play do not reach other hosts.
   - No connection is made. The task runs once, whatever hosts the play has.
