@@ -62,7 +62,7 @@ def test_a_shim_of_uv_that_does_not_work_is_not_used(fake, monkeypatch, tmp_path
 
 
 def test_a_python_without_ensurepip_gets_the_name_of_the_package(fake, monkeypatch, tmp_path):
-    fake("python3.11", "exit 1")
+    fake("python3.11", 'case "$*" in *ensurepip*) exit 1;; esac')
     monkeypatch.setattr(setup, "CACHE", tmp_path)
     monkeypatch.setattr(setup.system, "is_root", lambda: False)
     monkeypatch.setattr(setup.system, "has_apt", lambda: True)
