@@ -1,0 +1,203 @@
+"""What users of an app notice of deploys, rollbacks and platform changes: nothing."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from deploying import Load, Outcome, Repository, Stack, figure, load, milliseconds_of_switch
+from testinfra.host import Host
+
+DOMAIN = "notes.localhost"
+PATHS = ["/healthz", "/favicon.ico", "/", "/healthz"]
+SLOW = "/diagnostics/slow?seconds=3"
+ECHO = "/diagnostics/echo"
+#: Requests per second, at the least, of which the figures speak.
+RATE = 200
+
+
+def under_load(host: Host, seconds: float = 900) -> object:
+    return load(host, DOMAIN, PATHS, seconds=seconds, slow=SLOW, echo=ECHO)
+
+
+def shown(name: str, result: Load) -> None:
+    figure(name, f"{result.failed}/{result.total}")
+    assert result.failed == 0, result.failures()
+    assert result.summary["truncated"] == 0
+    assert {"new", "kept", "slow"} <= {answer["kind"] for answer in result.answers}
+
+
+def test_twenty_deploys_and_rollbacks_fail_no_request(machine: Host, stack: Stack) -> None:
+    outcomes: list[Outcome] = []
+    with under_load(machine) as result:
+        for number in range(1, 11):
+            outcomes.append(stack.deploy("notes", f"v{number}"))
+            if number % 2:
+                continue
+            outcomes.append(stack.rollback("notes"))
+        # As many rollbacks as deploys: from one good release to the one before and, named, forward again.
+        while len(outcomes) < 20:
+            good = [r["release"] for r in stack.status("notes")["releases"] if r["status"] in ("good", "rolled_back")]
+            live = stack.status("notes")["live"]["release"]
+            target = next(release for release in reversed(good) if release != live)
+            outcomes.append(stack.rollback("notes", release=target))
+    failed = [outcome.output[-3000:] for outcome in outcomes if outcome.code]
+    assert not failed, failed[0]
+    figure("deploys_and_rollbacks_under_load", len(outcomes))
+    figure("load_requests_per_second", round(result.per_second))
+    shown("deploy_failed_requests", result)
+    assert result.per_second >= RATE
+    # Each deploy was really seen by clients: the first release and ten new ones answered.
+    assert len(result.releases) == 11, result.releases
+    figure("switch_milliseconds", max(ms for outcome in outcomes for ms in milliseconds_of_switch(outcome.output)))
+
+
+def test_a_warm_rollback_is_over_in_a_moment(machine: Host, stack: Stack, bare: Repository) -> None:
+    """From the command to the last answer of the release that is left; and it runs the older dependency."""
+    bare.version("six-1.16", {"requirements.txt": "six==1.16.0\n"})
+    bare.version("six-1.17", {"requirements.txt": "six==1.17.0\n"})
+    bare.push()
+    stack.good("playbooks/deploy.yml", app="bare", version="six-1.16")
+    stack.good("playbooks/deploy.yml", app="bare", version="six-1.17")
+    assert '"six": "1.17.0"' in stack.ask("bare.localhost", "/identity")
+    left = stack.status("bare")["live"]["release"]
+    with load(machine, "bare.localhost", ["/healthz"], seconds=120) as result:
+        outcome = stack.rollback("bare")
+    assert outcome.code == 0, outcome.output[-3000:]
+    last = max(answer["ended"] for answer in result.answers if answer.get("release") == left)
+    figure("rollback_seconds", round(last - outcome.began, 2))
+    assert result.failed == 0, result.failures()
+    assert max(answer["ended"] for answer in result.answers) > last, "the load ended before the switch"
+    assert '"six": "1.16.0"' in stack.ask("bare.localhost", "/identity")
+
+
+def test_a_rolled_back_release_stays_away_until_it_is_asked_for(stack: Stack) -> None:
+    """A colleague's site.yml must not bring the bad release back."""
+    live = stack.status("bare")["live"]
+    for app in stack.apps:
+        if app["name"] == "bare":
+            app["source"]["version"] = "six-1.17"
+    outcome = stack.good("site.yml")
+    assert "was rolled back" in outcome.output
+    assert stack.status("bare")["live"]["release"] == live["release"]
+    stack.good("playbooks/deploy.yml", app="bare", again=True)
+    assert stack.status("bare")["live"]["version"] == "six-1.17"
+
+
+def test_a_cold_rollback_boots_and_probes_the_older_release(machine: Host, stack: Stack) -> None:
+    machine.check_output("rm -f /etc/emperor-stack/vassals/*/bare@*.ini.none")
+    warm = [a["activation"] for a in stack.status("bare")["activations"] if not a["live"]]
+    assert warm, "the release before is kept warm"
+    for activation in warm:
+        machine.check_output("rm -f /etc/emperor-stack/vassals/a/%s.ini /etc/emperor-stack/vassals/b/%s.ini" % (activation, activation))
+    time.sleep(3)
+    with load(machine, "bare.localhost", ["/healthz"], seconds=120) as result:
+        outcome = stack.rollback("bare")
+    assert outcome.code == 0, outcome.output[-3000:]
+    assert result.failed == 0, result.failures()
+    assert '"six": "1.16.0"' in stack.ask("bare.localhost", "/identity")
+
+
+def test_a_rollback_across_a_migration_asks_first(stack: Stack, bare: Repository) -> None:
+    bare.version("migrates", {"migrations/0002_more.py": "# a migration\n"})
+    bare.push()
+    stack.good("playbooks/deploy.yml", app="bare", version="migrates")
+    refused = stack.rollback("bare")
+    assert refused.code != 0
+    assert "across_migration=true" in refused.output
+    assert stack.ask("bare.localhost", "/version") == "migrates"
+    stack.good("playbooks/rollback.yml", app="bare", across_migration=True)
+    assert stack.ask("bare.localhost", "/version") != "migrates"
+
+
+@pytest.mark.parametrize("phase", ["after_switch"])
+def test_a_failing_hook_after_the_switch_switches_back(machine: Host, stack: Stack, bare: Repository, phase: str) -> None:
+    bare.version("hooked")
+    bare.push()
+    before = stack.status("bare")["live"]["release"]
+    app = next(app for app in stack.apps if app["name"] == "bare")
+    app["hooks"] = {phase: ["echo the smoke test says no; exit 3"]}
+    with load(machine, "bare.localhost", ["/healthz"], seconds=120) as result:
+        outcome = stack.deploy("bare", "hooked")
+    del app["hooks"]
+    assert outcome.code != 0
+    assert "the smoke test says no" in outcome.output
+    assert "Switched back" in outcome.output
+    assert stack.status("bare")["live"]["release"] == before
+    assert result.failed == 0, result.failures()
+
+
+def test_the_second_of_two_deploys_is_told_who_holds_the_lock(stack: Stack, bare: Repository) -> None:
+    bare.version("patient", {"slow.py": "# makes the build of this version slow\n"})
+    bare.push()
+    app = next(app for app in stack.apps if app["name"] == "bare")
+    app["build"] = ["sleep 25"]
+    first = stack.start("playbooks/deploy.yml", app="bare", version="patient")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and stack.host.run("test -e /srv/apps/bare/state/lock.json").rc:
+        time.sleep(0.3)
+    second = stack.deploy("bare", "patient")
+    said, _ = first.communicate(timeout=300)
+    del app["build"]
+    assert second.code != 0
+    assert re.search(r"a deploy is under way since \d{4}-\d\d-\d\dT\S+, held by \S+@\S+", second.output), second.output
+    assert "break_lock=true" in second.output
+    assert first.returncode == 0, said[-3000:]
+    assert stack.ask("bare.localhost", "/version") == "patient"
+    assert stack.status("bare")["lock"] is None
+
+
+def test_reloads_of_nginx_fail_no_request(machine: Host, stack: Stack) -> None:
+    with under_load(machine, 120) as result:
+        for _ in range(5):
+            machine.check_output("systemctl reload nginx")
+            time.sleep(1)
+    shown("nginx_reload_failed_requests", result)
+
+
+def test_a_reinstall_of_nginx_fails_no_request(machine: Host, stack: Stack) -> None:
+    before = machine.check_output("systemctl show --property=MainPID --value nginx")
+    with under_load(machine, 240) as result:
+        machine.check_output(
+            "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --reinstall "
+            "$(dpkg-query -W -f='${binary:Package} ' 'nginx*' | tr ' ' '\\n' | grep -v libnginx | xargs)"
+        )
+        stack.good("site.yml")
+    assert machine.check_output("systemctl is-active nginx") == "active"
+    figure("nginx_was_replaced", before != machine.check_output("systemctl show --property=MainPID --value nginx"))
+    shown("nginx_upgrade_failed_requests", result)
+
+
+def test_a_reinstall_of_uwsgi_fails_no_request(machine: Host, stack: Stack) -> None:
+    before = stack.status("notes")["activations"]
+    with under_load(machine, 300) as result:
+        machine.check_output(
+            "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --reinstall uwsgi-core uwsgi-plugin-python3"
+        )
+        stack.good("site.yml")
+    after = stack.status("notes")["activations"]
+    live = [next(a for a in activations if a["live"]) for activations in (before, after)]
+    assert live[0]["emperor"] != live[1]["emperor"], "the run did not move the app to a fresh emperor"
+    assert not machine.run("grep -l '/usr/.*(deleted)' /proc/[0-9]*/maps 2>/dev/null | xargs -r -n1 dirname").stdout.strip()
+    shown("uwsgi_upgrade_failed_requests", result)
+
+
+def test_a_restart_of_the_emperor_fails_no_request(machine: Host, stack: Stack) -> None:
+    with under_load(machine, 300) as result:
+        stack.good("playbooks/restart.yml")
+    shown("emperor_restart_failed_requests", result)
+    running = machine.check_output("systemctl list-units --plain --no-legend --state=active 'emperor@*'").splitlines()
+    assert len(running) == 1, running
+
+
+def test_the_host_is_as_tidy_as_before(machine: Host, stack: Stack) -> None:
+    """After all that: no lock, no part of a release, as many releases as are kept, one live activation and a warm one."""
+    for app in ("notes", "bare"):
+        status = stack.status(app)
+        assert status["lock"] is None
+        assert len([a for a in status["activations"] if a["live"]]) == 1
+        assert len(status["activations"]) <= 2
+        names = machine.check_output(f"ls /srv/apps/{app}/releases").split()
+        assert sorted(names) == sorted(r["release"] for r in status["releases"])
+        assert len([r for r in status["releases"] if r["status"] in ("good", "rolled_back")]) <= 5
