@@ -211,9 +211,9 @@ def with_digest(items: Sequence[Item], value: str) -> list[Item]:
 
 def compare(item: Item, current: Current, uid: int | None, gid: int | None) -> Change | None:
     """What has to change, or None. *uid* and *gid* are None where the set does not care."""
+    if current.state == "absent":
+        return Change(item, current, ("absent",))
     if current.state == "other" or (current.state == "directory") != (item.kind == "directory"):
-        if current.state == "absent":
-            return Change(item, current, ("absent",))
         found = "a device, pipe or socket" if current.state == "other" else f"a {current.state}"
         raise FileSetError(
             f"{item.path}: is {found}, wanted is a {item.kind}. Move it away by hand; nothing was changed"

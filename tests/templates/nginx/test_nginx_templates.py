@@ -1,0 +1,224 @@
+"""What nginx is told, rendered by Ansible's own templar."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+SITE: dict[str, Any] = {
+    "name": "blog",
+    "domains": ["blog.example.com", "www.blog.example.com", "old.example.com"],
+    "socket": "/srv/apps/blog/active/app.sock",
+    "public": "/srv/apps/blog/active/release/public",
+    "static": [
+        {"url": "/static/", "directory": True, "persistent": False},
+        {"url": "/media/", "directory": True, "persistent": True},
+        {"url": "/favicon.ico", "directory": False, "persistent": False},
+    ],
+    "body": "20m",
+    "read_timeout": 65,
+}
+PARTS = ["default", "headers", "hidden", "http", "listen", "log", "persistent", "site", "static", "uwsgi"]
+
+Render = Callable[..., str]
+
+
+def squeezed(text: str) -> str:
+    """One space between words and no comments, so that a test does not depend on the layout."""
+    return " ".join(re.sub(r"(?m)^\s*#.*$", "", text).split())
+
+
+def location(text: str, head: str) -> str:
+    """The block of a location, with its inner blocks."""
+    start = squeezed(text).index(f"location {head} {{")
+    depth, body = 0, ""
+    for letter in squeezed(text)[start:]:
+        body += letter
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        if letter == "}" and depth == 0:
+            return body
+    raise AssertionError(f"the block of {head} does not end")
+
+
+@pytest.fixture
+def everything(render: Render) -> dict[str, str]:
+    return {
+        "nginx.conf": render("nginx", "nginx.conf.j2"),
+        "vhost": render("nginx", "vhost.conf.j2", site=SITE),
+        **{part: render("nginx", "part.j2", part=part) for part in PARTS},
+    }
+
+
+def test_every_file_is_balanced_and_says_who_wrote_it(everything: dict[str, str]) -> None:
+    for name, text in everything.items():
+        words = re.sub(r'"[^"]*"', "", squeezed(text))
+        assert words.count("{") == words.count("}"), name
+        assert text.startswith("# Written by Emperor Stack (role nginx)"), name
+        assert text.endswith("\n"), name
+        assert "{{" not in text and "{%" not in text, name
+
+
+def test_includes_are_relative_so_that_the_tree_can_be_checked_as_a_copy(everything: dict[str, str]) -> None:
+    for name, text in everything.items():
+        assert "/etc/nginx" not in squeezed(text), name
+        for path in re.findall(r"include ([^;]+);", squeezed(text)):
+            assert not path.startswith("/"), (name, path)
+
+
+def test_every_included_part_is_one_that_the_role_writes(
+    everything: dict[str, str], role_value: Callable[..., Any]
+) -> None:
+    files = role_value("nginx", "__nginx_files", nginx_sites=[SITE])
+    written = next(item["each"] for item in files if item["path"].endswith("{part}.conf"))
+    assert sorted(written) == PARTS
+    for text in everything.values():
+        for name in re.findall(r"include emperor-stack/([a-z_]+)\.conf;", text):
+            assert name in written
+
+
+def test_the_first_domain_serves_and_the_others_redirect(render: Render) -> None:
+    serving, redirecting = squeezed(render("nginx", "vhost.conf.j2", site=SITE)).split("} server {")
+    assert "server_name blog.example.com;" in serving
+    assert "server_name www.blog.example.com old.example.com;" in redirecting
+    assert "return 301 $front_scheme://blog.example.com$front_port$request_uri;" in redirecting
+    assert "uwsgi_pass" not in redirecting
+
+
+def test_one_domain_makes_one_server(render: Render) -> None:
+    text = render("nginx", "vhost.conf.j2", site={**SITE, "domains": ["blog.example.com"]})
+    assert squeezed(text).count("server {") == 1
+
+
+def test_requests_go_to_the_link_with_the_sites_own_limits(render: Render) -> None:
+    text = render("nginx", "vhost.conf.j2", site={**SITE, "read_timeout": 305, "body": "1g"})
+    assert "uwsgi_pass unix:/srv/apps/blog/active/app.sock; uwsgi_read_timeout 305s;" in location(text, "/")
+    assert "client_max_body_size 1g;" in squeezed(text)
+
+
+def test_static_files_have_a_root_and_never_an_alias(render: Render) -> None:
+    text = render("nginx", "vhost.conf.j2", site=SITE)
+    assert "root /srv/apps/blog/active/release/public;" in squeezed(text)
+    assert "alias" not in text
+    assert location(text, "^~ /static/") == (
+        "location ^~ /static/ { include emperor-stack/static.conf; include emperor-stack/hidden.conf; }"
+    )
+    assert (
+        location(text, "= /favicon.ico") == "location = /favicon.ico { include emperor-stack/static.conf; }"
+    )
+
+
+def test_links_in_uploads_lead_to_the_apps_own_files_only(render: Render) -> None:
+    media = location(render("nginx", "vhost.conf.j2", site=SITE), "^~ /media/")
+    assert "disable_symlinks if_not_owner from=$document_root/media;" in media
+    assert "include emperor-stack/persistent.conf;" in media
+    assert "static.conf" not in media
+
+
+def test_a_site_without_static_files(render: Render) -> None:
+    text = squeezed(render("nginx", "vhost.conf.j2", site={**SITE, "static": []}))
+    assert text.count("location ") == 2  # the app's and the redirects'
+
+
+@pytest.mark.parametrize("part", ["static", "persistent", "site"])
+def test_whoever_adds_a_header_includes_the_common_ones(render: Render, part: str) -> None:
+    text = squeezed(render("nginx", "part.j2", part=part))
+    for block in re.split(r"location [^{]*{", text):
+        if "add_header" in block:
+            assert "include emperor-stack/headers.conf;" in block
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["PROXY", "TRANSFER_ENCODING", "FORWARDED", "X_FORWARDED_PREFIX", "X_SCRIPT_NAME", "X_ORIGINAL_URL"],
+)
+def test_headers_that_a_client_may_not_send_are_dropped(render: Render, header: str) -> None:
+    text = squeezed(render("nginx", "part.j2", part="uwsgi"))
+    assert f'uwsgi_param HTTP_{header} "" if_not_empty;' in text
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("HOST", "$host$front_port"),
+        ("X_REQUEST_ID", "$request_id"),
+        ("X_FORWARDED_FOR", "$remote_addr"),
+        ("X_FORWARDED_PROTO", "$front_scheme"),
+    ],
+)
+def test_headers_that_a_client_may_not_choose_are_overwritten(
+    render: Render, header: str, value: str
+) -> None:
+    assert f"uwsgi_param HTTP_{header} {value};" in squeezed(render("nginx", "part.j2", part="uwsgi"))
+
+
+def test_a_request_is_never_sent_twice(render: Render) -> None:
+    text = squeezed(render("nginx", "part.j2", part="uwsgi"))
+    assert "uwsgi_next_upstream off;" in text
+    assert "uwsgi_request_buffering on;" in text
+
+
+def test_strangers_get_no_answer(render: Render) -> None:
+    first = squeezed(render("nginx", "part.j2", part="default")).split("server_name emperor-stack.invalid")[0]
+    assert "listen 80 default_server backlog=4096; listen [::]:80 default_server backlog=4096;" in first
+    assert "error_page 400 /; location / { return 444; }" in first
+
+
+def test_the_port_and_ipv6_are_the_inventorys(render: Render) -> None:
+    for part in ("default", "listen"):
+        text = squeezed(render("nginx", "part.j2", part=part, nginx_http_port=8000, nginx_ipv6=False))
+        assert "listen 8000" in text and "listen 80 " not in text and "[::]" not in text
+
+
+def test_proxies_are_believed_only_when_named(render: Render) -> None:
+    alone = squeezed(render("nginx", "part.j2", part="http"))
+    assert "real_ip" not in alone.replace("$realip_remote_addr", "")
+    behind = squeezed(
+        render("nginx", "part.j2", part="http", nginx_trusted_proxies=["10.0.0.0/8", "192.0.2.1"])
+    )
+    assert (
+        "set_real_ip_from 10.0.0.0/8; set_real_ip_from 192.0.2.1; real_ip_header X-Forwarded-For;" in behind
+    )
+    assert "real_ip_recursive on;" in behind
+    assert "geo $realip_remote_addr $front_trusted { default 0; 10.0.0.0/8 1; 192.0.2.1 1; }" in behind
+
+
+def test_further_includes(render: Render) -> None:
+    text = squeezed(render("nginx", "nginx.conf.j2", nginx_http_includes=["conf.d/*.conf"]))
+    assert "include conf.d/*.conf; include emperor-stack/default.conf;" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({"name": "../blog"}, "../blog"),
+        ({"name": "Blog"}, "Blog"),
+        ({"domains": ["a;b"]}, "a;b"),
+        ({"domains": ["a.example", "b c"]}, "b c"),
+        ({"domains": ["*.example"]}, "*.example"),
+        ({"domains": ["a.example\n"]}, "a.example\n"),
+        ({"socket": "relative.sock"}, "relative.sock"),
+        ({"socket": "/run/x;}"}, "/run/x;}"),
+        ({"public": "/srv/../etc"}, "/srv/../etc"),
+        ({"public": "/srv/$host"}, "/srv/$host"),
+        ({"body": "20 m"}, "20 m"),
+        ({"body": "20m; root /"}, "20m; root /"),
+        ({"static": [{"url": "/", "directory": True, "persistent": False}]}, "/"),
+        ({"static": [{"url": "/static", "directory": True, "persistent": False}]}, "/static"),
+        ({"static": [{"url": "/a/../b/", "directory": True, "persistent": False}]}, "/a/../b/"),
+        ({"static": [{"url": "/.git/", "directory": True, "persistent": False}]}, "/.git/"),
+        ({"static": [{"url": "/a b", "directory": False, "persistent": False}]}, "/a b"),
+        ({"static": [{"url": "/x/", "directory": False, "persistent": False}]}, "/x/"),
+    ],
+)
+def test_strange_values_are_named(role_value: Callable[..., Any], change: dict[str, Any], shown: str) -> None:
+    assert role_value("nginx", "__nginx_strange", nginx_sites=[{**SITE, **change}]) == [shown]
+
+
+def test_ordinary_values_are_not_strange(role_value: Callable[..., Any]) -> None:
+    assert (
+        role_value("nginx", "__nginx_strange", nginx_sites=[SITE, {**SITE, "name": "b-2", "body": "0"}]) == []
+    )
+    assert role_value("nginx", "__nginx_strange") == []

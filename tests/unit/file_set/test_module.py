@@ -1,0 +1,334 @@
+"""The module itself, on a real directory, as whoever runs the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.emperor.stack.plugins.modules import file_set
+
+
+class Host:
+    """A directory that stands for a host's disk."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root, self.capsys = root, capsys
+        self.manifests = root / "manifests"
+
+    def path(self, name: str) -> str:
+        return str(self.root / name)
+
+    def run(self, files: dict[str, Any], *, check: bool = False, **options: Any) -> dict[str, Any]:
+        items = [
+            {"path": self.path(name), **(what if isinstance(what, dict) else {"content": what})}
+            for name, what in files.items()
+        ]
+        arguments = {
+            "name": "test",
+            "files": items,
+            "manifests": str(self.manifests),
+            "_ansible_check_mode": check,
+            "_ansible_diff": True,
+            **options,
+        }
+        self.capsys.readouterr()
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            file_set.main()
+        return json.loads(self.capsys.readouterr().out)
+
+    def read(self, name: str) -> str:
+        return (self.root / name).read_text()
+
+    def state(self) -> dict[str, tuple[Any, ...]]:
+        """Everything below the root but the bookkeeping: kind, mode, content."""
+        found: dict[str, tuple[Any, ...]] = {}
+        for path in sorted(self.root.rglob("*")):
+            if self.manifests in (path, *path.parents):
+                continue
+            mode = stat.S_IMODE(path.lstat().st_mode)
+            content = os.readlink(path) if path.is_symlink() else path.read_text() if path.is_file() else ""
+            found[str(path.relative_to(self.root))] = (path.is_symlink(), path.is_dir(), mode, content)
+        return found
+
+
+@pytest.fixture
+def host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Host:
+    return Host(tmp_path, capsys)
+
+
+ALL_KINDS: dict[str, Any] = {
+    "d": {"directory": True, "mode": "0750"},
+    "d/file": {"content": "text\n", "mode": "0600"},
+    "d/link": {"link": "file"},
+    "d/log": {"touch": True},
+}
+
+
+def test_writes_all_kinds_and_a_second_run_changes_nothing(host: Host) -> None:
+    first = host.run(ALL_KINDS)
+    assert first["changed"] is True
+    assert first["created"] == [host.path(name) for name in ALL_KINDS]
+    state = host.state()
+    assert state == {
+        "d": (False, True, 0o750, ""),
+        "d/file": (False, False, 0o600, "text\n"),
+        "d/link": (True, False, 0o777, "file"),
+        "d/log": (False, False, 0o640, ""),
+    }
+    second = host.run(ALL_KINDS)
+    assert (second["changed"], second["changed_paths"], second["diff"]) == (False, [], [])
+    assert set(second["paths"].values()) == {"unchanged"}
+    assert host.state() == state
+
+
+def test_check_mode_says_the_same_and_does_nothing(host: Host) -> None:
+    checked = host.run(ALL_KINDS, check=True)
+    assert host.state() == {}
+    assert not host.manifests.exists()
+    real = host.run(ALL_KINDS)
+    for key in ("changed", "changed_paths", "paths", "diff", "digest"):
+        assert checked[key] == real[key]
+
+
+def test_check_mode_takes_missing_users_and_directories_as_made_by_then(host: Host) -> None:
+    files = {"none/file": {"content": "", "owner": "nobody-has-this-name", "group": "nor-this"}}
+    assert host.run(files, check=True)["changed"] is True
+    refused = host.run(files)
+    assert refused["failed"] is True
+    assert "its directory" in refused["msg"] and "directory: true}" in refused["msg"]
+    (host.root / "none").mkdir()
+    assert "there is no user 'nobody-has-this-name' on this host" in host.run(files)["msg"]
+
+
+def test_a_file_is_replaced_and_not_written_into(host: Host) -> None:
+    host.run({"a": "old"})
+    with open(host.path("a")) as reader:
+        host.run({"a": "new"})
+        assert reader.read() == "old"
+    assert host.read("a") == "new"
+
+
+def test_a_link_is_replaced_and_not_followed(host: Host) -> None:
+    (host.root / "target").write_text("untouched")
+    (host.root / "a").symlink_to("target")
+    host.run({"a": "new"})
+    assert host.read("target") == "untouched"
+    assert not (host.root / "a").is_symlink()
+
+
+def test_touch_keeps_the_content(host: Host) -> None:
+    (host.root / "log").write_text("line\n")
+    (host.root / "log").chmod(0o644)
+    result = host.run({"log": {"touch": True, "mode": "0640"}})
+    assert result["updated"] == [host.path("log")]
+    assert host.state()["log"] == (False, False, 0o640, "line\n")
+
+
+def test_diff_shows_before_and_after_but_nothing_sensitive(host: Host) -> None:
+    host.run({"a": "old\n", "s": {"content": "hunter1", "sensitive": True}})
+    result = host.run({"a": "new\n", "s": {"content": "hunter2", "sensitive": True}})
+    assert [(part.get("before"), part.get("after")) for part in result["diff"]] == [
+        ("old\n", "new\n"),
+        (None, None),
+    ]
+    assert "sensitive, not shown" in result["diff"][1]["prepared"]
+    assert "hunter" not in json.dumps(result["diff"])
+
+
+def test_the_removal_of_something_sensitive_shows_no_content(host: Host) -> None:
+    host.run({"s": {"content": "hunter2", "sensitive": True}})
+    result = host.run({}, prune=[{"directory": str(host.root)}])
+    assert result["removed"] == [host.path("s")]
+    assert "hunter" not in json.dumps(result["diff"])
+
+
+def test_prune_removes_ours_only_and_reports_the_rest(host: Host) -> None:
+    prune = [{"directory": str(host.root), "pattern": "*.conf"}]
+    host.run({"app.conf": "1", "app2.conf": "2", "edited.conf": "3", "other.txt": "4"})
+    (host.root / "foreign.conf").write_text("5")
+    (host.root / "edited.conf").write_text("by hand")
+    before = host.state()
+    checked = host.run({"app2.conf": "2"}, prune=prune, check=True)
+    assert host.state() == before
+    result = host.run({"app2.conf": "2"}, prune=prune)
+    for one in (checked, result):
+        assert one["removed"] == [host.path("app.conf")]
+        assert one["foreign"] == [host.path("foreign.conf")]
+        assert one["edited"] == [host.path("edited.conf")]
+    assert sorted(host.state()) == ["app2.conf", "edited.conf", "foreign.conf", "other.txt"]
+    assert host.run({"app2.conf": "2"}, prune=prune)["changed"] is False
+
+
+def test_a_directory_of_ours_goes_when_it_is_empty(host: Host) -> None:
+    files = {"d": {"directory": True}, "d/a": "1"}
+    prune = [{"directory": str(host.root), "pattern": "d"}, {"directory": host.path("d")}]
+    host.run(files)
+    (host.root / "d/theirs").write_text("x")
+    kept = host.run({}, prune=prune)
+    assert kept["removed"] == [host.path("d/a")]
+    assert host.path("d") in kept["foreign"]
+    (host.root / "d/theirs").unlink()
+    assert host.run({}, prune=prune)["removed"] == [host.path("d")]
+
+
+def test_nothing_is_removed_without_a_readable_manifest(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(file_set.AnsibleModule, "warn", lambda _module, text: said.append(text))
+    prune = [{"directory": str(host.root), "pattern": "*.conf"}]
+    host.run({"a.conf": "1"})
+    (host.manifests / "test.json").write_text("{")
+    result = host.run({}, prune=prune)
+    assert (result["removed"], result["foreign"]) == ([], [host.path("a.conf")])
+    assert len(said) == 1
+    assert str(host.manifests / "test.json") in said[0] and "nobody knows what is ours" in said[0]
+
+
+def tree(host: Host) -> dict[str, Any]:
+    return {
+        "tree": host.path("tree"),
+        "validate": "sh -c '! grep -rh broken {stage} >&2 && test -e {stage}/kept && test ! -e {stage}/gone'",
+        "prune": [{"directory": host.path("tree"), "pattern": "gone"}],
+    }
+
+
+def test_a_tree_is_swapped_in_only_when_its_copy_passes(host: Host) -> None:
+    (host.root / "tree").mkdir()
+    (host.root / "tree/kept").write_text("theirs")
+    host.run({"tree/a": "1", "tree/gone": "x", "outside": "1"})
+    before = host.state()
+    for check in (True, False):
+        refused = host.run({"tree/a": "broken here", "outside": "2"}, check=check, **tree(host))
+        assert refused["failed"] is True
+        assert refused["msg"].endswith("It says:\nbroken here")
+        assert host.state() == before
+    passed = host.run({"tree/a": "2", "outside": "2"}, **tree(host))
+    assert passed["validated"] is True
+    assert (host.read("tree/a"), host.read("outside")) == ("2", "2")
+    assert not (host.root / "tree/gone").exists()
+
+
+def test_validate_sees_what_others_put_into_the_tree(host: Host) -> None:
+    (host.root / "tree/sub").mkdir(parents=True)
+    (host.root / "tree/kept").write_text("")
+    (host.root / "tree/sub/theirs").write_text("broken too")
+    refused = host.run({"tree/a": "1"}, **tree(host))
+    assert "broken too" in refused["msg"]
+
+
+def test_validate_is_not_run_when_nothing_in_the_tree_changes(host: Host) -> None:
+    (host.root / "tree").mkdir()
+    (host.root / "tree/kept").write_text("")
+    host.run({"tree/a": "1"}, **tree(host))
+    result = host.run({"tree/a": "1", "outside": "1"}, **tree(host))
+    assert (result["changed"], result["validated"]) == (True, False)
+
+
+def test_a_program_that_is_not_there_yet_is_skipped_in_check_mode_only(host: Host) -> None:
+    (host.root / "tree").mkdir()
+    options = {"tree": host.path("tree"), "validate": "no-such-program {stage}"}
+    assert host.run({"tree/a": "1"}, check=True, **options)["changed"] is True
+    assert "no-such-program is not on this host" in host.run({"tree/a": "1"}, **options)["msg"]
+    assert host.state() == {"tree": (False, True, host.state()["tree"][2], "")}
+
+
+def test_validate_without_the_copy_is_refused(host: Host) -> None:
+    assert "{stage}" in host.run({"a": "1"}, validate="true", tree=str(host.root))["msg"]
+    assert "needs tree:" in host.run({"a": "1"}, validate="true {stage}")["msg"]
+
+
+def test_everything_is_put_back_when_the_last_step_fails(host: Host) -> None:
+    host.run({"a": "1", "gone": "x", "l": {"link": "a"}, "m": {"content": "m", "mode": "0600"}})
+    inode = os.stat(host.path("a")).st_ino
+    before = host.state()
+    result = host.run(
+        {
+            "a": "2",
+            "new": {"directory": True},
+            "new/file": "3",
+            "l": {"link": "b"},
+            "m": {"content": "m", "mode": "0644"},
+        },
+        prune=[{"directory": str(host.root), "pattern": "gone"}],
+        verify="sh -c 'echo no good >&2; exit 1'",
+    )
+    assert result["failed"] is True
+    assert "no good. All files were put back" in result["msg"]
+    assert host.state() == before
+    assert os.stat(host.path("a")).st_ino == inode
+
+
+@pytest.mark.parametrize("after", range(1, 4))
+def test_everything_is_put_back_when_a_rename_fails(
+    host: Host, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    host.run({"a": "1", "b": "1", "c": "1"})
+    before = host.state()
+    rename, seen = os.rename, []
+
+    def fails(source: str, target: str) -> None:
+        if source.endswith("file_set-new.dpkg-tmp"):
+            seen.append(source)
+            if len(seen) == after:
+                raise OSError(28, "No space left on device", target)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fails)
+    result = host.run({"a": "2", "b": "2", "c": "2"})
+    assert "No space left" in result["msg"]
+    assert host.state() == before
+
+
+def test_what_a_dead_run_left_is_cleaned_up_and_its_files_are_known_as_ours(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def dies(_path: str) -> None:
+        raise Killed
+
+    host.run({"a.conf": "1"})
+    with monkeypatch.context() as patch:
+        patch.setattr(file_set, "sync_directory", lambda path: dies(path) if path == str(host.root) else None)
+        arguments = {
+            "name": "test",
+            "files": [{"path": host.path(name), "content": "2"} for name in ("a.conf", "b.conf")],
+            "manifests": str(host.manifests),
+        }
+        with patch_module_args(arguments), pytest.raises(Killed):
+            file_set.main()
+    assert any(name.endswith(".dpkg-tmp") for name in host.state())
+    host.run({"a.conf": "2"})
+    result = host.run({"a.conf": "2"}, prune=[{"directory": str(host.root), "pattern": "*.conf"}])
+    # b.conf went in the run before or in this one; in any case it is ours and not foreign.
+    assert result["foreign"] == []
+    assert sorted(host.state()) == ["a.conf"]
+
+
+def test_pending_until_the_service_says_the_digest(host: Host) -> None:
+    running = f"cat {host.path('loaded')}"
+    first = host.run({"a": "@FILE_SET_DIGEST@"}, running=running)
+    assert (first["changed"], first["pending"]) == (True, True)
+    assert host.read("a") == first["digest"]
+    lost = host.run({"a": "@FILE_SET_DIGEST@"}, running=running)
+    assert (lost["changed"], lost["changed_paths"], lost["pending"]) == (True, [], True)
+    (host.root / "loaded").write_text(first["digest"] + "\n")
+    assert host.run({"a": "@FILE_SET_DIGEST@"}, running=running)["changed"] is False
+    (host.root / "loaded").write_text("an older one\n")
+    assert host.run({"a": "@FILE_SET_DIGEST@"}, running=running, check=True)["pending"] is True
+    assert host.run({"a": "@FILE_SET_DIGEST@"}, running="no-such-program")["pending"] is True
+
+
+def test_two_sets_do_not_know_each_others_files(host: Host) -> None:
+    host.run({"a.conf": "1"}, name="one")
+    result = host.run({}, name="two", prune=[{"directory": str(host.root), "pattern": "*.conf"}])
+    assert (result["removed"], result["foreign"]) == ([], [host.path("a.conf")])
+
+
+def test_a_name_that_leaves_the_directory_is_refused(host: Host) -> None:
+    assert "it names a file" in host.run({"a": "1"}, name="../x")["msg"]
