@@ -93,7 +93,9 @@ def plain(value: Any) -> Any:
         return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    for kind in (str, bool, int, float):
+    if isinstance(value, bool):
+        return value
+    for kind in (str, int, float):
         if isinstance(value, kind) and type(value) is not kind:
             return kind(value)
     return value

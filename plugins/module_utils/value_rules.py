@@ -98,7 +98,7 @@ def _domain(text: str) -> Wrong | None:
         return Wrong(f"the character {found} is not allowed in a host name")
     if "://" in text:
         return Wrong("this is a URL, and only the host name belongs here", _hostname(text))
-    if text.startswith("*.") or "*" in text:
+    if "*" in text:
         return Wrong("a wildcard is not possible: list every name")
     if "/" in text:
         return Wrong("this has a path, and only the host name belongs here", _hostname(f"http://{text}"))

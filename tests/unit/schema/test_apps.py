@@ -85,6 +85,12 @@ def test_static_files_know_whether_they_outlive_releases() -> None:
     ]
 
 
+def test_a_name_that_begins_alike_is_not_inside() -> None:
+    completed = apps.complete({**SMALL, "static": {"/old/": "media-old"}, "persistent": ["media"]})
+    assert completed["static_files"][0]["persistent"] is False
+    assert completed["persistent_directories"] == [{"path": "media", "served": False}]
+
+
 def test_each_timeout_outlasts_the_one_inside_it() -> None:
     assert apps.timeouts(60) == {
         "harakiri": 60,
