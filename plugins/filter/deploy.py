@@ -111,7 +111,7 @@ def status_table(apps: Mapping[str, Any]) -> str:
 
 def _status_row(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     live = one.get("live") or {}
-    running = next((a for a in one.get("activations", []) if a.get("live")), {})
+    running: Mapping[str, Any] = next((a for a in one.get("activations", []) if a.get("live")), {})
     last = (one.get("history") or [{}])[-1]
     return (
         name,
@@ -120,7 +120,7 @@ def _status_row(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
         f"{running['busy']}/{running['workers']}" if running.get("running") else "down",
         str(running.get("memory_mib", "-")),
         str(running.get("requests", "-")),
-        one.get("health", one.get("error", "?")).splitlines()[0],
+        next(iter(str(one.get("health") or one.get("error") or "?").splitlines())),
         f"{last['kind']} {last['result']} {last['time']}" if last else "-",
     )
 

@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from . import layout
@@ -71,15 +71,27 @@ def now() -> str:
 def write_atomically(path: str, content: str, mode: int = 0o600, gid: int = -1) -> None:
     """Replace *path* by a file with *content*; other processes see the old or the new one, never a part."""
     temporary = f"{path}.new-{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchown(file.fileno(), 0 if os.geteuid() == 0 else -1, gid)
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, path)
+    with _removed_on_failure(temporary):
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchown(file.fileno(), 0 if os.geteuid() == 0 else -1, gid)
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
     sync_directory(os.path.dirname(path))
+
+
+@contextlib.contextmanager
+def _removed_on_failure(temporary: str) -> Iterator[None]:
+    """A full disk must not fill up further with what could not be written."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def sync_directory(path: str) -> None:
@@ -95,9 +107,10 @@ def link_atomically(target: str, path: str, uid: int = -1, gid: int = -1) -> Non
     temporary = f"{path}.new-{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
-    os.symlink(target, temporary)
-    os.chown(temporary, uid, gid, follow_symlinks=False)
-    os.rename(temporary, path)
+    with _removed_on_failure(temporary):
+        os.symlink(target, temporary)
+        os.chown(temporary, uid, gid, follow_symlinks=False)
+        os.rename(temporary, path)
     sync_directory(os.path.dirname(path))
 
 
@@ -116,10 +129,16 @@ class AppState:
         write_atomically(self.manifest_path(manifest.release), json.dumps(asdict(manifest), indent=1) + "\n")
 
     def manifest(self, release: str) -> Manifest | None:
-        """The manifest of *release*; None where the directory is no whole release."""
+        """The manifest of *release*; None where the directory is no whole release.
+
+        What a later version of the bundle added is passed over: a controller with an older checkout must not take
+        its releases for rubbish.
+        """
+        known = {one.name for one in fields(Manifest)}
         try:
             with open(self.manifest_path(release), encoding="utf-8") as file:
-                return Manifest(**json.load(file))
+                content = dict(json.load(file))
+            return Manifest(**{name: value for name, value in content.items() if name in known})
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
 
@@ -160,26 +179,31 @@ class AppState:
     def next_activation(self) -> str:
         """A name that no activation of this app has had or will have. It is spent even if the run dies now."""
         path = f"{layout.state(self.app)}/serial"
-        try:
-            with open(path, encoding="utf-8") as file:
-                last = int(file.read())
-        except (FileNotFoundError, ValueError):
-            last = max(
-                (int(name.rpartition("@")[2]) for name in self._activation_names()),
-                default=0,
-            )
+        known = [self._serial(name) for name in self._activation_names()]
+        # Most activations are gone without a trace but in the history: it counts where the serial is lost or old.
+        known += [self._serial(str(entry.get("activation"))) for entry in self.history(HISTORY_LINES)]
+        with contextlib.suppress(FileNotFoundError, ValueError), open(path, encoding="utf-8") as file:
+            known.append(int(file.read()))
+        last = max(known, default=0)
         write_atomically(path, f"{last + 1}\n")
         return f"{self.app}@{last + 1}"
 
-    def _activation_names(self) -> list[str]:
-        try:
-            names = os.listdir(layout.activations(self.app))
-        except FileNotFoundError:
-            return []
-        return [name for name in names if name.rpartition("@")[2].isdigit()]
+    def _serial(self, name: str) -> int:
+        """The number of activation *name* of this app; 0 for any other name."""
+        app, _, number = name.rpartition("@")
+        return int(number) if app == self.app and number.isdecimal() else 0
+
+    def _activation_names(self) -> set[str]:
+        """Every activation that left a directory or a vassal."""
+        names: list[str] = []
+        for directory in (layout.activations(self.app), layout.vassals("a"), layout.vassals("b")):
+            with contextlib.suppress(FileNotFoundError):
+                names += os.listdir(directory)
+        return {name for entry in names if self._serial(name := entry.removesuffix(".ini"))}
 
     def activation_names(self) -> list[str]:
-        return sorted(self._activation_names(), key=lambda name: int(name.rpartition("@")[2]))
+        """Every activation of the app that left a directory or a vassal, oldest first."""
+        return sorted(self._activation_names(), key=self._serial)
 
     # The deploy lock: its content outlives a module call, the flock does not
 
@@ -191,7 +215,7 @@ class AppState:
         try:
             with open(self.lock_path, encoding="utf-8") as file:
                 return dict(json.load(file))
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
 
     def take_lock(self, owner: dict[str, Any], dead: list[str], break_lock: bool) -> dict[str, Any]:
@@ -277,34 +301,40 @@ class AppState:
         shutil.rmtree(layout.release(self.app, release), ignore_errors=True)
 
     def partial_releases(self) -> list[str]:
+        """Directories that are no whole release. What serves now is never among them, whatever its manifest says."""
+        live = self.live_release()
         try:
             names = os.listdir(layout.releases(self.app))
         except FileNotFoundError:
             return []
-        return [name for name in names if RELEASE_ID.match(name) and self.manifest(name) is None]
+        return [
+            name for name in names if RELEASE_ID.match(name) and name != live and self.manifest(name) is None
+        ]
 
     def previous_good(self) -> Manifest | None:
-        """The release that a rollback goes to: of those that were live and are not known to be bad, the last one."""
-        live = self.live_release()
-        good = [m for m in self.manifests() if m.status == "good" and m.release != live]
-        current = self.manifest(live) if live else None
-        if current is not None:
-            good = [m for m in good if m.switched < current.switched] or good
-        return max(good, key=lambda m: m.switched, default=None)
+        """The release that a rollback goes to; see `previous`."""
+        return previous(self.manifests(), self.live_release())
+
+
+def previous(manifests: list[Manifest], live: str | None) -> Manifest | None:
+    """The release that a rollback from *live* goes to: of those that were live and are not known to be bad, the last."""
+    good = [m for m in manifests if m.status == "good" and m.release != live]
+    current = next((m for m in manifests if m.release == live), None)
+    if current is not None:
+        good = [m for m in good if m.switched < current.switched] or good
+    return max(good, key=lambda m: m.switched, default=None)
 
 
 def prunable(manifests: list[Manifest], live: str | None, keep: int, in_use: set[str]) -> list[str]:
-    """The releases that can go: all but the live one, those *in_use*, the *keep* newest good ones and the last failed one.
+    """The releases that can go.
 
-    The release before the live one is among the newest good ones; *keep* is at least 2.
+    Kept are the live one, those *in_use*, the one that a rollback goes to, the *keep* (at least 2) newest good ones, the
+    last failed one, and those newer than the live one that were rolled back: they say what must not be deployed again.
     """
-    good = [m.release for m in manifests if m.status in ("good", "rolled_back")]
+    good = sorted((m for m in manifests if m.status == "good"), key=lambda m: m.switched)
     failed = [m.release for m in manifests if m.status == "failed"]
-    prepared = [m.release for m in manifests if m.status == "prepared"]
-    by_switch = sorted(
-        (m for m in manifests if m.status in ("good", "rolled_back")), key=lambda m: m.switched
-    )
-    kept = {m.release for m in by_switch[-max(keep, 2) :]} | set(failed[-1:]) | in_use
-    if live:
-        kept.add(live)
-    return [name for name in [*good, *failed, *prepared] if name not in kept]
+    back = previous(manifests, live)
+    kept = {m.release for m in good[-max(keep, 2) :]} | set(failed[-1:]) | in_use
+    kept |= {m.release for m in manifests if m.status == "rolled_back" and live and m.release > live}
+    kept |= {release for release in (live, back and back.release) if release}
+    return [m.release for m in manifests if m.release not in kept]

@@ -12,6 +12,8 @@ import io
 import json
 import socket
 import struct
+import time
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,23 +39,21 @@ class NoAnswer(Exception):
 
 def packet(variables: Mapping[str, str]) -> bytes:
     """The request packet for *variables*. Raises ValueError when they do not fit into one packet."""
-    block = b"".join(
-        struct.pack("<H", len(part)) + part
-        for name, value in variables.items()
-        for part in (name.encode(), value.encode())
-    )
-    if len(block) > 0xFFFF:
-        raise ValueError(f"the variables take {len(block)} bytes; a uwsgi packet holds 65535")
+    parts = [part.encode() for pair in variables.items() for part in pair]
+    size = sum(2 + len(part) for part in parts)
+    if size > 0xFFFF:
+        raise ValueError(f"the variables take {size} bytes; a uwsgi packet holds 65535")
+    block = b"".join(struct.pack("<H", len(part)) + part for part in parts)
     return struct.pack("<BHB", 0, len(block), 0) + block
 
 
 def get_variables(path: str, host: str, scheme: str = "http") -> dict[str, str]:
-    """The variables of a GET as nginx would send them."""
+    """The variables of a GET as nginx would send them: the path decoded, the query as it is."""
     bare, _, query = path.partition("?")
     return {
         "REQUEST_METHOD": "GET",
         "REQUEST_URI": path,
-        "PATH_INFO": bare,
+        "PATH_INFO": urllib.parse.unquote(bare),
         "QUERY_STRING": query,
         "SCRIPT_NAME": "",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -79,21 +79,22 @@ def parse_answer(raw: bytes) -> Answer:
         response.begin()
         body = response.read()
     except (http.client.HTTPException, OSError, ValueError) as error:
-        shown = raw[:80] or "nothing"
-        raise NoAnswer(f"no HTTP response, but {shown!r} ({error or type(error).__name__})") from error
+        shown = repr(raw[:80]) if raw else "nothing"
+        raise NoAnswer(f"no HTTP response, but {shown} ({_text(error)})") from error
     return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
 
 def ask(path: str, variables: Mapping[str, str], timeout: float) -> Answer:
-    """Send one request to the socket at *path* and read the answer. *timeout* is in seconds. Raises NoAnswer."""
+    """Send one request to the socket at *path* and read the answer, all within *timeout* seconds. Raises NoAnswer."""
+    deadline = time.monotonic() + timeout
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
             connection.connect(path)
             connection.sendall(packet(variables))
-            raw = _read_all(connection)
+            raw = _read_all(connection, deadline)
     except OSError as error:
-        raise NoAnswer(f"{path}: {error or type(error).__name__}") from error
+        raise NoAnswer(f"{path}: {_text(error)}") from error
     return parse_answer(raw)
 
 
@@ -106,24 +107,34 @@ def ask_http(host: str, path: str, timeout: float, port: int = 80) -> Answer:
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, response.read())
     except (http.client.HTTPException, OSError) as error:
-        raise NoAnswer(f"nginx on port {port}: {error or type(error).__name__}") from error
+        raise NoAnswer(f"nginx on port {port}: {_text(error)}") from error
     finally:
         connection.close()
 
 
 def stats(path: str, timeout: float = 2) -> dict[str, Any]:
     """What a uWSGI stats socket says. Raises NoAnswer."""
+    deadline = time.monotonic() + timeout
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
             connection.connect(path)
-            return dict(json.loads(_read_all(connection)))
-    except (OSError, ValueError) as error:
-        raise NoAnswer(f"{path}: {error or type(error).__name__}") from error
+            return dict(json.loads(_read_all(connection, deadline)))
+    except (OSError, ValueError, TypeError) as error:
+        raise NoAnswer(f"{path}: {_text(error)}") from error
 
 
-def _read_all(connection: socket.socket) -> bytes:
+def _read_all(connection: socket.socket, deadline: float) -> bytes:
+    """All until the other side closes. A timeout of the socket alone would begin anew with each byte that drips in."""
     parts = []
     while part := connection.recv(65536):
         parts.append(part)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        connection.settimeout(left)
     return b"".join(parts)
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__

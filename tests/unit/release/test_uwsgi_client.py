@@ -1,0 +1,192 @@
+"""The uwsgi protocol towards a server that speaks it, well or badly."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils import uwsgi_client
+from ansible_collections.emperor.stack.plugins.module_utils.uwsgi_client import NoAnswer
+from hypothesis import given
+from hypothesis import strategies as st
+
+Serve = Callable[[Callable[[socket.socket], None]], str]
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Release: 20261122T193000-ab12cd3\r\n\r\nhello"
+
+
+def unpack(raw: bytes) -> dict[str, str]:
+    """The variables of a packet, by the protocol's definition."""
+    modifier1, size, modifier2 = struct.unpack("<BHB", raw[:4])
+    assert (modifier1, modifier2) == (0, 0)
+    assert size == len(raw) - 4
+    parts, rest = [], raw[4:]
+    while rest:
+        (length,) = struct.unpack("<H", rest[:2])
+        parts.append(rest[2 : 2 + length].decode())
+        rest = rest[2 + length :]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def receive(connection: socket.socket) -> bytes:
+    raw = b""
+    while len(raw) < 4 or len(raw) < 4 + struct.unpack("<H", raw[1:3])[0]:
+        raw += connection.recv(4096)
+    return raw
+
+
+def answer(raw: bytes) -> Callable[[socket.socket], None]:
+    def talk(connection: socket.socket) -> None:
+        receive(connection)
+        connection.sendall(raw)
+
+    return talk
+
+
+@given(st.dictionaries(st.text(max_size=30), st.text(max_size=300), max_size=20))
+def test_a_packet_holds_its_variables(variables: dict[str, str]) -> None:
+    assert unpack(uwsgi_client.packet(variables)) == variables
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"A": "x" * 70_000}, {f"A{number}": "x" * 1000 for number in range(66)}],
+    ids=["one value", "all together"],
+)
+def test_a_packet_that_is_too_large_is_refused(variables: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="a uwsgi packet holds 65535"):
+        uwsgi_client.packet(variables)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", {"REQUEST_URI": "/", "PATH_INFO": "/", "QUERY_STRING": ""}),
+        (
+            "/healthz?full=1",
+            {"REQUEST_URI": "/healthz?full=1", "PATH_INFO": "/healthz", "QUERY_STRING": "full=1"},
+        ),
+        # nginx hands the decoded path over, and frameworks do not decode it again.
+        (
+            "/gr%C3%BC%C3%9Fe?q=%20",
+            {"REQUEST_URI": "/gr%C3%BC%C3%9Fe?q=%20", "PATH_INFO": "/grüße", "QUERY_STRING": "q=%20"},
+        ),
+    ],
+)
+def test_the_variables_are_those_that_nginx_sends(path: str, expected: dict[str, str]) -> None:
+    found = uwsgi_client.get_variables(path, "blog.example.com")
+    assert found.items() >= expected.items()
+    assert found["HTTP_HOST"] == found["SERVER_NAME"] == "blog.example.com"
+    assert "HTTPS" not in found
+
+
+def test_https_is_said_in_all_three_ways() -> None:
+    found = uwsgi_client.get_variables("/", "h", scheme="https")
+    assert (found["HTTPS"], found["REQUEST_SCHEME"], found["SERVER_PORT"]) == ("on", "https", "443")
+
+
+def test_a_server_gets_the_request_and_its_answer_is_read(serve: Serve) -> None:
+    seen: list[dict[str, str]] = []
+
+    def talk(connection: socket.socket) -> None:
+        seen.append(unpack(receive(connection)))
+        for position in range(0, len(GOOD), 7):
+            connection.sendall(GOOD[position : position + 7])
+
+    found = uwsgi_client.ask(serve(talk), uwsgi_client.get_variables("/x", "blog.example.com"), 2)
+    assert (found.status, found.body, found.release) == (200, b"hello", "20261122T193000-ab12cd3")
+    assert seen[0]["HTTP_HOST"] == "blog.example.com"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "nothing"),
+        (b"\0\0\0\0", "no HTTP response"),
+        (GOOD[:-1], "IncompleteRead"),
+        (GOOD[:9], "no HTTP response"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", "IncompleteRead"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhel", "no HTTP response"),
+    ],
+    ids=["empty", "no HTTP", "body cut", "status cut", "chunk cut", "bad chunk"],
+)
+def test_what_is_no_whole_answer_is_none(serve: Serve, raw: bytes, reason: str) -> None:
+    with pytest.raises(NoAnswer, match=reason):
+        uwsgi_client.ask(serve(answer(raw)), {"A": "b"}, 2)
+
+
+def test_a_server_that_hangs_is_given_up(serve: Serve) -> None:
+    began = time.monotonic()
+    with pytest.raises(NoAnswer, match="timed out"):
+        uwsgi_client.ask(serve(lambda connection: time.sleep(0.6)), {"A": "b"}, 0.2)
+    assert time.monotonic() - began < 0.5
+
+
+def test_the_time_limit_is_for_the_whole_answer(serve: Serve) -> None:
+    def drip(connection: socket.socket) -> None:
+        receive(connection)
+        for byte in GOOD:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.1)
+
+    began = time.monotonic()
+    with pytest.raises(NoAnswer, match="timed out"):
+        uwsgi_client.ask(serve(drip), {"A": "b"}, 0.4)
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("listening", [False, True])
+def test_no_socket_or_nobody_behind_it(tmp_path: Path, listening: bool) -> None:
+    path = str(tmp_path / "none.sock")
+    if listening:
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(path)
+    with pytest.raises(NoAnswer, match=r"none\.sock: .*(No such file|refused)"):
+        uwsgi_client.ask(path, {"A": "b"}, 1)
+
+
+def test_stats_are_read(serve: Serve) -> None:
+    path = serve(lambda connection: connection.sendall(json.dumps({"pid": 1, "workers": []}).encode()))
+    assert uwsgi_client.stats(path) == {"pid": 1, "workers": []}
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b"3"])
+def test_stats_that_are_none(serve: Serve, raw: bytes) -> None:
+    with pytest.raises(NoAnswer):
+        uwsgi_client.stats(serve(lambda connection: connection.sendall(raw)))
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"), [(True, 302), (False, None)], ids=["an answer", "closed without one"]
+)
+def test_through_the_front(answers: bool, status: int | None) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not answers:
+                return
+            self.send_response(302)
+            self.send_header("X-Release", self.headers["Host"])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request, daemon=True)
+        thread.start()
+        port = server.server_address[1]
+        if answers:
+            found = uwsgi_client.ask_http("blog.example.com", "/", 2, port)
+            assert (found.status, found.release) == (status, "blog.example.com")
+        else:
+            with pytest.raises(NoAnswer, match=f"nginx on port {port}: "):
+                uwsgi_client.ask_http("blog.example.com", "/", 2, port)
+        thread.join(timeout=3)
