@@ -1,0 +1,169 @@
+"""Deploys that are killed, and services that crash."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from typing import Any
+
+from deploying import Repository, Stack, figure, load
+from testinfra.host import Host
+
+KILLS = 30
+#: The same moments in every run of a seed; another seed is another thirty.
+SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
+
+
+def end_state(machine: Host, stack: Stack, version: str) -> dict[str, Any]:
+    """What an undisturbed deploy leaves, without the names that differ each time."""
+    status = stack.status("bare")
+    manifests = machine.check_output("ls -1d /srv/apps/bare/releases/*/release.json | wc -l")
+    directories = machine.check_output("ls -1d /srv/apps/bare/releases/*/ | wc -l")
+    links = machine.check_output("find /etc/emperor-stack/vassals -name 'bare@*' | wc -l")
+    activations = machine.check_output("ls -1 /srv/apps/bare/activations | wc -l")
+    leftovers = machine.check_output("find /srv/apps/bare -maxdepth 3 -name '*.new-*' | wc -l")
+    return {
+        "version": status["live"]["version"] == version,
+        "status": status["live"]["status"],
+        "health": status["health"],
+        "lock": status["lock"],
+        "live activations": len([a for a in status["activations"] if a["live"]]),
+        "activations": int(activations) == int(links) == len(status["activations"]) and int(links) <= 2,
+        "partial releases": int(directories) - int(manifests),
+        "leftovers": int(leftovers),
+    }
+
+
+def kill_helper_on(machine: Host) -> None:
+    """Kill -9 the module that works on the host now, a Python that got its program by standard input, and any uv."""
+    machine.run(
+        "for p in /proc/[0-9]*; do case \"$(tr '\\0' ' ' <$p/cmdline 2>/dev/null)\" in "
+        "'/usr/bin/python3 ' | */tools/bin/uv' '*) kill -9 ${p#/proc/} ;; esac; done"
+    )
+
+
+def test_thirty_killed_deploys_recover(machine: Host, stack: Stack, bare: Repository) -> None:
+    dice = random.Random(SEED)
+    bare.back_to("v1")
+    for number in range(KILLS + 1):
+        bare.version(f"kill-{number}")
+    bare.push()
+    undisturbed = stack.good("playbooks/deploy.yml", app="bare", version="kill-0")
+    wanted = end_state(machine, stack, "kill-0")
+    recovered = 0
+    reports = []
+    with load(machine, "bare.localhost", ["/healthz", "/version"], seconds=1800, rate=60) as result:
+        for number in range(1, KILLS + 1):
+            version = f"kill-{number}"
+            moment = dice.uniform(0.1, 1.0) * undisturbed.seconds
+            process = stack.start("playbooks/deploy.yml", app="bare", version=version)
+            time.sleep(moment)
+            if number % 3 == 0:
+                kill_helper_on(machine)
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=300)
+            again = stack.deploy("bare", version)
+            found = end_state(machine, stack, version)
+            if again.code == 0 and found == wanted:
+                recovered += 1
+            else:
+                reports.append(f"{version}, killed after {moment:.1f} s: {found}\n{again.output[-2500:]}")
+    figure("killed_deploys_recovered", f"{recovered}/{KILLS}")
+    figure("killed_deploys_failed_requests", f"{result.failed}/{result.total}")
+    assert not reports, "\n\n".join(reports)
+    assert result.failed == 0, result.failures()
+
+
+def answers(machine: Host) -> bool:
+    said = machine.run("curl -sS -m 5 -o /dev/null -w '%{http_code}' -H 'Host: bare.localhost' http://127.0.0.1/healthz")
+    return said.stdout.strip() == "200"
+
+
+def wait_for_answer(machine: Host, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not answers(machine):
+        assert time.monotonic() < deadline, "the app did not come back"
+        time.sleep(0.2)
+
+
+def crash(machine: Host, name: str, command: str) -> None:
+    """Kill something under load; it must come back by itself. How many requests that costs is measured, not demanded."""
+    with load(machine, "bare.localhost", ["/healthz"], seconds=90, rate=130) as result:
+        machine.check_output(command)
+        time.sleep(8)
+    figure(f"crash_failed_requests_{name}", f"{result.failed}/{result.total}")
+    wait_for_answer(machine)
+    tail = sorted(answer["ended"] for answer in result.answers if not answer.get("failure"))
+    assert tail[-1] > max([a["ended"] for a in result.answers if a.get("failure")], default=0), "it did not recover"
+
+
+def live_pids(machine: Host) -> tuple[str, str]:
+    """The vassal's master and one of its workers."""
+    pids = machine.check_output("pgrep -u bare -f 'uWSGI (master|worker)' | sort -n").split()
+    parents = {pid: machine.check_output("ps -o ppid= -p %s", pid).strip() for pid in pids}
+    worker = next(pid for pid in pids if parents[pid] in pids)
+    return parents[worker], worker
+
+
+def test_a_killed_worker_comes_back(machine: Host, stack: Stack) -> None:
+    crash(machine, "worker", f"kill -9 {live_pids(machine)[1]}")
+
+
+def test_a_killed_vassal_comes_back(machine: Host, stack: Stack) -> None:
+    crash(machine, "vassal", f"kill -9 {live_pids(machine)[0]}")
+
+
+def test_a_killed_emperor_comes_back(machine: Host, stack: Stack) -> None:
+    crash(machine, "emperor", "systemctl kill --kill-whom=main --signal=KILL 'emperor@*'")
+
+
+def test_a_killed_nginx_comes_back(machine: Host, stack: Stack) -> None:
+    crash(machine, "nginx", "kill -9 $(systemctl show --property=MainPID --value nginx)")
+
+
+def test_a_full_disk_fails_the_deploy_and_nothing_else(machine: Host, stack: Stack, bare: Repository) -> None:
+    bare.version("full-disk")
+    bare.push()
+    before = stack.status("bare")["live"]["release"]
+    # A small file system in the place of the releases' directory: the build runs out of space half-way.
+    machine.check_output(
+        "mkdir -p /mnt/small && mount -t tmpfs -o size=$(($(du -sm /srv/apps/bare/releases | cut -f1) + 4))m,mode=711 "
+        "small /mnt/small && cp -a /srv/apps/bare/releases/. /mnt/small/ && mount --move /mnt/small /srv/apps/bare/releases"
+    )
+    try:
+        with load(machine, "bare.localhost", ["/healthz"], seconds=120, rate=100) as result:
+            outcome = stack.deploy("bare", "full-disk")
+    finally:
+        machine.check_output("umount -l /srv/apps/bare/releases")
+    assert outcome.code != 0
+    assert "No space left on device" in outcome.output, outcome.output[-3000:]
+    assert result.failed == 0, result.failures()
+    assert stack.status("bare")["live"]["release"] == before
+    stack.good("playbooks/deploy.yml", app="bare", version="full-disk")
+    assert stack.ask("bare.localhost", "/version") == "full-disk"
+
+
+def test_a_reboot_in_the_middle_of_a_deploy(machine: Host, stack: Stack, bare: Repository) -> None:
+    bare.version("rebooted")
+    bare.push()
+    app = stack.apps[0]
+    app["build"] = ["sleep 30"]
+    process = stack.start("playbooks/deploy.yml", app="bare", version="rebooted")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and machine.run("test -e /srv/apps/bare/state/lock.json").rc:
+        time.sleep(0.3)
+    time.sleep(2)
+    subprocess.run(["docker", "restart", "--time", "30", machine.backend.host], check=True, capture_output=True)
+    process.communicate(timeout=120)
+    del app["build"]
+    assert process.returncode != 0
+    wait_for_answer(machine)
+    stack.good("playbooks/deploy.yml", app="bare", version="rebooted")
+    found = end_state(machine, stack, "rebooted")
+    assert found["version"] is True
+    assert found["partial releases"] == 0
+    assert found["lock"] is None
