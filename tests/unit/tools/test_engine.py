@@ -68,6 +68,7 @@ def test_a_daemon_that_dies_at_once_is_reported_with_its_last_words(fake, state,
     monkeypatch.setattr(engine, "forget_dead_daemon", lambda: None)
     with pytest.raises(Stop, match=r"failed to start daemon: no overlay.*dockerd\.log"):
         engine.ensure()
+    assert not (state / "dockerd.json").exists()
 
 
 def test_another_process_that_got_the_pid_is_not_killed(state):

@@ -28,7 +28,7 @@ SECURITY = "deb http://mirror.example/security/ trixie-security main"
         ),
         pytest.param("Debian http://mirror.example/security/ bookworm-security", [], id="only security"),
         pytest.param(
-            "Debian http://mirror.example/debian/ bookworm-backports\n"
+            "Debian http://backports.example/debian/ bookworm-backports\n"
             "Debian http://mirror.example/debian/ bookworm",
             [MAIN, UPDATES],
             id="backports are no archive",
