@@ -79,7 +79,13 @@ def _plan(spec: Spec, options: Options) -> Outcome:
             return {"action": "deploy", "why": "nothing is set up yet", "changed": True}
         revision = release_build.resolve_git(source, spec.get("key"))
     outcome: Outcome = {"live": live, "revision": revision, "action": "none"}
-    if state.lock() is not None and manifest is not None and _is(manifest, spec, revision):
+    left = state.lock()
+    if left is not None and manifest is not None:
+        # An unfinished rollback is finished too, whatever the inventory wants: what it left is held back then.
+        unfinished = _rolled_back_to(left, live) or _is(manifest, spec, revision)
+    else:
+        unfinished = False
+    if unfinished:
         return {**outcome, "action": "finish", "why": "an earlier run did not finish", "changed": True}
     why = difference(manifest, spec["fingerprint"], revision, _python(), options.again)
     if why is None:
@@ -96,6 +102,11 @@ def _plan(spec: Spec, options: Options) -> Outcome:
             "or give the app another version",
         }
     return {**outcome, "action": "deploy", "why": why, "changed": True}
+
+
+def _rolled_back_to(left: Mapping[str, Any], live: str | None) -> bool:
+    """Whether the run that left this lock was a rollback that had switched already."""
+    return live is not None and left.get("kind") == "rollback" and left.get("release") == live
 
 
 def _is(manifest: Manifest, spec: Spec, revision: str) -> bool:
@@ -152,7 +163,7 @@ def _warm(state: AppState) -> str | None:
         for _, activation in release_run.vassals_of(state.app)
         if activation != live and state.release_of(activation) in good
     ]
-    return others[-1] if others else None
+    return max(others, key=lambda name: int(name.rpartition("@")[2]), default=None)
 
 
 def _prepare(spec: Spec, options: Options) -> Outcome:
@@ -162,21 +173,25 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
         return {"changed": True}
     with state.working(seconds=120 if options.dead or options.break_lock else 5):
         state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
-        _clean_up(state)
-        ready = [m for m in state.manifests() if m.status == "prepared" and _is(m, spec, spec["revision"])]
-        if ready:
-            manifest = ready[-1]
-            release = manifest.release
-            _note(state, options, release=release, fresh=not state.live_release())
-            return {"release": release, "changed": True, "reused": True}
-        release = _unused_release_id(state, spec["revision"])
-        _note(state, options, release=release, fresh=not state.live_release())
-        steps: list[str] = []
+        release = None
         try:
+            _clean_up(state)
+            ready = [
+                m
+                for m in state.manifests()
+                if m.status == "prepared" and m.python == _python() and _is(m, spec, spec["revision"])
+            ]
+            if ready:
+                _note(state, options, release=ready[-1].release)
+                return {"release": ready[-1].release, "changed": True, "reused": True}
+            release = _unused_release_id(state, spec["revision"])
+            _note(state, options, release=release)
+            steps: list[str] = []
             release_build.prepare(spec, spec["revision"], release, options.uv_environment, steps.append)
         except FAILURES as error:
-            _keep_failed(state, spec, release)
-            return _failed(state, options, "prepare", f"{error}")
+            if release is not None:
+                _keep_failed(state, spec, release)
+            return _failed(state, options, "prepare", str(error) or type(error).__name__)
         return {"release": release, "changed": True}
 
 
@@ -217,21 +232,26 @@ def _note(state: AppState, options: Options, **content: Any) -> dict[str, Any]:
 
 
 def _failed(state: AppState, options: Options, phase: str, reason: str) -> Outcome:
-    """End a deploy that failed in *phase*: its activation stopped, its release marked, history written, lock given back."""
+    """End a deploy that failed in *phase*: its activation stopped, its release marked, history written, lock given back.
+
+    Where the new release is live already (a hook of the drain failed, say), it stays so and stays good.
+    """
     held = state.lock() or {}
     release, activation = held.get("release"), held.get("activation")
     live = state.live_activation()
     if activation and activation != live and not held.get("warm"):
         release_run.stop(state, activation)
     with contextlib.suppress(OSError):
-        if release and held.get("kind") != "rollback":
+        if release and release != state.live_release() and held.get("kind") != "rollback":
             state.mark(release, status="failed", reason=reason)
         _prune(state, options)
         state.remember(_entry(held, options, phase, "failed", reason))
     state.unlock()
     serving = state.live_release()
     still = f"{serving} serves on" if serving else "nothing was live before, and nothing is now"
-    kept = f" The failed release is kept at {layout.release(state.app, release)}." if release else ""
+    kept = ""
+    if release and release != serving and held.get("kind") != "rollback":
+        kept = f" The failed release is kept at {layout.release(state.app, release)}."
     return {
         "error": f"{phase}: {reason}\n{still}.{kept}",
         "phase": phase,
@@ -335,20 +355,23 @@ def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
     outcome: Outcome = {"activation": activation, "release": manifest.release, "changed": live != activation}
     try:
         if live != activation:
+            if release_run.emperor_of(activation) is None:
+                raise NotHealthy(f"{activation} was stopped since it was started and probed")
             _hooks(manifest, "before_switch")
             outcome["milliseconds"] = round(release_run.switch(state, activation), 2)
         release_run.probe_through_front(health, health.answers, manifest.request_timeout, options.http_port)
         _hooks(manifest, "after_switch")
     except FAILURES as error:
-        if previous and release_run.emperor_of(previous):
-            release_run.switch(state, previous)
-            release_run.drain(state.app, activation, manifest.request_timeout)
-            back = f"{error}\nSwitched back to {state.release_of(previous)}."
-        elif state.live_activation() == activation:
-            os.unlink(layout.active(state.app))
-            back = str(error)
-        else:
-            back = str(error)
+        back = str(error) or type(error).__name__
+        if state.live_activation() == activation:
+            if previous and (live != activation or release_run.emperor_of(previous)):
+                release_run.switch(state, previous)
+                release_run.drain(state.app, activation, manifest.request_timeout)
+                back += f"\nSwitched back to {state.release_of(previous)}."
+            elif live != activation:
+                # The first release: nothing answers rather than one that answers wrongly.
+                os.unlink(layout.active(state.app))
+        # Else an earlier run switched, and the one before it runs no more: what is live is all there is.
         return _failed(state, options, "switch", back)
     if held.get("kind") == "rollback" and previous:
         left = state.release_of(previous)
@@ -362,6 +385,7 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     live = state.live_activation()
     _hooks(manifest, "before_drain")
     outcome: Outcome = {"release": manifest.release, "activation": live, "changed": True}
+    warm = _warm(state) if options.keep_warm > 0 and not options.emperor else None
     previous = held.get("previous")
     for _, activation in list(release_run.vassals_of(state.app)):
         if activation == live:
@@ -369,7 +393,7 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
         idle = release_run.drain(state.app, activation, manifest.request_timeout + 5)
         if not idle:
             outcome["cut_off"] = activation
-        elif activation == previous and options.keep_warm > 0 and not options.emperor:
+        elif activation == previous == warm:
             _retire_later(state.app, activation, options.keep_warm)
             outcome["warm"] = activation
             continue
@@ -402,6 +426,11 @@ def _rollback(spec: Spec, options: Options) -> Outcome:
     app = spec["name"]
     state = AppState(app)
     live = state.live_release()
+    left = state.lock() or {}
+    if _rolled_back_to(left, live) and options.to_release in (None, live):
+        # It had switched when it died. Going back once more would be one release too far.
+        outcome = {"release": live, "from": state.release_of(left.get("previous")), "changed": True}
+        return outcome if options.check_mode else {**outcome, **take_over(spec, options), "warm": True}
     if options.to_release:
         target = state.manifest(options.to_release)
         if target is None or target.status == "failed":
@@ -424,7 +453,7 @@ def _rollback(spec: Spec, options: Options) -> Outcome:
             f"between {target.release} and the live {live} the migrations changed, and a rollback does not undo them. "
             "When the older code can live with the newer database, say -e across_migration=true."
         )
-    outcome: Outcome = {
+    outcome = {
         "release": target.release,
         "from": live,
         "crosses_migration": crosses,

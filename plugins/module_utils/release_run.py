@@ -92,10 +92,13 @@ def start(state: AppState, manifest: Manifest, emperor: str) -> str:
     app = state.app
     activation = state.next_activation()
     directory = f"{layout.activations(app)}/{activation}"
-    os.mkdir(directory, 0o711)
+    os.mkdir(directory)
+    # nginx passes through here, whatever the umask.
+    os.chmod(directory, 0o711)
     os.symlink(layout.socket(app, activation), f"{directory}/app.sock")
     os.symlink(f"../../releases/{manifest.release}", f"{directory}/release")
     sync_directory(directory)
+    sync_directory(layout.activations(app))
     account = pwd.getpwnam(app)
     # The emperor takes the user from the link's owner; the file behind it stays root's.
     link_atomically(
@@ -191,8 +194,11 @@ def drain(app: str, activation: str, timeout: float) -> bool:
         try:
             busy = busy_workers(app, activation)
             waiting = queue_length(socket, run(["ss", "-xlH"], what="ss", timeout=10))
-        except (NoAnswer, KeyError):
-            return True
+        except (NoAnswer, KeyError) as error:
+            if isinstance(error.__cause__, (FileNotFoundError, ConnectionRefusedError)):
+                return True
+            # Too busy to say how busy it is.
+            busy, waiting = 1, 0
         quiet = quiet + 1 if busy == 0 and waiting == 0 else 0
         if quiet >= 5:
             return True

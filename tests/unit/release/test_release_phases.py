@@ -1,0 +1,605 @@
+"""The phases on a host where builds, answers and hooks are played, and all that is remembered is real."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ansible_collections.emperor.stack.plugins.module_utils import (
+    layout,
+    release_build,
+    release_phases,
+    release_run,
+)
+from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.release_build import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.release_phases import PHASES, Options
+from ansible_collections.emperor.stack.plugins.module_utils.release_run import NotHealthy
+from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, Manifest
+
+MINE = {"token": "boot/ns/1/1", "who": "ann@laptop", "controller": "laptop"}
+THEIRS = {"token": "boot/ns/2/2", "who": "bob@desk", "controller": "desk"}
+PHASES_OF_A_DEPLOY = ("prepare", "migrate", "start", "switch", "drain")
+
+Outcome = dict[str, Any]
+
+
+class Killed(BaseException):
+    """The process ends here: nothing after it runs but what the kernel does."""
+
+
+class Host:
+    """Deploys of app `blog` by one controller after the other, with the parts that touch the system played."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.state = AppState("blog")
+        self.calls: list[str] = []
+        self.breaks: dict[str, BaseException] = {}
+        self.options = Options(owner=MINE, keep_releases=3)
+        self.revision = "a" * 40
+        self.built = 0
+        for module, name in (
+            (release_build, "prepare"),
+            (release_build, "run_app_command"),
+            (release_run, "wait_until_healthy"),
+            (release_run, "probe_through_front"),
+            (release_run, "drain"),
+            (release_phases, "run"),
+        ):
+            monkeypatch.setattr(module, name, getattr(self, f"_{name}"))
+        monkeypatch.setattr(release_phases, "_python", lambda: "3.11")
+        monkeypatch.setattr(release_build, "new_release_id", self._new_release_id)
+
+    def _new_release_id(self, revision: str) -> str:
+        self.built += 1
+        return f"20261122T1000{self.built:02d}-{revision[:7]}"
+
+    def _step(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.breaks:
+            raise self.breaks[name]
+
+    def _prepare(self, spec: Any, revision: str, release: str, *_: Any) -> Manifest:
+        os.makedirs(f"{layout.release('blog', release)}/code")
+        self._step("prepare")
+        manifest = Manifest(
+            app="blog",
+            release=release,
+            revision=revision,
+            version="v1",
+            fingerprint=spec["fingerprint"],
+            python="3.11",
+            created="",
+            health=spec["health"],
+            host="blog.example.com",
+            migrate=spec["migrate"],
+            hooks=spec["hooks"],
+            migrations=spec.get("migrations", ""),
+        )
+        AppState("blog").save(manifest)
+        self._step("prepared")
+        return manifest
+
+    def _run_app_command(self, app: str, release: str, command: str, what: str, timeout: float = 0) -> str:
+        self._step(what.removeprefix("hook "))
+        return "done"
+
+    def _wait_until_healthy(self, app: str, activation: str, health: Any) -> int:
+        self._step("probe")
+        return 3
+
+    def _probe_through_front(self, *_: Any) -> None:
+        self._step("front")
+
+    def _drain(self, app: str, activation: str, timeout: float) -> bool:
+        self._step(f"drain {activation}")
+        return True
+
+    def _run(self, argv: list[str], **_: Any) -> str:
+        self._step("retire later")
+        return ""
+
+    def spec(self, **changes: Any) -> dict[str, Any]:
+        return {
+            "name": "blog",
+            "domains": ["blog.example.com"],
+            "source": {"path": "x"},
+            "digest": self.revision,
+            "revision": self.revision,
+            "fingerprint": "f" * 64,
+            "health": {"path": "/", "status": [], "answers": 3, "timeout": 2},
+            "migrate": "migrate",
+            "hooks": {
+                f"{when}_{phase}": ["x"]
+                for when in ("before", "after")
+                for phase in ("migrate", "start", "switch", "drain")
+            },
+            **changes,
+        }
+
+    def phase(self, name: str, **changes: Any) -> Outcome:
+        return PHASES[name]([self.spec(**changes)], self.options)["blog"]
+
+    def deploy(self, revision: str | None = None, **changes: Any) -> Outcome:
+        """As the role does: plan, then one phase after the other until one fails."""
+        self.revision = revision or self.revision
+        plan = self.phase("plan", **changes)
+        if plan["action"] not in ("deploy", "finish"):
+            return plan
+        outcome: Outcome = {}
+        for name in PHASES_OF_A_DEPLOY:
+            outcome = self.phase(name, action=plan["action"], **changes)
+            if "error" in outcome:
+                break
+        return outcome
+
+    def rollback(self) -> Outcome:
+        outcome = self.phase("rollback")
+        for name in ("start", "switch", "drain"):
+            if "error" in outcome:
+                break
+            outcome = self.phase(name)
+        return outcome
+
+    def next_run(self) -> None:
+        """The run before is dead, and the controller found that out. What broke does no more."""
+        token = f"boot/ns/{len(self.calls)}/9"
+        dead = [str(self.options.owner["token"])]
+        self.options = Options(owner={**MINE, "token": token}, dead=dead, keep_releases=3)
+        self.breaks.clear()
+        self.calls.clear()
+
+    def status(self, release: str | None) -> str | None:
+        found = self.state.manifest(str(release))
+        return found.status if found else None
+
+    def vassals(self) -> list[str]:
+        return [name for _, name in release_run.vassals_of("blog")]
+
+    def settled(self) -> None:
+        """What is true after every finished run."""
+        live = self.state.live_activation()
+        assert self.state.lock() is None
+        assert self.state.partial_releases() == []
+        assert live in self.vassals()
+        assert set(self.state.activation_names()) == set(self.vassals())
+
+
+@pytest.fixture
+def deploys(host: Any, monkeypatch: pytest.MonkeyPatch) -> Host:
+    # Nothing here asks what a power cut leaves, and the disk takes most of the time.
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    return Host(monkeypatch)
+
+
+def test_a_deploy_passes_its_phases_in_order(deploys: Host) -> None:
+    outcome = deploys.deploy()
+    assert deploys.calls == [
+        "prepare",
+        "prepared",
+        "before_migrate",
+        "migrate",
+        "after_migrate",
+        "before_start",
+        "probe",
+        "after_start",
+        "before_switch",
+        "front",
+        "after_switch",
+        "before_drain",
+        "after_drain",
+    ]
+    assert outcome["activation"] == "blog@1"
+    assert deploys.status(deploys.state.live_release()) == "good"
+    deploys.settled()
+    (entry,) = deploys.state.history()
+    assert (entry["kind"], entry["result"], entry["who"]) == ("deploy", "good", "ann@laptop")
+    assert deploys.phase("plan")["action"] == "none"
+
+
+def test_the_one_before_is_drained_and_kept_warm(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    deploys.deploy("b" * 40)
+    outcome = deploys.deploy("c" * 40)
+    assert outcome["warm"] == "blog@2"
+    assert deploys.vassals() == ["blog@2", "blog@3"]
+    deploys.settled()
+
+
+# What fails
+
+FAILURES = [
+    ("prepare", CommandFailed("build", "make", "exit status 2", "no rule")),
+    ("prepare", OSError(28, "No space left on device")),
+    ("before_migrate", CommandFailed("hook", "x", "exit status 1", "")),
+    ("migrate", CommandFailed("migrate", "x", "exit status 1", "no such table")),
+    ("before_start", CommandFailed("hook", "x", "exit status 1", "")),
+    ("probe", NotHealthy("answered 500")),
+    ("after_start", CommandFailed("hook", "x", "exit status 1", "")),
+    ("before_switch", CommandFailed("hook", "x", "exit status 1", "")),
+    ("front", NotHealthy("through nginx: 502")),
+    ("after_switch", CommandFailed("hook", "x", "exit status 1", "")),
+]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first release", "a later one"])
+@pytest.mark.parametrize(("step", "failure"), FAILURES, ids=[step for step, _ in FAILURES])
+def test_a_failure_leaves_the_live_release(deploys: Host, step: str, failure: Exception, first: bool) -> None:
+    if not first:
+        deploys.deploy("a" * 40)
+        deploys.next_run()
+    live = deploys.state.live_activation()
+    deploys.breaks[step] = failure
+    outcome = deploys.deploy("b" * 40)
+    assert str(failure) in outcome["error"]
+    assert ("serves on" in outcome["error"]) is not first
+    assert "is kept at" in outcome["error"]
+    assert deploys.state.live_activation() == live
+    assert deploys.state.lock() is None
+    assert deploys.vassals() == ([live] if live else [])
+    assert deploys.state.activation_names() == deploys.vassals()
+    assert deploys.status(outcome["release"]) == "failed"
+    entry = deploys.state.history()[-1]
+    assert (entry["result"], entry["phase"]) == ("failed", outcome["phase"])
+    assert str(failure) in entry["reason"]
+    # The next run makes it anew, and the failed one is not taken for a part of a release.
+    deploys.next_run()
+    assert "error" not in deploys.deploy("b" * 40)
+    deploys.settled()
+
+
+@pytest.mark.parametrize("step", ["before_drain", "after_drain", "retire later", "drain blog@1"])
+def test_a_failure_after_the_switch_does_not_make_the_live_release_a_bad_one(
+    deploys: Host, step: str
+) -> None:
+    deploys.deploy("a" * 40)
+    deploys.breaks[step] = CommandFailed(step, "x", "exit status 1", "")
+    outcome = deploys.deploy("b" * 40)
+    assert outcome["error"].startswith("drain: ")
+    assert "is kept at" not in outcome["error"]
+    live = deploys.state.live_release()
+    assert live == outcome["release"]
+    assert deploys.status(live) == "good"
+    assert deploys.state.lock() is None
+    deploys.next_run()
+    deploys.deploy("c" * 40)
+    found = deploys.state.previous_good()
+    assert found is not None
+    assert found.release == live
+
+
+def test_a_failure_in_the_lock_itself_gives_it_back(deploys: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(release_phases, "_clean_up", full)
+    assert "No space left" in deploys.deploy()["error"]
+    assert deploys.state.lock() is None
+
+
+def test_one_app_that_fails_leaves_the_others_alone(deploys: Host) -> None:
+    deploys.breaks["prepare"] = ReleaseError("no")
+    missing = deploys.spec(name="shop")
+    outcomes = PHASES["prepare"]([missing, deploys.spec()], deploys.options)
+    assert "state/working" in outcomes["shop"]["error"]
+    assert outcomes["blog"]["error"].startswith("prepare: no")
+
+
+def test_an_activation_that_went_before_the_switch_is_not_switched_to(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    deploys.revision = "b" * 40
+    for name in ("prepare", "migrate", "start"):
+        deploys.phase(name)
+    os.unlink(release_run.vassal_path("a", "blog@2"))
+    deploys.calls.clear()
+    assert "blog@2" in deploys.phase("switch")["error"]
+    assert deploys.state.live_activation() == "blog@1"
+    assert "front" not in deploys.calls
+
+
+# Who dies
+
+STEPS = [
+    "prepare",
+    "prepared",
+    "before_migrate",
+    "migrate",
+    "after_migrate",
+    "before_start",
+    "probe",
+    "after_start",
+    "before_switch",
+    "front",
+    "after_switch",
+    "before_drain",
+    "drain blog@1",
+    "retire later",
+    "after_drain",
+]
+
+
+def _killed(work: Callable[[], Any]) -> None:
+    with pytest.raises(Killed):
+        work()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_killed_deploy_is_finished_by_the_next(deploys: Host, step: str) -> None:
+    deploys.deploy("a" * 40)
+    deploys.next_run()
+    deploys.breaks[step] = Killed()
+    _killed(lambda: deploys.deploy("b" * 40))
+    assert deploys.state.live_activation() in ("blog@1", "blog@2")
+    assert deploys.state.live_activation() in deploys.vassals()
+    assert deploys.state.lock() is not None
+    switched = deploys.state.live_activation() == "blog@2"
+    deploys.next_run()
+    plan = deploys.phase("plan")
+    assert plan["action"] == ("finish" if switched else "deploy")
+    assert "error" not in deploys.deploy("b" * 40)
+    live = deploys.state.live_release()
+    assert str(live).endswith("bbbbbbb")
+    assert deploys.status(live) == "good"
+    # Built once where it was whole, and switched to once.
+    assert ("prepare" in deploys.calls) is (step == "prepare")
+    assert len([m for m in deploys.state.manifests() if m.revision == "b" * 40]) == 1
+    deploys.settled()
+    found = deploys.state.previous_good()
+    assert found is not None
+    assert found.revision == "a" * 40
+    assert deploys.phase("plan")["action"] == "none"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_another_version_after_a_killed_deploy(deploys: Host, step: str) -> None:
+    deploys.deploy("a" * 40)
+    deploys.next_run()
+    deploys.breaks[step] = Killed()
+    _killed(lambda: deploys.deploy("b" * 40))
+    deploys.next_run()
+    assert "error" not in deploys.deploy("c" * 40)
+    assert str(deploys.state.live_release()).endswith("ccccccc")
+    deploys.settled()
+
+
+@pytest.mark.parametrize(
+    "step", ["before_start", "probe", "before_switch", "front", "after_switch", "before_drain"]
+)
+@pytest.mark.parametrize("then", ["rollback", "deploy"])
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_a_killed_rollback_ends_where_it_was_to_end(deploys: Host, step: str, then: str, warm: bool) -> None:
+    for revision in "abc":
+        deploys.deploy(revision * 40)
+    if not warm:
+        release_run.stop(deploys.state, "blog@2")
+    deploys.next_run()
+    deploys.breaks[step] = Killed()
+    if warm and step == "before_start":
+        pytest.skip("a warm activation is not started")
+    _killed(deploys.rollback)
+    switched = str(deploys.state.live_release()).endswith("bbbbbbb")
+    deploys.next_run()
+    if then == "deploy" and not switched:
+        # The inventory still wants the live release: the lock is given back.
+        assert "error" not in deploys.deploy("c" * 40)
+        assert str(deploys.state.live_release()).endswith("ccccccc")
+    else:
+        outcome = deploys.rollback() if then == "rollback" else deploys.deploy("c" * 40)
+        assert "error" not in outcome
+        assert str(deploys.state.live_release()).endswith("bbbbbbb")
+        assert deploys.phase("plan")["action"] == "held"
+    deploys.settled()
+
+
+def test_a_finish_that_finds_no_good_answer_takes_nothing_away(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    deploys.next_run()
+    deploys.breaks["front"] = Killed()
+    _killed(lambda: deploys.deploy("b" * 40))
+    # A reboot: the emperor forgot what is not live.
+    os.unlink(release_run.vassal_path("a", "blog@1"))
+    deploys.next_run()
+    deploys.breaks["front"] = NotHealthy("through nginx: 502")
+    assert "502" in deploys.deploy("b" * 40)["error"]
+    assert deploys.state.live_activation() == "blog@2"
+    assert deploys.vassals() == ["blog@2"]
+
+
+# Locks
+
+
+@pytest.mark.parametrize("phase", [*PHASES_OF_A_DEPLOY, "rollback"])
+def test_another_owner_is_told_who_and_since(deploys: Host, phase: str) -> None:
+    deploys.deploy("a" * 40)
+    deploys.deploy("b" * 40)
+    deploys.revision = "c" * 40
+    deploys.phase("prepare")
+    held = deploys.state.lock()
+    assert held
+    deploys.options = Options(owner=THEIRS)
+    outcome = deploys.phase(phase)
+    assert "ann@laptop on laptop" in outcome["error"]
+    assert held["since"] in outcome["error"]
+    assert outcome["locked"]["token"] == MINE["token"]
+    assert deploys.state.lock() == held
+
+
+def test_a_run_whose_lock_was_broken_stops(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    deploys.revision = "b" * 40
+    deploys.phase("prepare")
+    mine = deploys.options
+    deploys.options = Options(owner=THEIRS, break_lock=True)
+    deploys.phase("prepare")
+    deploys.options = mine
+    for phase in ("migrate", "start", "switch", "drain"):
+        assert "bob@desk" in deploys.phase(phase)["error"]
+    assert deploys.state.live_activation() == "blog@1"
+
+
+# Rollback
+
+
+def test_a_warm_rollback_starts_nothing(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    deploys.deploy("b" * 40)
+    deploys.calls.clear()
+    outcome = deploys.rollback()
+    assert "error" not in outcome
+    assert deploys.state.live_activation() == "blog@1"
+    assert deploys.calls == [
+        "probe",
+        "before_switch",
+        "front",
+        "after_switch",
+        "before_drain",
+        "drain blog@2",
+        "after_drain",
+    ]
+    # What was rolled back is not kept running: it is not a release to go back to.
+    assert "warm" not in outcome
+    assert deploys.vassals() == ["blog@1"]
+    deploys.settled()
+
+
+def test_a_cold_rollback_boots(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    deploys.deploy("b" * 40)
+    release_run.stop(deploys.state, "blog@1")
+    deploys.rollback()
+    assert deploys.state.live_activation() == "blog@3"
+    assert str(deploys.state.live_release()).endswith("aaaaaaa")
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_rolled_back_is_held(deploys: Host, again: bool) -> None:
+    deploys.deploy("a" * 40)
+    deploys.deploy("b" * 40)
+    deploys.rollback()
+    deploys.options = Options(owner=MINE, again=again)
+    plan = deploys.phase("plan")
+    assert plan["action"] == ("deploy" if again else "held")
+    if not again:
+        assert "was rolled back" in plan["why"]
+        assert "-e app=blog -e again=true" in plan["why"]
+        assert deploys.phase("plan", fingerprint="g" * 64)["action"] == "deploy"
+
+
+def test_a_rollback_that_fails_leaves_both_as_they_were(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    deploys.deploy("b" * 40)
+    release_run.stop(deploys.state, "blog@1")
+    deploys.breaks["probe"] = NotHealthy("answered 500")
+    outcome = deploys.rollback()
+    assert "answered 500" in outcome["error"]
+    assert deploys.state.live_activation() == "blog@2"
+    assert [m.status for m in deploys.state.manifests()] == ["good", "good"]
+    assert deploys.state.history()[-1]["kind"] == "rollback"
+    deploys.settled()
+
+
+def test_a_rollback_over_a_migration_asks(deploys: Host) -> None:
+    deploys.deploy("a" * 40, migrations="1")
+    deploys.deploy("b" * 40, migrations="2")
+    outcome = deploys.rollback()
+    assert "across_migration=true" in outcome["error"]
+    assert deploys.state.lock() is None
+    deploys.options = Options(owner=MINE, across_migration=True)
+    assert "error" not in deploys.rollback()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (None, "no earlier good release"),
+        ("20261122T100001-aaaaaaa", "is live already"),
+        ("x", "There are: none"),
+    ],
+)
+def test_rollbacks_to_nowhere(deploys: Host, wanted: str | None, says: str) -> None:
+    deploys.deploy("a" * 40)
+    deploys.options = Options(owner=MINE, to_release=wanted)
+    assert says in deploys.rollback()["error"]
+    assert deploys.state.lock() is None
+
+
+def test_the_warm_one_is_the_youngest_by_number(
+    deploys: Host, save: Any, run_activation: Callable[..., str]
+) -> None:
+    save("20261122T100000-a", status="good")
+    for number in (9, 10, 11):
+        run_activation("20261122T100000-a", f"blog@{number}", live=number == 11)
+    assert release_phases._warm(deploys.state) == "blog@10"
+
+
+# Plan
+
+
+@pytest.mark.parametrize(
+    ("changes", "python", "again", "why"),
+    [
+        ({}, "3.11", False, None),
+        ({"revision": "b" * 40}, "3.11", False, "revision aaaaaaa is live, bbbbbbb is wanted"),
+        ({"fingerprint": "g" * 64}, "3.11", False, "its settings changed"),
+        ({}, "3.13", False, "it was built for Python 3.11, the host has 3.13"),
+        ({}, "3.11", True, "asked for again"),
+    ],
+)
+def test_differences(
+    manifest: Callable[..., Manifest], changes: dict[str, str], python: str, again: bool, why: str | None
+) -> None:
+    wanted = {"revision": "a" * 40, "fingerprint": "f" * 64, **changes}
+    found = release_phases.difference(manifest("r"), wanted["fingerprint"], wanted["revision"], python, again)
+    assert found == why
+    assert release_phases.difference(None, "f", "a", python, again) == "nothing is live"
+
+
+def test_a_live_activation_without_a_vassal_is_deployed_anew(deploys: Host) -> None:
+    deploys.deploy()
+    os.unlink(release_run.vassal_path("a", "blog@1"))
+    assert deploys.phase("plan")["why"] == "blog@1 has no vassal"
+    assert "error" not in deploys.deploy()
+    assert deploys.state.live_activation() == "blog@2"
+
+
+@pytest.mark.parametrize("phase", [*PHASES_OF_A_DEPLOY, "rollback"])
+def test_check_mode_changes_nothing(deploys: Host, phase: str) -> None:
+    def tree() -> list[str]:
+        return sorted(
+            f"{directory}/{name}"
+            for directory, names, files in os.walk(layout.APPS)
+            for name in [*names, *files]
+        )
+
+    deploys.deploy("a" * 40)
+    deploys.deploy("b" * 40)
+    before = tree()
+    deploys.revision = "c" * 40
+    deploys.options = Options(owner=MINE, check_mode=True)
+    assert deploys.phase(phase)["changed"] is True
+    assert tree() == before
+
+
+def test_status_says_what_is_there(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    deploys.deploy("b" * 40)
+    found = deploys.phase("status")
+    assert found["live"]["release"] == deploys.state.live_release()
+    assert found["health"] == "ok"
+    assert [(a["activation"], a["live"]) for a in found["activations"]] == [
+        ("blog@1", False),
+        ("blog@2", True),
+    ]
+    assert len(found["history"]) == 2
+    deploys.breaks["front"] = NotHealthy("through nginx: 502")
+    assert deploys.phase("status")["health"] == "through nginx: 502"
+
+
+def test_old_releases_go(deploys: Host) -> None:
+    for revision in "abcdef":
+        deploys.deploy(revision * 40)
+    assert [m.revision[0] for m in deploys.state.manifests()] == ["d", "e", "f"]
+    deploys.settled()
