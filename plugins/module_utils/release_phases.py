@@ -410,6 +410,9 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
 def _retire_later(app: str, activation: str, seconds: int) -> None:
     """Let systemd end the warm activation in *seconds*, unless it is live again by then."""
     unit = f"emperor-stack-retire-{activation.replace('@', '-')}"
+    # It may have been warm before, and have come back by a rollback.
+    with contextlib.suppress(CommandFailed):
+        run(["systemctl", "stop", f"{unit}.timer"], what="ending the earlier timer", timeout=30)
     run(
         ["systemd-run", "--quiet", "--collect", f"--unit={unit}", f"--on-active={seconds}"]
         + [f"{layout.LIBRARY}/retire", app, activation],
