@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import layout
-from appsite import Site, container, eventually, location
+from appsite import App, Site, container, eventually, location
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://app_hosts"]
@@ -32,6 +32,20 @@ def parent(host: Host, pid: int) -> int:
     found = re.search(r"^PPid:\s+(\d+)", status, re.M)
     assert found
     return int(found[1])
+
+
+def warm(host: Host, app: App) -> str:
+    """Start the live release once more beside itself, as an earlier one that is kept for a rollback; its link."""
+    link = (
+        f"{layout.vassals(emperor(host).removeprefix('emperor@').removesuffix('.service'))}/{app.name}@0.ini"
+    )
+    release = host.check_output("readlink -f %s", f"{layout.active(app.name)}/release")
+    host.check_output("ln -s %s %s.new", f"{release}/vassal.ini", link)
+    host.check_output("chown -h %s:%s %s.new", app.name, app.name, link)
+    host.check_output("mv -T %s.new %s", link, link)
+    socket = layout.socket(app.name, f"{app.name}@0")
+    eventually(lambda: host.file(socket).exists, 30, f"{socket} is there")
+    return link
 
 
 def all_work(sites: list[Site]) -> bool:
@@ -109,10 +123,12 @@ def test_a_killed_nginx_comes_back(host: Host, sites: list[Site]) -> None:
 
 def test_a_killed_emperor_comes_back(host: Host, sites: list[Site]) -> None:
     unit = emperor(host)
+    links = [warm(host, site.app) for site in sites]
     pid = main_pid(host, unit)
     host.check_output("kill -9 %s", str(pid))
     eventually(lambda: main_pid(host, unit) not in (0, pid), 30, "a new emperor runs")
     wait_for_all(sites, 30, "the emperor was killed")
+    assert not [link for link in links if host.file(link).exists], "only the live releases come back"
 
 
 @pytest.mark.parametrize("service", ["nginx", "emperor"])
@@ -133,12 +149,14 @@ def test_all_apps_and_their_data_are_there_after_a_reboot(host: Host, sites: lis
         words[site.app.name] = f"kept-{secrets.token_hex(4)}"
         places[site.app.name] = location(site.submit(words[site.app.name]))
         releases[site.app.name] = site.diagnostics("identity")["release"]
+    links = [warm(host, site.app) for site in sites]
     host.check_output("touch /run/marker-of-this-boot")
     subprocess.run(
         ["docker", "restart", "--time", "30", container(host)], check=True, capture_output=True, timeout=120
     )
     wait_for_all(sites, 60, "a reboot")
     assert not host.file("/run/marker-of-this-boot").exists, "/run was not emptied: this was no reboot"
+    assert not [link for link in links if host.file(link).exists], "only the live releases come back"
     for site in sites:
         assert words[site.app.name] in site.get(places[site.app.name]).text
         assert site.diagnostics("identity")["release"] == releases[site.app.name]
