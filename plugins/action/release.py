@@ -41,15 +41,18 @@ def source_files(directory: Path) -> list[Path]:
     """The files of a source directory, sorted: in a git checkout those that git tracks or does not ignore."""
     try:
         listing = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."],
+            # A checkout of another user is read all the same, and nothing that it configures is run.
+            ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
+            + ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."],
             cwd=directory,
             capture_output=True,
             check=True,
         ).stdout
-        found = [directory / name for name in listing.decode().split("\0") if name]
-        return sorted(path for path in found if path.is_symlink() or path.is_file())
+        found = {directory / os.fsdecode(name) for name in listing.split(b"\0") if name}
     except (OSError, subprocess.CalledProcessError):
-        return sorted(_walk(directory))
+        found = set()
+    # Without any, the directory is no checkout, or one that a checkout around it ignores as a whole.
+    return sorted(path for path in found or _walk(directory) if path.is_symlink() or path.is_file())
 
 
 def _walk(directory: Path) -> Iterator[Path]:
@@ -65,7 +68,7 @@ def directory_digest(directory: Path) -> str:
     """A digest of names, contents and execute bits: the revision of a directory source, 40 hex digits."""
     digest = hashlib.sha1(usedforsecurity=False)
     for path in source_files(directory):
-        digest.update(path.relative_to(directory).as_posix().encode() + b"\0")
+        digest.update(os.fsencode(path.relative_to(directory)) + b"\0")
         if path.is_symlink():
             digest.update(b"link " + os.fsencode(path.readlink()))
         else:
@@ -83,21 +86,36 @@ def pack(directory: Path, archive: Path) -> None:
 def process_token(pid: int) -> str:
     """A name for a process on this machine that no later one will have."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        started = stat.rpartition(")")[2].split()[19]
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = os.readlink(f"/proc/{pid}/ns/pid")
-        return f"{boot}/{space}/{pid}/{started}"
+        space = os.readlink("/proc/self/ns/pid")
+        return f"{boot}/{space}/{pid}/{_stat(pid)[19]}"
     except OSError:
         return f"{socket.gethostname()}//{pid}/"
 
 
+def _stat(pid: int) -> list[str]:
+    """The fields of a process after its name: state first, start time the twentieth. Readable for every user."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
 def is_dead(token: str) -> bool:
     """Whether *token* names a process of this machine that has ended. False when that cannot be known from here."""
-    place, pid, _ = token.rsplit("/", 2)
-    if place != process_token(os.getpid()).rsplit("/", 2)[0] or not pid.isdigit():
+    place, _, process = token.rpartition("/")[0].rpartition("/")
+    here = process_token(os.getpid()).rsplit("/", 2)[0]
+    if not place or place != here or here.endswith("/") or not process.isdecimal():
         return False
-    return process_token(int(pid)) != token
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        # Another user's: it exists.
+        pass
+    try:
+        fields = _stat(int(process))
+    except OSError:
+        return False
+    return fields[0] in "ZX" or fields[19] != token.rpartition("/")[2]
 
 
 class ActionModule(ActionBase):
@@ -148,8 +166,8 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def _dead_holders(result: Mapping[str, Any]) -> list[str]:
-        holders = [one.get("locked", {}).get("token", "//") for one in result.get("apps", {}).values()]
-        return [token for token in holders if token.count("/") > 2 and is_dead(token)]
+        holders = [one.get("locked", {}).get("token") for one in result.get("apps", {}).values()]
+        return [token for token in holders if isinstance(token, str) and is_dead(token)]
 
     def _texts(self) -> dict[str, str]:
         return {

@@ -131,7 +131,7 @@ def move_app(app: str, emperor: str, http_port: int) -> str | None:
             release_run.wait_until_healthy(app, activation, health)
             release_run.switch(state, activation)
             release_run.probe_through_front(health, 1, manifest.request_timeout, http_port)
-        except NotHealthy:
+        except (NotHealthy, CommandFailed, OSError):
             release_run.switch(state, old)
             release_run.drain(app, activation, manifest.request_timeout)
             release_run.stop(state, activation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -74,17 +75,30 @@ def run(
     try:
         raw, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raw, _ = process.communicate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        raw = b""
+        # What left the process group may hold the pipe open for ever.
+        try:
+            raw, _ = process.communicate(timeout=2)
+        except subprocess.TimeoutExpired as left:
+            raw = left.output or b""
         raise CommandFailed(
             what, shown, f"still running after {timeout:g} s", raw.decode(errors="replace")
         ) from None
     output = raw.decode(errors="replace")
     if process.returncode != 0:
         code = process.returncode
-        outcome = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        outcome = f"ended by {_signal_name(-code)}" if code < 0 else f"exit status {code}"
         raise CommandFailed(what, shown, outcome, output)
     return output
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def run_shell(command: str, **options: object) -> str:

@@ -82,8 +82,9 @@ def main() -> None:
         module.fail_json(msg=f"{emperor_state.UNIT} is not there; run the role uwsgi_emperor first")
     moved: list[str] = []
     try:
-        if not os.path.isdir(layout.RUN):
-            os.mkdir(layout.RUN, 0o711)
+        if not os.path.isdir(layout.RUN) and not module.check_mode:
+            os.mkdir(layout.RUN)
+            os.chmod(layout.RUN, 0o711)
         left = emperor_state.other(emperor)
         if not emperor_state.is_running(emperor):
             if not module.check_mode:
@@ -108,7 +109,7 @@ def main() -> None:
             try:
                 activation = emperor_state.move_app(app, emperor, module.params["http_port"])
                 moved += [activation] if activation else []
-            except (NotHealthy, Locked, CommandFailed) as error:
+            except (NotHealthy, Locked, CommandFailed, OSError) as error:
                 failures.append(f"{app}: {error}")
         if failures:
             module.fail_json(

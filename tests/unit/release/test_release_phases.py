@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from ansible_collections.emperor.stack.plugins.module_utils import (
     layout,
     release_build,

@@ -1,0 +1,193 @@
+"""What the playbooks hand from one phase to the next."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.emperor.stack.plugins.filter import deploy
+
+ROOT = Path(__file__).resolve().parents[3]
+RELEASE = "20261122T193000-ab12cd3"
+GIT = {"name": "blog", "source": {"git": "https://x.example/blog", "version": "v1"}}
+PATH = {"name": "notes", "source": {"path": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("only", "chosen"),
+    [("", ["blog", "notes"]), ("blog", ["blog"]), (" notes , blog ,", ["blog", "notes"]), ("shop", [])],
+)
+def test_choosing_by_name(only: str, chosen: list[str]) -> None:
+    assert [app["name"] for app in deploy.choose_apps([GIT, PATH], only)] == chosen
+
+
+def test_a_version_replaces_the_inventorys_in_a_copy() -> None:
+    (app,) = deploy.choose_apps([GIT, PATH], "blog", "v2")
+    assert app["source"] == {"git": "https://x.example/blog", "version": "v2"}
+    assert GIT["source"]["version"] == "v1"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("only", "says"),
+    [("", "add -e app=NAME"), ("blog,notes", "add -e app=NAME"), ("notes", "not come from git")],
+)
+def test_a_version_without_one_git_app(only: str, says: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=says):
+        deploy.choose_apps([GIT, PATH], only, "v2")
+
+
+@pytest.mark.parametrize("only", ["", "blog", "blog, notes", "blog,"])
+def test_known_names(only: str) -> None:
+    assert deploy.check_names(only, ["blog", "notes"]) == only
+
+
+@pytest.mark.parametrize(
+    ("only", "fleet", "says"),
+    [
+        ("bolg", ["blog", "notes"], "-e app=bolg: .*Did you mean blog?"),
+        ("blog,note", ["blog", "notes"], "-e app=note: .*Did you mean notes?"),
+        ("zzz", ["notes", "blog"], r"There are: blog, notes\."),
+        ("blog", [], r"There are: none\."),
+    ],
+)
+def test_unknown_names(only: str, fleet: list[str], says: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=says):
+        deploy.check_names(only, fleet)
+
+
+def test_planned_are_those_to_deploy_or_to_finish() -> None:
+    plan = {
+        "apps": {
+            "a": {"action": "deploy", "revision": "r1"},
+            "b": {"action": "none", "revision": "r2"},
+            "c": {"action": "finish"},
+            "d": {"action": "held"},
+            "e": {"error": "x"},
+        }
+    }
+    apps = [{"name": name} for name in "abcdef"]
+    assert deploy.planned(apps, plan) == [
+        {"name": "a", "action": "deploy", "revision": "r1"},
+        {"name": "c", "action": "finish", "revision": None},
+    ]
+    assert deploy.planned(apps, {"failed": True}) == []
+
+
+def test_still_good_are_those_that_passed() -> None:
+    apps = [{"name": name} for name in "abc"]
+    result = {"apps": {"a": {}, "b": {"error": "x"}}}
+    assert deploy.still_good(apps, result) == [{"name": "a"}]
+    assert deploy.still_good(apps, {"failed": True, "msg": "unreachable"}) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "found"),
+    [
+        ([], []),
+        ([{}, {"apps": {"a": {}}}, {"skipped": True}], []),
+        ([{"failed": True, "msg": "a failed", "apps": {"a": {"error": "e"}}}], ["a: e"]),
+        ([{"apps": {"a": {"error": "e"}}}, {"apps": {"b": {"error": "f"}}}], ["a: e", "b: f"]),
+        ([{"failed": True, "msg": "no sudo"}], ["no sudo"]),
+        ([{"failed": True, "msg": "MODULE FAILURE", "module_stderr": "Traceback"}], ["Traceback"]),
+        ([{"failed": True}], ["a phase failed without a reason"]),
+    ],
+)
+def test_errors(results: list[dict[str, Any]], found: list[str]) -> None:
+    assert deploy.errors(results) == found
+
+
+def test_deployed_and_held() -> None:
+    result = {
+        "apps": {
+            "a": {"release": "r", "activation": "a@2", "seconds": 3.1},
+            "b": {"release": "r", "error": "e", "seconds": 1},
+            "c": {},
+        }
+    }
+    assert deploy.deployed(result) == ["a: r is live as a@2, after 3.1 s"]
+    assert deploy.deployed({"skipped": True}) == []
+    assert deploy.held({"apps": {"a": {"action": "held", "why": "w"}, "b": {"action": "none"}}}) == ["a: w"]
+
+
+def test_the_status_as_a_table() -> None:
+    table = deploy.status_table(
+        {
+            "blog": {
+                "live": {"release": RELEASE},
+                "activations": [
+                    {"activation": "blog@1", "release": "r0", "live": False, "running": True},
+                    {
+                        "activation": "blog@2",
+                        "live": True,
+                        "running": True,
+                        "busy": 1,
+                        "workers": 2,
+                        "memory_mib": 41.5,
+                        "requests": 7,
+                    },
+                ],
+                "health": "ok",
+                "lock": {"who": "ann@laptop", "phase": "drain", "since": "T0"},
+                "history": [{"kind": "deploy", "result": "good", "time": "T1"}],
+            },
+            "shop": {
+                "live": None,
+                "activations": [],
+                "health": "nothing is live",
+                "history": [],
+                "lock": None,
+            },
+            "bad": {"error": "no\nhost"},
+            "worse": {"error": ""},
+        }
+    ).splitlines()
+    assert [line.split("  ")[0].strip() for line in table[:5]] == ["app", "blog", "shop", "bad", "worse"]
+    assert table[1].split() == ["blog", RELEASE, *"blog@2 1/2 41.5 7 ok deploy good T1".split()]  # noqa: SIM905
+    assert "down" in table[2]
+    assert "no" in table[3].split()
+    assert len({line.find("health") for line in table[:1]} | {table[1].find("ok")}) == 1
+    assert table[5:] == [
+        "blog: blog@1 (r0) is kept warm",
+        "blog: a deploy by ann@laptop is in phase drain since T0",
+    ]
+    assert deploy.status_table({}).startswith("app  live release")
+
+
+def test_the_status_of_hosts() -> None:
+    variables = {"h1": {"__python_apps_status": {"apps": {"a": {}}}}, "h2": {}}
+    assert deploy.status_of_hosts(["h1", "h2"], variables) == {"h1": {"a": {}}, "h2": {}}
+
+
+@pytest.mark.parametrize("playbook", ["deploy", "rollback", "status"])
+def test_a_misspelt_name_on_the_command_line_is_refused(tmp_path: Path, playbook: str) -> None:
+    """Each host has apps of its own, so an app that this host lacks is no mistake; one that no host has is."""
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(
+        """
+app_hosts:
+  vars: {ansible_connection: local, ansible_become: false, ansible_python_interpreter: /nonexistent}
+  hosts:
+    one: {python_apps: [{name: blog, domains: [b.example.com], source: {path: examples/flask}, wsgi: "wsgi:app"}]}
+    two: {}
+"""
+    )
+    result = subprocess.run(
+        [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, f"playbooks/{playbook}.yml"]
+        + ["-e", "app=bolg"],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode != 0, result.stdout
+    assert (
+        "-e app=bolg: no host of this inventory has that app. Did you mean blog?"
+        in result.stdout + result.stderr
+    )

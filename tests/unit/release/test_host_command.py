@@ -1,0 +1,51 @@
+"""Commands on the host and what is said when they fail."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils import host_command
+from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed, run, run_shell
+
+
+def test_both_outputs_come_back() -> None:
+    assert run_shell("echo out; echo err >&2", what="x") == "out\nerr\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [
+        ("echo reason; exit 3", "exit status 3"),
+        ("echo reason; kill -9 $$", "ended by SIGKILL"),
+        ("echo reason; kill -40 $$", "ended by signal 40"),
+        ("echo reason; false; true", "exit status 1"),
+        ("echo reason; sleep 30", "still running after 0.3 s"),
+    ],
+)
+def test_a_failure_says_what_how_and_what_it_printed(command: str, outcome: str) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        run_shell(command, what="building", timeout=0.3)
+    assert str(failed.value) == f"building failed ({outcome}): {command}\nreason"
+
+
+def test_what_cannot_be_run() -> None:
+    with pytest.raises(CommandFailed, match="No such file"):
+        run(["/nonexistent"], what="x")
+
+
+def test_a_process_that_left_its_group_does_not_hold_us(tmp_path: object) -> None:
+    began = time.monotonic()
+    with pytest.raises(CommandFailed, match="still running"):
+        run_shell("echo reason; setsid sleep 6 & sleep 30", what="x", timeout=0.3)
+    assert time.monotonic() - began < 5
+
+
+def test_the_environment_is_only_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEAK", "1")
+    lines = run(["/usr/bin/env"], what="x", env={"A": "b"}).split()
+    assert sorted(lines) == ["A=b", "LANG=C.UTF-8", f"PATH={host_command.SYSTEM_PATH}"]
+
+
+def test_the_tail_leaves_empty_lines_out() -> None:
+    assert host_command.tail("a\n\n b\n \nc\n", 2) == " b\nc"

@@ -1,0 +1,237 @@
+"""What the controller sends, and whom it calls dead."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.emperor.stack.plugins.action import release as action
+
+Git = Callable[..., str]
+
+
+def tree(top: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return top
+
+
+def names(directory: Path) -> list[str]:
+    return [path.relative_to(directory).as_posix() for path in action.source_files(directory)]
+
+
+FILES = {"app.py": "a", ".env": "secret", "static/x.css": "x", "debug.log": "l"}
+
+
+def test_a_plain_directory_is_taken_whole_but_for_caches(tmp_path: Path) -> None:
+    source = tree(
+        tmp_path, {**FILES, ".venv/x": "", "a/__pycache__/b.pyc": "", "c.pyc": "", "a/.git/config": ""}
+    )
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s.sock"))
+        assert names(source) == [".env", "app.py", "debug.log", "static/x.css"]
+
+
+def test_a_checkout_honours_what_it_ignores(tmp_path: Path, git: Git) -> None:
+    source = tree(tmp_path, {**FILES, ".gitignore": ".env\n*.log\n", "forced.log": "f", "gone.py": ""})
+    git(source, "init", "-q")
+    git(source, "add", ".")
+    git(source, "add", "-f", "forced.log")
+    git(source, "commit", "-qm", "x")
+    (source / "gone.py").unlink()
+    tree(source, {"new.py": "not added yet"})
+    assert names(source) == [".gitignore", "app.py", "forced.log", "new.py", "static/x.css"]
+
+
+def test_a_part_of_a_checkout(tmp_path: Path, git: Git) -> None:
+    tree(
+        tmp_path,
+        {"examples/django/app.py": "", "other.py": "", ".gitignore": "*.log\n", "examples/django/x.log": ""},
+    )
+    git(tmp_path, "init", "-q")
+    assert names(tmp_path / "examples/django") == ["app.py"]
+
+
+def test_a_directory_that_the_checkout_around_it_ignores_is_not_empty(tmp_path: Path, git: Git) -> None:
+    tree(tmp_path, {"build/app.py": "", ".gitignore": "build/\n"})
+    git(tmp_path, "init", "-q")
+    assert names(tmp_path / "build") == ["app.py"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_checkout_of_another_user_is_one_all_the_same(tmp_path: Path, git: Git) -> None:
+    source = tree(tmp_path / "s", {**FILES, ".gitignore": ".env\n"})
+    git(source, "init", "-q")
+    marker = tmp_path / "ran"
+    git(source, "config", "core.fsmonitor", f"touch {marker};false")
+    for directory, _, files in os.walk(source):
+        for path in [directory, *(f"{directory}/{name}" for name in files)]:
+            os.chown(path, 65534, 65534)
+    assert ".env" not in names(source)
+    assert not marker.exists()
+
+
+def test_names_that_are_no_text(tmp_path: Path, git: Git) -> None:
+    for in_git in (False, True):
+        (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("x")
+        if in_git:
+            git(tmp_path, "init", "-q")
+        assert len(action.source_files(tmp_path)) == 1
+        assert len(action.directory_digest(tmp_path)) == 40
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        (lambda top: os.utime(top / "app.py", (1, 1)), False),
+        (lambda top: (top / "app.py").chmod(0o640), False),
+        (lambda top: (top / "app.py").chmod(0o755), True),
+        (lambda top: (top / "app.py").write_text("b"), True),
+        (lambda top: (top / "app.py").rename(top / "app2.py"), True),
+        (lambda top: (top / "new").write_text(""), True),
+        (lambda top: ((top / "link").unlink(), (top / "link").symlink_to("debug.log")), True),
+        (lambda top: ((top / "link").unlink(), (top / "link").write_text("a")), True),
+        (lambda top: (top / "__pycache__").mkdir(), False),
+    ],
+    ids=["mtime", "mode", "execute bit", "content", "name", "new", "link target", "link to file", "cache"],
+)
+def test_what_changes_the_digest(tmp_path: Path, change: Callable[[Path], Any], differs: bool) -> None:
+    source = tree(tmp_path, FILES)
+    (source / "link").symlink_to("app.py")
+    before = action.directory_digest(source)
+    change(source)
+    assert (action.directory_digest(source) != before) is differs
+
+
+def test_the_archive_holds_the_source_with_links_as_links(tmp_path: Path) -> None:
+    source = tree(tmp_path / "s", {**FILES, ".venv/x": ""})
+    (source / "link").symlink_to("/etc/passwd")
+    (source / "app.py").chmod(0o755)
+    archive = tmp_path / "a.tar.gz"
+    action.pack(source, archive)
+    with tarfile.open(archive) as tar:
+        assert tar.getnames() == [".env", "app.py", "debug.log", "link", "static/x.css"]
+        assert tar.getmember("app.py").mode & 0o100
+        assert tar.getmember("link").linkname == "/etc/passwd"
+
+
+# Who is dead
+
+
+def test_this_process_lives() -> None:
+    assert not action.is_dead(action.process_token(os.getpid()))
+
+
+def test_a_child_lives_until_it_is_killed_even_where_nobody_waits_for_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        token = action.process_token(child.pid)
+        assert not action.is_dead(token)
+        child.kill()
+        # Not waited for yet, as the child of a controller that does not look: a zombie.
+        until = time.monotonic() + 5
+        while not action.is_dead(token) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert action.is_dead(token)
+        child.wait()
+        assert action.is_dead(token)
+
+
+def test_a_number_that_was_given_to_another_process() -> None:
+    token = action.process_token(os.getpid())
+    assert action.is_dead(token.rpartition("/")[0] + "/1")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "garbage",
+        "//",
+        "///",
+        "a/b/c/d",
+        f"{socket.gethostname()}//1/",
+        f"{socket.gethostname()}//{os.getpid()}/",
+        "other-boot/pid:[1]/999999/5",
+    ],
+)
+def test_of_whom_nothing_is_known_is_not_dead(token: str) -> None:
+    assert not action.is_dead(token)
+
+
+def test_another_boot_or_another_namespace_is_not_known() -> None:
+    boot, space, pid, started = action.process_token(os.getpid()).split("/")
+    assert not action.is_dead(f"x{boot}/{space}/{pid}/1")
+    assert not action.is_dead(f"{boot}/pid:[7]/{pid}/1")
+    assert action.is_dead(f"{boot}/{space}/{pid}/{started}1")
+
+
+def test_a_process_of_another_user_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another user may not read of it must not make it a dead one, whose lock is free to take."""
+    parent = os.getppid()
+    token = action.process_token(parent)
+    readlink = os.readlink
+
+    def closed(path: str) -> str:
+        if str(parent) in str(path):
+            raise PermissionError(path)
+        return readlink(path)
+
+    def refused(pid: int, number: int) -> None:
+        raise PermissionError(pid)
+
+    monkeypatch.setattr(action.os, "readlink", closed)
+    monkeypatch.setattr(action.os, "kill", refused)
+    assert not action.is_dead(token)
+    assert action.is_dead(token + "1")
+
+
+def test_a_process_that_cannot_be_looked_at_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = action.process_token(os.getppid())
+    here = action.process_token(os.getpid())
+
+    def hidden(pid: int) -> list[str]:
+        raise FileNotFoundError(pid)
+
+    monkeypatch.setattr(action, "process_token", lambda pid: here)
+    monkeypatch.setattr(action, "_stat", hidden)
+    assert not action.is_dead(token)
+
+
+@pytest.mark.parametrize(
+    ("apps", "dead"),
+    [
+        ({}, []),
+        ({"a": {"error": "x"}}, []),
+        ({"a": {"locked": {}}}, []),
+        ({"a": {"locked": {"token": "garbage"}}}, []),
+        ({"a": {"locked": {"token": None}}}, []),
+    ],
+)
+def test_holders_that_name_no_process(apps: dict[str, Any], dead: list[str]) -> None:
+    assert action.ActionModule._dead_holders({"apps": apps}) == dead
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "failed", "message"),
+    [
+        ({"apps": {"a": {"error": "e"}, "b": {}}}, {"apps": {"a": {}}, "msg": "old"}, False, None),
+        ({"apps": {"a": {"error": "e"}, "b": {"error": "f"}}}, {"apps": {"a": {}}}, True, "b failed"),
+        ({"apps": {"a": {"error": "e"}}}, {"failed": True, "msg": "gone"}, True, "a failed"),
+    ],
+)
+def test_a_second_try_is_merged(
+    first: dict[str, Any], second: dict[str, Any], failed: bool, message: str | None
+) -> None:
+    merged = action._merged({**first, "changed": True}, second)
+    assert (merged["failed"], merged.get("msg"), merged["changed"]) == (failed, message, True)
+    assert set(merged["apps"]) == set(first["apps"])
