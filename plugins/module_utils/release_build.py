@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -104,7 +105,13 @@ def pick_reference(listing: str, version: str, url: str) -> str:
         commit, _, name = line.partition("\t")
         if re.fullmatch(r"[0-9a-f]{40}", commit):
             references[name] = commit
-    for name in (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}", version):
+    for name in (
+        f"refs/tags/{version}^{{}}",
+        f"refs/tags/{version}",
+        f"refs/heads/{version}",
+        f"{version}^{{}}",
+        version,
+    ):
         if name in references:
             return references[name]
     raise ReleaseError(
@@ -124,8 +131,10 @@ def fetch_git(app: str, source: Mapping[str, Any], key: str | None, commit: str,
             os.chmod(partial, 0o700)
             os.rename(partial, repository)
         git = ["git", "--git-dir", repository]
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{repository}/shallow.lock")
+        # Locks of a git that was killed; it has the app's repository to itself while the phase runs.
+        for left in ("shallow.lock", "packed-refs.lock", f"refs/emperor-stack/{commit}.lock"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{repository}/{left}")
         if not _has_commit(git, commit, env):
             fetch = [*git, "fetch", "--quiet", "--no-tags", "--force"]
             # By its id first: one commit and no history. Servers may refuse that; then all branches and tags.
@@ -186,16 +195,28 @@ def own_tree(top: str, uid: int, gid: int, keep_group_write: bool = False) -> No
 
     Without *keep_group_write* the group may read it only (execute bits stay).
     """
-    for path in _walk(top):
-        os.chown(path, uid, gid, follow_symlinks=False)
-        if os.path.islink(path):
-            continue
-        mode = os.stat(path).st_mode & 0o7777
-        wanted = 0o750 if os.path.isdir(path) or mode & 0o100 else 0o640
+    _own(top, None, uid, gid, keep_group_write)
+    # Never by a path: the app's own processes may put a link into the way meanwhile.
+    for _, names, files, directory in os.fwalk(top, follow_symlinks=False):
+        for name in [*names, *files]:
+            _own(name, directory, uid, gid, keep_group_write)
+
+
+def _own(name: str, directory: int | None, uid: int, gid: int, keep_group_write: bool) -> None:
+    os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+    kind = os.lstat(name, dir_fd=directory).st_mode
+    if not (stat.S_ISDIR(kind) or stat.S_ISREG(kind)):
+        return
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        wanted = 0o750 if stat.S_ISDIR(mode) or mode & 0o100 else 0o640
         if keep_group_write:
             wanted |= 0o200
-        if mode != wanted:
-            os.chmod(path, wanted)
+        if stat.S_IMODE(mode) != wanted:
+            os.fchmod(descriptor, wanted)
+    finally:
+        os.close(descriptor)
 
 
 def _walk(top: str) -> Iterator[str]:
@@ -279,8 +300,8 @@ def venv_steps(code: str, venv: str, requirements: str | None, files: set[str]) 
 
 def _has_hashes(path: str) -> bool:
     try:
-        with open(path, encoding="utf-8") as file:
-            return "--hash=" in file.read()
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return any("--hash=" in line.partition("#")[0] for line in file)
     except FileNotFoundError:
         name = os.path.basename(path)
         raise ReleaseError(f"the source has no {name}. Correct `requirements:` of the app.") from None
@@ -358,7 +379,7 @@ def publish(app: str, code: str, public: str, files: Iterable[Mapping[str, Any]]
         if item["persistent"]:
             os.symlink(f"{layout.shared(app)}/{item['path']}", destination)
             continue
-        if os.path.commonpath([source, code]) != code:
+        if os.path.commonpath([source, os.path.realpath(code)]) != os.path.realpath(code):
             raise ReleaseError(f"static {item['url']}: {item['path']} is a link that leads out of the source")
         present = os.path.isdir(source) if item["directory"] else os.path.isfile(source)
         if not present:
@@ -415,7 +436,7 @@ def migrations_digest(code: str) -> str:
         names.sort()
         if os.path.basename(directory) in ("migrations", "versions"):
             for name in sorted(files):
-                if name.endswith((".py", ".sql")):
+                if name.endswith((".py", ".sql")) and os.path.isfile(f"{directory}/{name}"):
                     digest.update(os.path.relpath(f"{directory}/{name}", code).encode() + b"\0")
                     with open(f"{directory}/{name}", "rb") as file:
                         digest.update(hashlib.sha256(file.read()).digest())
@@ -484,7 +505,6 @@ def prepare(
     say("build")
     for command in [*hooks["before_prepare"], *spec["build"], *hooks["after_prepare"]]:
         run_app_command(app, release, command, "build")
-    publish(app, code, f"{directory}/public", spec["static_files"])
     # Compiled now, since the running app cannot write here. A file that does not compile is the app's affair.
     subprocess.run(
         ["setpriv", f"--reuid={app}", f"--regid={app}", "--clear-groups", f"{venv}/bin/python"]
@@ -497,6 +517,8 @@ def prepare(
     say("seal")
     own_tree(code, 0, account.pw_gid)
     own_tree(venv, 0, account.pw_gid)
+    # Only now that the app's processes cannot change the code: what is copied here, nginx shows to everybody.
+    publish(app, code, f"{directory}/public", spec["static_files"])
 
     say("check")
     check_import(app, directory, spec["health"]["timeout"])
