@@ -1,0 +1,327 @@
+"""Activations: what is said of an answer, when one is healthy, idle or gone; and the emperors above them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils import (
+    emperor_state,
+    layout,
+    release_run,
+    uwsgi_client,
+)
+from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.release_run import Health, NotHealthy
+from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, Manifest
+from ansible_collections.emperor.stack.plugins.module_utils.uwsgi_client import Answer, NoAnswer
+
+R1 = "20261122T193000-ab12cd3"
+Activate = Callable[..., str]
+
+
+def health(**changes: Any) -> Health:
+    base = {
+        "path": "/up",
+        "status": (),
+        "answers": 3,
+        "timeout": 0.5,
+        "host": "blog.example.com",
+        "release": R1,
+    }
+    return Health(**{**base, **changes})
+
+
+def answer(status: int = 200, release: str | None = R1, body: bytes = b"") -> Answer:
+    return Answer(status, {"x-release": release} if release else {}, body)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "complaint"),
+    [
+        (answer(200), (), None),
+        (answer(302), (), None),
+        (answer(401), (401,), None),
+        (answer(200, "r0"), (), f"GET /up was answered by release r0, not by {R1}"),
+        (answer(200, None), (), f"GET /up was answered by no release of this app, not by {R1}"),
+        (
+            answer(500, R1, b" Oops\n"),
+            (),
+            "GET /up with Host blog.example.com answered 500, not 2xx or 3xx: Oops",
+        ),
+        (answer(199), (), "GET /up with Host blog.example.com answered 199, not 2xx or 3xx: "),
+        (answer(400), (), "GET /up with Host blog.example.com answered 400, not 2xx or 3xx: "),
+        (answer(204), (200, 301), "GET /up with Host blog.example.com answered 204, not 200, 301: "),
+        (answer(500, R1, b"\xff" * 300), (), None),
+    ],
+)
+def test_complaints(given: Answer, wanted: tuple[int, ...], complaint: str | None) -> None:
+    found = health(status=wanted).complaint(given)
+    if given.body.startswith(b"\xff"):
+        assert found is not None
+        assert len(found) < 300
+    else:
+        assert found == complaint
+
+
+def test_answers_have_to_be_right_in_a_row(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(layout.socket("blog", "blog@1")).write_text("")
+    script = [answer(500), NoAnswer("x"), answer(), answer(), answer(200, "r0"), answer(), answer(), answer()]
+
+    def ask(*_: Any) -> Answer:
+        given = script.pop(0)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    monkeypatch.setattr(uwsgi_client, "ask", ask)
+    assert release_run.wait_until_healthy("blog", "blog@1", health(timeout=5)) == 8
+    assert not script
+
+
+@pytest.mark.parametrize(
+    ("listens", "given", "says"),
+    [
+        (False, None, "it did not begin to listen"),
+        (True, answer(500, R1, b"boom"), "answered 500, not 2xx or 3xx: boom"),
+        (True, answer(200, "r0"), "was answered by release r0"),
+    ],
+)
+@pytest.mark.parametrize(("log", "shown"), [("Traceback", "its log:\nTraceback"), ("", "It wrote nothing")])
+def test_what_is_said_of_one_that_never_was(
+    host: Path, monkeypatch: pytest.MonkeyPatch, listens: bool, given: Answer, says: str, log: str, shown: str
+) -> None:
+    if listens:
+        Path(layout.socket("blog", "blog@1")).write_text("")
+    monkeypatch.setattr(uwsgi_client, "ask", lambda *_: given)
+    monkeypatch.setattr(release_run, "app_log", lambda *_: log)
+    with pytest.raises(NotHealthy) as failed:
+        release_run.wait_until_healthy("blog", "blog@1", health())
+    assert str(failed.value).startswith("blog@1 was not healthy within 0.5 s: ")
+    assert says in str(failed.value)
+    assert shown in str(failed.value)
+
+
+def test_the_front_is_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = [answer(), answer(), answer(200, "r0")]
+    monkeypatch.setattr(uwsgi_client, "ask_http", lambda *_: script.pop(0))
+    release_run.probe_through_front(health(), 2, 1, 80)
+    with pytest.raises(NotHealthy, match=r"through nginx: .* release r0"):
+        release_run.probe_through_front(health(), 2, 1, 80)
+
+
+def test_an_activation_is_a_directory_and_a_vassal(
+    state: AppState, save: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = save(R1)
+    before = os.umask(0o077)
+    try:
+        name = release_run.start(state, manifest, "b")
+    finally:
+        os.umask(before)
+    directory = Path(layout.activations("blog"), name)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o711
+    assert os.readlink(directory / "app.sock") == layout.socket("blog", "blog@1")
+    assert (directory / "release").resolve() == Path(layout.release("blog", R1)).resolve()
+    assert release_run.emperor_of(name) == "b"
+    assert os.readlink(release_run.vassal_path("b", name)).endswith(f"{R1}/vassal.ini")
+    assert state.live_activation() is None
+    release_run.switch(state, name)
+    assert state.live_release() == R1
+    release_run.stop(state, name)
+    assert directory.exists()
+    assert release_run.emperor_of(name) is None
+
+
+def test_vassals_are_those_of_exactly_this_app(host: Path) -> None:
+    for emperor, name in (
+        ("a", "blog@1.ini"),
+        ("b", "blog@2.ini"),
+        ("a", "blog2@3.ini"),
+        ("a", "my-blog@3.ini"),
+        ("a", "blog@x.ini"),
+        ("a", "blog@4.ini.new-77"),
+        ("a", "blog.ini"),
+    ):
+        Path(layout.vassals(emperor), name).write_text("")
+    assert list(release_run.vassals_of("blog")) == [("a", "blog@1"), ("b", "blog@2")]
+    assert emperor_state.apps_under("a") == ["blog", "blog2", "my-blog"]
+
+
+LISTING = """\
+u_str LISTEN 3 1024 /run/x/blog@1.sock 1234 * 0
+u_str LISTEN 9 1024 /run/x/blog@11.sock 1235 * 0
+"""
+
+
+@pytest.mark.parametrize(("socket", "length"), [("blog@1", 3), ("blog@11", 9), ("blog@2", 0)])
+def test_the_queue_of_a_socket(socket: str, length: int) -> None:
+    assert release_run.queue_length(f"/run/x/{socket}.sock", LISTING) == length
+
+
+def gone() -> NoAnswer:
+    error = NoAnswer("x")
+    error.__cause__ = FileNotFoundError("x")
+    return error
+
+
+def slow() -> NoAnswer:
+    error = NoAnswer("x")
+    error.__cause__ = TimeoutError("x")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("busy", "idle", "asked"),
+    [
+        ([0, 0, 0, 0, 0], True, 5),
+        ([1, 0, 0, 1, 0, 0, 0, 0, 0], True, 9),
+        ([1, gone()], True, 2),
+        ([slow(), 0, 0, 0, 0, 0], True, 6),
+    ],
+    ids=["idle", "busy again", "gone", "too busy to say"],
+)
+def test_a_drain_waits_for_quiet(
+    host: Path, monkeypatch: pytest.MonkeyPatch, busy: list[Any], idle: bool, asked: int
+) -> None:
+    calls = []
+
+    def workers(*_: Any) -> int:
+        calls.append(1)
+        given = busy[len(calls) - 1]
+        if isinstance(given, Exception):
+            raise given
+        return int(given)
+
+    monkeypatch.setattr(release_run, "busy_workers", workers)
+    monkeypatch.setattr(release_run, "run", lambda *_, **__: "")
+    assert release_run.drain("blog", "blog@1", 5) is idle
+    assert len(calls) == asked
+
+
+def test_a_drain_ends_with_its_time_and_minds_the_queue(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = f"u_str LISTEN 1 1024 {layout.socket('blog', 'blog@1')} 1 * 0"
+    monkeypatch.setattr(release_run, "busy_workers", lambda *_: 0)
+    monkeypatch.setattr(release_run, "run", lambda *_, **__: listing)
+    assert release_run.drain("blog", "blog@1", 0.8) is False
+
+
+@pytest.mark.parametrize(
+    ("content", "emperor"), [(None, "a"), ("b\n", "b"), ("a", "a"), ("x", "a"), ("", "a")]
+)
+def test_the_emperor_that_runs(host: Path, content: str | None, emperor: str) -> None:
+    if content is not None:
+        Path(layout.CONFIG, "emperor").write_text(content)
+    assert release_run.running_emperor() == emperor
+    assert emperor_state.other(emperor) != emperor
+
+
+# The emperors
+
+MAPS = """\
+5581-5582 r-xp 00000000 08:01 77 /usr/bin/uwsgi-core (deleted)
+5583-5584 r--p 00000000 08:01 78 /usr/lib/x/libssl.so.3 (deleted)
+5585-5586 r-xp 00000000 08:01 79 /usr/lib/x/libc.so.6
+5587-5588 r-xp 00000000 08:01 77 /usr/bin/uwsgi-core (deleted)
+5589-5590 rwxp 00000000 00:01 80 /memfd:jit (deleted)
+5591-5592 rwxs 00000000 00:01 81 /dev/zero (deleted)
+5593-5594 r-xp 00000000 08:01 82 /srv/apps/blog/x.so (deleted)
+5595-5596 r-xp 00000000 00:00 0 [vdso]
+5597-5598 r-xp 00000000 08:01 83 /lib/x/libz z.so (deleted)
+559a-559b r-xp 00000000 00:00 0
+"""
+
+
+def test_what_was_replaced_since_it_was_loaded() -> None:
+    assert emperor_state.deleted_files(MAPS) == ["/usr/bin/uwsgi-core", "/lib/x/libz z.so"]
+    assert emperor_state.deleted_files("") == []
+
+
+@pytest.fixture
+def emperor(host: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    unit = host / "emperor@.service"
+    unit.write_text("unit")
+    Path(emperor_state.settings("a")).write_text("ini")
+    monkeypatch.setattr(emperor_state, "UNIT", str(unit))
+    monkeypatch.setattr(emperor_state, "unit_property", lambda *_: str(os.getpid()))
+    # As the unit's ExecStartPre notes it: sha256sum of both files, one after the other.
+    started = host / "run/emperor-a.started"
+    started.write_text(f"{hashlib.sha256(b'unitini').hexdigest()}  -\n")
+    return started
+
+
+@pytest.mark.parametrize("why", ["unit", "settings", "never noted", "empty note", None])
+def test_an_emperor_is_out_of_date_by_its_files(emperor: Path, host: Path, why: str | None) -> None:
+    if why == "unit":
+        Path(emperor_state.UNIT).write_text("other")
+    elif why == "settings":
+        Path(emperor_state.settings("a")).write_text("other")
+    elif why == "never noted":
+        emperor.unlink()
+    elif why == "empty note":
+        emperor.write_text("")
+    assert emperor_state.out_of_date("a") == (why and "its unit or settings changed")
+
+
+def test_an_emperor_is_out_of_date_by_what_it_runs(emperor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emperor_state, "deleted_files", lambda maps: ["/usr/bin/uwsgi-core"] if maps else [])
+    assert emperor_state.out_of_date("a") == "/usr/bin/uwsgi-core was replaced since it started"
+
+
+@pytest.fixture
+def move(
+    state: AppState, save: Callable[..., Manifest], run_activation: Activate, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    save(R1, status="good")
+    run_activation(R1, "blog@1", live=True)
+    calls: list[str] = []
+    for name in ("wait_until_healthy", "probe_through_front"):
+        monkeypatch.setattr(release_run, name, lambda *_, name=name: calls.append(name))
+    monkeypatch.setattr(release_run, "drain", lambda app, activation, _: calls.append(f"drain {activation}"))
+    return calls
+
+
+def test_an_app_moves_to_the_other_emperor(state: AppState, move: list[str]) -> None:
+    assert emperor_state.move_app("blog", "b", 80) == "blog@2"
+    assert list(release_run.vassals_of("blog")) == [("b", "blog@2")]
+    assert state.live_activation() == "blog@2"
+    assert move == ["wait_until_healthy", "probe_through_front", "drain blog@1"]
+    assert state.history()[-1]["kind"] == "handover"
+    assert emperor_state.move_app("blog", "b", 80) is None
+
+
+@pytest.mark.parametrize("step", ["wait_until_healthy", "probe_through_front"])
+@pytest.mark.parametrize("error", [NotHealthy("no"), OSError("full"), CommandFailed("x", "x", "x", "")])
+def test_an_app_that_does_not_start_there_stays(
+    state: AppState, move: list[str], monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(release_run, step, fail)
+    with pytest.raises(type(error)):
+        emperor_state.move_app("blog", "b", 80)
+    assert state.live_activation() == "blog@1"
+    assert list(release_run.vassals_of("blog")) == [("a", "blog@1")]
+    assert state.activation_names() == ["blog@1"]
+
+
+def test_an_emperor_retires_only_without_live_apps(
+    state: AppState, move: list[str], run_activation: Activate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+    monkeypatch.setattr(emperor_state, "stop_unit", stopped.append)
+    clock = iter(range(0, 1000, 5))
+    monkeypatch.setattr(emperor_state.time, "monotonic", lambda: next(clock))
+    with pytest.raises(NotHealthy, match="still runs blog"):
+        emperor_state.retire("a")
+    assert not stopped
+    run_activation(R1, "blog@2", live=True, emperor="b")
+    emperor_state.retire("a")
+    assert stopped == ["a"]
+    assert list(release_run.vassals_of("blog")) == [("b", "blog@2")]
