@@ -433,3 +433,16 @@ def test_what_is_pruned(statuses: list[tuple[str, float]], live: int, keep: int,
     manifests = [_manifest(number, *status) for number, status in enumerate(statuses)]
     found = prunable(manifests, manifests[live].release, keep, set())
     assert sorted(found) == [manifests[number].release for number in gone]
+
+
+@pytest.mark.parametrize(("live", "goes_to"), [(0, None), (1, 0), (2, 1), (3, 1), (None, 2)])
+def test_a_rollback_goes_back_in_time_where_it_can(live: int | None, goes_to: int | None) -> None:
+    """Also where a rollback died before it marked what it left: then newer good releases than the live one exist."""
+    manifests = [_manifest(number, "good", number + 1.0) for number in range(3)]
+    manifests.append(_manifest(3, "failed", 2.5))
+    found = release_state.previous(manifests, manifests[live].release if live is not None else None)
+    if goes_to is None:
+        # Nothing is older than the first: better a newer one than none.
+        assert found == manifests[2]
+    else:
+        assert found == manifests[goes_to]
