@@ -175,7 +175,13 @@ class Load:
 
 @contextlib.contextmanager
 def load(
-    host: Host, domain: str, paths: list[str], seconds: float, slow: str = "", echo: str = "", rate: float = 230
+    host: Host,
+    domain: str,
+    paths: list[str],
+    seconds: float,
+    slow: str = "",
+    echo: str = "",
+    rate: float = 230,
 ) -> Iterator[Load]:
     """Run the load client on the host during the block; its answers are there after it. Ends by itself after *seconds*."""
     result = Load()
@@ -183,7 +189,9 @@ def load(
     directory = f"/root/load-{time.monotonic_ns()}"
     host.check_output("mkdir -p %s", directory)
     subprocess.run(
-        ["docker", "cp", str(HERE / "load.py"), f"{container}:{directory}/load.py"], check=True, capture_output=True
+        ["docker", "cp", str(HERE / "load.py"), f"{container}:{directory}/load.py"],
+        check=True,
+        capture_output=True,
     )
     command = ["docker", "exec", container, "python3", f"{directory}/load.py", "--host", domain]
     command += ["--seconds", str(seconds), "--rate", str(rate)]

@@ -1,8 +1,7 @@
 """A bounded load client that runs on the test host and writes down every answer with the release that gave it.
 
-Standard library only, so that it can be copied to a host and run there with `python3 load.py …`. It counts and never times out
-a request on purpose: an answer is good, or it is a failure with a reason. It stops when the stop file appears, and by itself
-after --seconds.
+Standard library only, so that it can be copied to a host and run there with `python3 load.py …`. An answer is good, or it
+is a failure with a reason. The client stops when the stop file appears, and by itself after --seconds.
 
 Mix: half of the requests on new connections, half on kept ones, a share of them POSTs whose body must come back counted and
 hashed, plus a request that takes three seconds, all the time. A kept connection that the server closed before the first
@@ -130,7 +129,9 @@ class Client:
                 kept[:] = [reader, writer]
             failure = self.judge(status, headers, answer, body)
             release = headers.get("x-release")
-            self.note(kind, path, began, status=status, release=release, **({"failure": failure} if failure else {}))
+            self.note(
+                kind, path, began, status=status, release=release, **({"failure": failure} if failure else {})
+            )
             return
 
     @staticmethod

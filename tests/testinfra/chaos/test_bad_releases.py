@@ -29,7 +29,11 @@ class Bad:
 
 WAYS = [
     Bad("syntax_error", "SyntaxError", {"app.py": "def application(environ start_response):\n"}),
-    Bad("missing_dependency", "No module named 'flask'", {"app.py": "import flask\n" + APP.format(status="200 OK")}),
+    Bad(
+        "missing_dependency",
+        "No module named 'flask'",
+        {"app.py": "import flask\n" + APP.format(status="200 OK")},
+    ),
     Bad(
         "failing_migration",
         "no such table: notes",
@@ -49,7 +53,9 @@ WAYS = [
     Bad(
         "out_of_memory",
         "MemoryError",
-        {"app.py": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (300 * 2**20,) * 2)\nhoard = b'x' * 2**30\n"},
+        {
+            "app.py": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (300 * 2**20,) * 2)\nhoard = b'x' * 2**30\n"
+        },
     ),
     Bad(
         "wrong_python",

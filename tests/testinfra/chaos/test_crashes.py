@@ -79,7 +79,9 @@ def test_thirty_killed_deploys_recover(machine: Host, stack: Stack, bare: Reposi
 
 
 def answers(machine: Host) -> bool:
-    said = machine.run("curl -sS -m 5 -o /dev/null -w '%{http_code}' -H 'Host: bare.localhost' http://127.0.0.1/healthz")
+    said = machine.run(
+        "curl -sS -m 5 -o /dev/null -w '%{http_code}' -H 'Host: bare.localhost' http://127.0.0.1/healthz"
+    )
     return said.stdout.strip() == "200"
 
 
@@ -98,7 +100,9 @@ def crash(machine: Host, name: str, command: str) -> None:
     figure(f"crash_failed_requests_{name}", f"{result.failed}/{result.total}")
     wait_for_answer(machine)
     tail = sorted(answer["ended"] for answer in result.answers if not answer.get("failure"))
-    assert tail[-1] > max([a["ended"] for a in result.answers if a.get("failure")], default=0), "it did not recover"
+    assert tail[-1] > max([a["ended"] for a in result.answers if a.get("failure")], default=0), (
+        "it did not recover"
+    )
 
 
 def live_pids(machine: Host) -> tuple[str, str]:
@@ -157,7 +161,9 @@ def test_a_reboot_in_the_middle_of_a_deploy(machine: Host, stack: Stack, bare: R
     while time.monotonic() < deadline and machine.run("test -e /srv/apps/bare/state/lock.json").rc:
         time.sleep(0.3)
     time.sleep(2)
-    subprocess.run(["docker", "restart", "--time", "30", machine.backend.host], check=True, capture_output=True)
+    subprocess.run(
+        ["docker", "restart", "--time", "30", machine.backend.host], check=True, capture_output=True
+    )
     process.communicate(timeout=120)
     del app["build"]
     assert process.returncode != 0
