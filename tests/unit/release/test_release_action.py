@@ -163,6 +163,16 @@ def test_a_number_that_was_given_to_another_process() -> None:
         f"{socket.gethostname()}//{os.getpid()}/",
         "other-boot/pid:[1]/999999/5",
     ],
+    ids=[
+        "empty",
+        "a word",
+        "two parts",
+        "no parts",
+        "letters",
+        "no start",
+        "no start, this one",
+        "other boot",
+    ],
 )
 def test_of_whom_nothing_is_known_is_not_dead(token: str) -> None:
     assert not action.is_dead(token)

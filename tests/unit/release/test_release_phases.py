@@ -344,6 +344,7 @@ def test_a_killed_deploy_is_finished_by_the_next(deploys: Host, step: str) -> No
     assert deploys.status(live) == "good"
     # Built once where it was whole, and switched to once.
     assert ("prepare" in deploys.calls) is (step == "prepare")
+    assert ("migrate" in deploys.calls) is not switched
     assert len([m for m in deploys.state.manifests() if m.revision == "b" * 40]) == 1
     deploys.settled()
     found = deploys.state.previous_good()
