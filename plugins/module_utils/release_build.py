@@ -307,6 +307,61 @@ def _has_hashes(path: str) -> bool:
         raise ReleaseError(f"the source has no {name}. Correct `requirements:` of the app.") from None
 
 
+_EXACT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*===?\s*[\w.!+-]+\s*(;[^#]*)?(\s+--hash=\S+)*\s*")
+
+
+def is_exact(requirements: str) -> bool:
+    """Whether a requirements file names a version for every package and nothing but packages of an index.
+
+    Such a file always gives the same venv; one that says `django>=5`, `-e .` or `-r other.txt` may not.
+    """
+    lines = re.sub(r"\\\n", " ", requirements).splitlines()
+    wanted = [line.partition(" #")[0].strip() for line in lines if not line.lstrip().startswith("#")]
+    return all(_EXACT.fullmatch(line) for line in wanted if line)
+
+
+def venv_key(code: str, requirements: str | None, python: str, index: Mapping[str, str]) -> str:
+    """A digest of all that decides what the venv holds; empty where that cannot be told without building it."""
+    files = set(os.listdir(code))
+    if requirements is None:
+        requirements = "" if "uv.lock" in files or "requirements.txt" not in files else "requirements.txt"
+    if not requirements.endswith(".txt") or not os.path.isfile(f"{code}/{requirements}"):
+        return ""
+    with open(f"{code}/{requirements}", encoding="utf-8") as file:
+        content = file.read()
+    if not is_exact(content):
+        return ""
+    parts = [content, python, os.path.realpath(UV), json.dumps(dict(index), sort_keys=True)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def link_venv(old: str, new: str) -> None:
+    """Make *new* a copy of the venv *old*: hard links to its files, which are root's and never change.
+
+    Files that hold the venv's own path are written anew.
+    """
+    for directory, names, files in os.walk(old):
+        target = new + directory.removeprefix(old)
+        os.makedirs(target, mode=0o750, exist_ok=True)
+        for name in [*names, *files]:
+            source = f"{directory}/{name}"
+            if os.path.islink(source):
+                os.symlink(os.readlink(source), f"{target}/{name}")
+            elif name in files:
+                if directory == f"{old}/bin" or name.endswith((".pth", ".cfg")):
+                    _copy_with_path(source, f"{target}/{name}", old, new)
+                else:
+                    os.link(source, f"{target}/{name}")
+
+
+def _copy_with_path(source: str, target: str, old: str, new: str) -> None:
+    with open(source, "rb") as file:
+        content = file.read()
+    with open(target, "wb") as file:
+        file.write(content.replace(old.encode(), new.encode()))
+    shutil.copystat(source, target)
+
+
 def build_venv(app: str, code: str, venv: str, requirements: str | None, index: Mapping[str, str]) -> None:
     env = {**uv_environment(app, index), "VIRTUAL_ENV": venv, "UV_PROJECT_ENVIRONMENT": venv}
     run(
@@ -497,10 +552,18 @@ def prepare(
     write_atomically(f"{directory}/vassal.ini", fill(spec["vassal"], app, release), 0o440, account.pw_gid)
 
     say("venv")
-    os.mkdir(venv)
-    os.chown(venv, account.pw_uid, account.pw_gid)
-    os.chmod(venv, 0o750)
-    build_venv(app, code, venv, spec["requirements"], index)
+    python = python_version()
+    key = venv_key(code, spec["requirements"], python, index)
+    same = [m.release for m in AppState(app).manifests() if key and m.venv == key]
+    if same:
+        link_venv(f"{layout.release(app, same[-1])}/venv", venv)
+    else:
+        os.mkdir(venv)
+        os.chown(venv, account.pw_uid, account.pw_gid)
+        os.chmod(venv, 0o750)
+        build_venv(app, code, venv, spec["requirements"], index)
+    # Sealed before the build: a venv holds what the requirements say, whether it is new or linked.
+    own_tree(venv, 0, account.pw_gid)
 
     say("build")
     for command in [*hooks["before_prepare"], *spec["build"], *hooks["after_prepare"]]:
@@ -516,7 +579,6 @@ def prepare(
 
     say("seal")
     own_tree(code, 0, account.pw_gid)
-    own_tree(venv, 0, account.pw_gid)
     # Only now that the app's processes cannot change the code: what is copied here, nginx shows to everybody.
     publish(app, code, f"{directory}/public", spec["static_files"])
 
@@ -530,7 +592,8 @@ def prepare(
         revision=revision,
         version=str(spec["source"].get("version") or revision),
         fingerprint=spec["fingerprint"],
-        python=python_version(),
+        python=python,
+        venv=key,
         created=now(),
         health=dict(spec["health"]),
         host=spec["domains"][0],

@@ -58,6 +58,7 @@ class Manifest:
     hooks: dict[str, list[str]] = field(default_factory=dict)
     request_timeout: int = 60
     migrations: str = ""
+    venv: str = ""
     status: str = "prepared"
     reason: str = ""
     switched: float = 0.0
