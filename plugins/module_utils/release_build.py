@@ -226,26 +226,32 @@ def _walk(top: str) -> Iterator[str]:
             yield os.path.join(directory, name)
 
 
+#: $1 is the path in the code, $2 the persistent directory. The group of what is copied is left to the directory, which
+#: may give its files to nginx.
+_LINK_PERSISTENT = """
+if [ -d "$1" ] && [ ! -L "$1" ]; then
+    [ -n "$(ls -A "$2")" ] || cp -RP --preserve=mode,timestamps "$1/." "$2/"
+fi
+rm -rf "$1"
+mkdir -p "$(dirname "$1")"
+ln -s "$2" "$1"
+"""
+
+
 def link_persistent(app: str, directories: Iterable[Mapping[str, Any]], code: str) -> None:
     """Put a link to the app's persistent directory in the place of each `persistent` path of the code.
 
-    What the source has there seeds the persistent directory while that is still empty.
+    What the source has there seeds the persistent directory while that is still empty. All of it as the app's user, who
+    owns both places and could put a link into root's way. Raises CommandFailed.
     """
-    account = pwd.getpwnam(app)
     for directory in directories:
-        inside = f"{code}/{directory['path']}"
-        outside = f"{layout.shared(app)}/{directory['path']}"
-        if os.path.isdir(inside) and not os.path.islink(inside):
-            if not os.listdir(outside):
-                shutil.copytree(inside, outside, symlinks=True, dirs_exist_ok=True)
-                for path in _walk(outside):
-                    if path != outside:
-                        os.chown(path, account.pw_uid, -1, follow_symlinks=False)
-            shutil.rmtree(inside)
-        elif os.path.lexists(inside):
-            os.unlink(inside)
-        os.makedirs(os.path.dirname(inside), exist_ok=True)
-        os.symlink(outside, inside)
+        path = directory["path"]
+        run(
+            ["/bin/sh", "-ec", _LINK_PERSISTENT, "sh", f"{code}/{path}", f"{layout.shared(app)}/{path}"],
+            what=f"linking the persistent {path}",
+            user=app,
+            shown_as=f"ln -s {layout.shared(app)}/{path} {path}",
+        )
 
 
 # The venv
@@ -542,8 +548,8 @@ def prepare(
         fetch_git(app, spec["source"], spec.get("key"), revision, code)
     else:
         unpack(app, spec["archive"], code)
-    link_persistent(app, spec["persistent_directories"], code)
     own_tree(code, account.pw_uid, account.pw_gid, keep_group_write=True)
+    link_persistent(app, spec["persistent_directories"], code)
 
     environment = app_environment(app, release, revision, spec["environment"])
     entry = {"environment": environment, "wsgi": spec["wsgi"], "paste": spec["paste"]}

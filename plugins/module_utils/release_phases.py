@@ -479,14 +479,14 @@ def _rollback(spec: Spec, options: Options) -> Outcome:
 def take_over(spec: Spec, options: Options) -> Outcome:
     state = AppState(spec["name"])
     with state.working(seconds=120):
-        left = state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
-        live = state.live_activation()
-        _note(
-            state,
-            options,
+        left = state.lock() or {}
+        state.take_lock(
+            dict(options.owner),
+            list(options.dead),
+            options.break_lock,
             kind=left.get("kind", "deploy"),
             release=state.live_release(),
-            activation=live,
+            activation=state.live_activation(),
             previous=left.get("previous"),
         )
     return {"release": state.live_release(), "changed": True}

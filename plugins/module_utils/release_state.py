@@ -219,17 +219,19 @@ class AppState:
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
 
-    def take_lock(self, owner: dict[str, Any], dead: list[str], break_lock: bool) -> dict[str, Any]:
+    def take_lock(
+        self, owner: dict[str, Any], dead: list[str], break_lock: bool, **content: Any
+    ) -> dict[str, Any]:
         """Hold the lock for *owner* (`token`, `who`, `controller`). *dead* are tokens whose run is known to have ended.
 
-        Returns what the last holder left unfinished, else an empty dict. Raises Locked.
+        *content* is written with it, in the same rename. Returns what the last holder left unfinished, else an empty dict. Raises Locked.
         """
         held = self.lock()
         if held and held.get("token") != owner["token"]:
             expired = float(held.get("expires_at", 0)) < time.time()
             if not (expired or break_lock or held.get("token") in dead):
                 raise Locked(self.app, held)
-        self.write_lock({**owner, "since": now(), "started": time.time(), "phase": "prepare"})
+        self.write_lock({**owner, "since": now(), "started": time.time(), "phase": "prepare", **content})
         return held or {}
 
     def write_lock(self, content: dict[str, Any]) -> None:
