@@ -34,7 +34,7 @@ class Locked(Exception):
     def __init__(self, app: str, holder: dict[str, Any]) -> None:
         self.holder = holder
         super().__init__(
-            f"{app}: a deploy is under way since {holder.get('since', 'unknown')}, held by "
+            f"a deploy is under way since {holder.get('since', 'unknown')}, held by "
             f"{holder.get('who', 'unknown')} on {holder.get('controller', 'unknown')} "
             f"(phase {holder.get('phase', 'unknown')}, expires {holder.get('expires', 'unknown')}). "
             "Wait for it, or break the lock on purpose with -e break_lock=true."
@@ -222,9 +222,10 @@ class AppState:
     def take_lock(
         self, owner: dict[str, Any], dead: list[str], break_lock: bool, **content: Any
     ) -> dict[str, Any]:
-        """Hold the lock for *owner* (`token`, `who`, `controller`). *dead* are tokens whose run is known to have ended.
+        """Hold the lock for *owner* (`token`, `who`, `controller`); *dead* are tokens of runs that have ended.
 
-        *content* is written with it, in the same rename. Returns what the last holder left unfinished, else an empty dict. Raises Locked.
+        *content* is written with it, in the same rename. Returns what the last holder left unfinished, else an empty
+        dict. Raises Locked.
         """
         held = self.lock()
         if held and held.get("token") != owner["token"]:

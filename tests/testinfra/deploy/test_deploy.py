@@ -10,7 +10,7 @@ from deploying import Load, Outcome, Repository, Stack, figure, load, millisecon
 from testinfra.host import Host
 
 DOMAIN = "notes.localhost"
-PATHS = ["/healthz", "/favicon.ico", "/", "/healthz"]
+PATHS = ["/healthz", "/favicon.ico", "/healthz", "/favicon.ico", "/", "/favicon.ico"]
 SLOW = "/diagnostics/slow?seconds=3"
 ECHO = "/diagnostics/echo"
 #: Requests per second, at the least, of which the figures speak.
