@@ -14,7 +14,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCAL = $(BIN)/python -m tools.local --http-port $(HTTP_PORT) --https-port $(HTTPS_PORT) $(addprefix --debian ,$(DEBIAN))
 
-.PHONY: help setup lock images up check down clean test lint unit examples scenarios scenario figures
+.PHONY: help setup lock images up check down clean test lint unit examples scenarios scenario bench figures
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ scenarios: setup ## All Molecule scenarios, two side by side where memory allows
 
 scenario: setup ## One Molecule scenario (NAME=default)
 	@$(BIN)/python -m tools.scenarios $(NAME)
+
+bench: setup ## Measure first converge and no-change run beside the bare installs
+	@set -o pipefail; $(BIN)/python -m bench.converge | tee /dev/stderr | $(BIN)/python -m tools.figures --collect bench
 
 figures: ## What the last runs measured
 	@$(PYTHON) -m tools.figures
