@@ -14,7 +14,7 @@ ENV_NAME = Text(rule.env_name, "name of an environment variable", "SECRET_KEY")
 
 #: In the order in which a deploy passes them.
 HOOKS = (
-    ("before_prepare", "before the code is fetched; runs in the app's home, as no code is there yet"),
+    ("before_prepare", "when code and venv are there, before `build`"),
     ("after_prepare", "after code, venv, build and configuration of the release are ready"),
     ("before_migrate", "before `migrate`"),
     ("after_migrate", "after `migrate`"),
@@ -23,7 +23,7 @@ HOOKS = (
     ("before_switch", "right before visitors move to the new activation"),
     ("after_switch", "after visitors moved and nginx's answers were checked"),
     ("before_drain", "before the old activation is drained"),
-    ("after_drain", "after the old activation stopped"),
+    ("after_drain", "after the old activation has no requests any more; it may be kept warm"),
 )
 
 SOURCE = Section(
@@ -127,7 +127,7 @@ APP = Section(
         Field(
             "migrate",
             COMMAND,
-            "Command that brings the database to this release, run once before the new release starts.",
+            "Command that brings the database to this release. Runs in every deploy before the new release starts, on one host after the other.",
             "migrate: python manage.py migrate --noinput",
         ),
         Field(

@@ -572,8 +572,13 @@ def prepare(
     own_tree(venv, 0, account.pw_gid)
 
     say("build")
-    for command in [*hooks["before_prepare"], *spec["build"], *hooks["after_prepare"]]:
-        run_app_command(app, release, command, "build")
+    for what, commands in (
+        ("hook before_prepare", hooks["before_prepare"]),
+        ("build", spec["build"]),
+        ("hook after_prepare", hooks["after_prepare"]),
+    ):
+        for command in commands:
+            run_app_command(app, release, command, what)
     # Compiled now, since the running app cannot write here. A file that does not compile is the app's affair.
     subprocess.run(
         ["setpriv", f"--reuid={app}", f"--regid={app}", "--clear-groups", f"{venv}/bin/python"]
