@@ -127,7 +127,8 @@ APP = Section(
         Field(
             "migrate",
             COMMAND,
-            "Command that brings the database to this release. Runs in every deploy before the new release starts, on one host after the other.",
+            "Command that brings the database to this release. Runs in every deploy before the new release starts, "
+            "on one host after the other.",
             "migrate: python manage.py migrate --noinput",
         ),
         Field(
