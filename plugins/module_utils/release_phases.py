@@ -333,6 +333,8 @@ def _migrate(state: AppState, held: dict[str, Any], manifest: Manifest, options:
 def _start(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
     health = Health.of(manifest)
     activation = held.get("activation")
+    if activation and held.get("switched") == activation:
+        return {"activation": activation, "warm": True}
     if activation and release_run.emperor_of(activation):
         # Warm: it runs already; that it answers is checked all the same.
         release_run.wait_until_healthy(state.app, activation, health)
@@ -348,6 +350,8 @@ def _start(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
 def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
     activation = str(held["activation"])
     live = state.live_activation()
+    if held.get("switched") == activation == live:
+        return {"activation": activation, "release": manifest.release}
     if live != activation:
         held = _note(state, options, previous=live)
     previous = held.get("previous")
@@ -378,6 +382,7 @@ def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
         if left and left != manifest.release:
             state.mark(left, status="rolled_back", reason=f"rolled back to {manifest.release}")
     state.mark(manifest.release, status="good", switched=time.time(), reason="")
+    _note(state, options, switched=activation)
     return outcome
 
 
@@ -425,7 +430,10 @@ def _retire_later(app: str, activation: str, seconds: int) -> None:
 
 
 def _rollback(spec: Spec, options: Options) -> Outcome:
-    """Choose the release to go back to and take the lock. Start, switch and drain then do the rest."""
+    """Choose the release to go back to and take the lock. Where it is still warm, switch at once: every second counts.
+
+    Start, switch and drain then do the rest.
+    """
     app = spec["name"]
     state = AppState(app)
     live = state.live_release()
@@ -470,7 +478,16 @@ def _rollback(spec: Spec, options: Options) -> Outcome:
         if warm is not None and state.release_of(warm) != target.release:
             warm = None
         _note(state, options, kind="rollback", release=target.release, activation=warm, warm=warm is not None)
-    return {**outcome, "warm": warm is not None}
+    outcome["warm"] = warm is not None
+    for phase in _TO_SWITCH if warm else ():
+        done = phase(spec, options)
+        if done.get("error"):
+            return done
+        outcome.update({name: done[name] for name in ("activation", "milliseconds") if name in done})
+    return outcome
+
+
+_TO_SWITCH = (_with_lock("start", _start), _with_lock("switch", _switch))
 
 
 # finish: the lock of a dead run goes to this one, which then goes on at the switch
