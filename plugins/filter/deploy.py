@@ -75,7 +75,8 @@ def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def deployed(result: Mapping[str, Any]) -> list[str]:
     """One line for each app that a drain phase finished."""
     return [
-        f"{name}: {one['release']} is live as {one['activation']}, after {one['seconds']} s"
+        f"{name}: {one['release']} is live as {one['activation']}, "
+        f"switched in {one.get('milliseconds') or '?'} ms, after {one['seconds']} s in all"
         for name, one in result.get("apps", {}).items()
         if not one.get("error") and "seconds" in one
     ]

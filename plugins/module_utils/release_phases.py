@@ -382,7 +382,7 @@ def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
         if left and left != manifest.release:
             state.mark(left, status="rolled_back", reason=f"rolled back to {manifest.release}")
     state.mark(manifest.release, status="good", switched=time.time(), reason="")
-    _note(state, options, switched=activation)
+    _note(state, options, switched=activation, milliseconds=outcome.get("milliseconds"))
     return outcome
 
 
@@ -408,6 +408,7 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     _prune(state, options)
     state.remember(_entry(held, options, "drain", "good"))
     outcome["seconds"] = round(time.time() - float(held.get("started", time.time())), 1)
+    outcome["milliseconds"] = held.get("milliseconds")
     state.unlock()
     return outcome
 

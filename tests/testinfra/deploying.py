@@ -217,4 +217,4 @@ def load(
 
 def milliseconds_of_switch(output: str) -> list[float]:
     """What the switch phase said of its renames."""
-    return [float(found) for found in re.findall(r"milliseconds: ([\d.]+)", output)]
+    return [float(found) for found in re.findall(r"switched in ([\d.]+) ms", output)]

@@ -73,7 +73,9 @@ def test_a_warm_rollback_is_over_in_a_moment(machine: Host, stack: Stack, bare: 
         outcome = stack.rollback("bare")
     assert outcome.code == 0, outcome.output[-3000:]
     last = max(answer["ended"] for answer in result.answers if answer.get("release") == left)
+    first = min(answer["ended"] for answer in result.answers if answer.get("release") not in (None, left))
     figure("rollback_seconds", round(last - outcome.began, 2))
+    figure("rollback_switch_seconds", round(max(last - first, 0.0), 3))
     assert result.failed == 0, result.failures()
     assert max(answer["ended"] for answer in result.answers) > last, "the load ended before the switch"
     assert '"six": "1.16.0"' in stack.ask("bare.localhost", "/identity")

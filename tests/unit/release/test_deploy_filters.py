@@ -109,7 +109,7 @@ def test_deployed_and_held() -> None:
             "c": {},
         }
     }
-    assert deploy.deployed(result) == ["a: r is live as a@2, after 3.1 s"]
+    assert deploy.deployed(result) == ["a: r is live as a@2, switched in ? ms, after 3.1 s in all"]
     assert deploy.deployed({"skipped": True}) == []
     assert deploy.held({"apps": {"a": {"action": "held", "why": "w"}, "b": {"action": "none"}}}) == ["a: w"]
 
