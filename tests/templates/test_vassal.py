@@ -62,7 +62,6 @@ def options(text: str) -> dict[str, list[str]]:
         ("enable-threads", "true"),
         ("py-call-uwsgi-fork-hooks", "true"),
         ("buffer-size", "32768"),
-        ("post-buffering", "65536"),
         ("disable-logging", "true"),
         ("log-5xx", "true"),
         ("ignore-sigpipe", "true"),

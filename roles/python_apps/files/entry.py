@@ -40,6 +40,52 @@ def strangers():
     return {n: p for n, p in paths.items() if p.startswith(releases) and not p.startswith(HERE + os.sep)}
 
 
+class Drained:
+    """An app's answer that reads, when it ends, what the app left of the request's body.
+
+    uWSGI would close the socket on the unread rest, and nginx then loses the answer. Its own remedy, post-buffering, kills
+    innocent workers before 2.0.29: each read adds to a deadline that another thread of the worker has just set to zero.
+    """
+
+    def __init__(self, answer, body):
+        self.answer = answer
+        self.body = body
+
+    def __iter__(self):
+        return iter(self.answer)
+
+    def close(self):
+        try:
+            if hasattr(self.answer, "close"):
+                self.answer.close()
+        finally:
+            drain(self.body)
+
+
+def drain(body):
+    try:
+        while body.read(65536):
+            pass
+    except OSError:
+        pass  # the client has gone
+
+
+def draining(app):
+    """*app*, whose requests with a body are read to their end."""
+
+    def drained(environ, start_response):
+        if environ.get("CONTENT_LENGTH") in (None, "", "0"):
+            return app(environ, start_response)
+        body = environ["wsgi.input"]
+        try:
+            return Drained(app(environ, start_response), body)
+        except BaseException:
+            drain(body)
+            raise
+
+    return drained
+
+
 application = load()
 
 if "--check" in sys.argv[1:]:
@@ -51,3 +97,5 @@ if "--check" in sys.argv[1:]:
         sys.exit(
             f"module {_name} comes from another release: {_path}. Look for an absolute path in PYTHONPATH or a .pth file"
         )
+
+application = draining(application)
