@@ -84,7 +84,8 @@ def _changed(good: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 def write_inventory(source: Path, target: Path, host: str, group: str, case: Case) -> Path:
     """A copy of the inventory in which *host* has the variables of *case*, and none of its own apps."""
-    shutil.copytree(source, target, symlinks=True)
+    # Links are followed: what is changed below is a copy, never a file that another inventory links to.
+    shutil.copytree(source, target, ignore_dangling_symlinks=True)
     for file in (target / "group_vars", target / "host_vars"):
         _forget_apps(file)
     others = {
