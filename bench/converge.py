@@ -50,7 +50,9 @@ done
 @contextlib.contextmanager
 def host(name: str, debian: int) -> Iterator[str]:
     container.remove(name)
-    container.start(container.Host(name, f"emperor-stack-host:debian{debian}", labels=("emperor-stack.bench=1",)))
+    container.start(
+        container.Host(name, f"emperor-stack-host:debian{debian}", labels=("emperor-stack.bench=1",))
+    )
     try:
         yield name
     finally:
@@ -93,7 +95,9 @@ def converge(name: str, directory: Path) -> tuple[float, dict[str, int]]:
     seconds = time.monotonic() - began
     if done.returncode:
         sys.exit(done.stdout[-4000:])
-    recap = dict(re.findall(r"(ok|changed|failed)=(\d+)", done.stdout.splitlines()[-2] + done.stdout.splitlines()[-1]))
+    recap = dict(
+        re.findall(r"(ok|changed|failed)=(\d+)", done.stdout.splitlines()[-2] + done.stdout.splitlines()[-1])
+    )
     return seconds, {key: int(value) for key, value in recap.items()}
 
 
