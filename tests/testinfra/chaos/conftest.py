@@ -40,7 +40,7 @@ def stack(machine: Host, directory: Path, bare: Repository) -> Stack:
         "source": {"git": bare.url, "version": "v0"},
         "wsgi": "app:application",
         # Short, so that a release that hangs is found out soon.
-        "health": {"path": "/healthz", "timeout": 8},
+        "health": {"path": "/healthz", "timeout": 15},
     }
     made = Stack(machine, Path(os.environ["MOLECULE_INVENTORY_FILE"]), directory, [app])
     made.good("site.yml")

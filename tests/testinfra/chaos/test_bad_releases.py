@@ -40,7 +40,7 @@ WAYS = [
         settings={"migrate": "echo 'no such table: notes' >&2; exit 1"},
     ),
     Bad("error_on_the_health_path", "the database is on fire", {"app.py": APP.format(status="500 Oops")}),
-    Bad("hang_at_import", "still running after 8 s", {"app.py": "import time\ntime.sleep(3600)\n"}),
+    Bad("hang_at_import", "still running after 15 s", {"app.py": "import time\ntime.sleep(3600)\n"}),
     # The code is found in the release before, by a path that somebody wrote into the app.
     Bad(
         "answers_of_the_old_release",

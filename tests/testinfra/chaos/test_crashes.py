@@ -133,18 +133,19 @@ def test_a_full_disk_fails_the_deploy_and_nothing_else(machine: Host, stack: Sta
     bare.version("full-disk")
     bare.push()
     before = stack.status("bare")["live"]["release"]
-    # A small file system in the place of the releases' directory: the build runs out of space half-way.
+    # A file system that is full to the last block in the place of the app's git objects: the fetch runs out of space.
     machine.check_output(
-        "mkdir -p /mnt/small && mount -t tmpfs -o size=$(($(du -sm /srv/apps/bare/releases | cut -f1) + 4))m,mode=711 "
-        "small /mnt/small && cp -a /srv/apps/bare/releases/. /mnt/small/ && mount --move /mnt/small /srv/apps/bare/releases"
+        "mkdir -p /mnt/full && mount -t tmpfs -o size=$(($(du -sk /srv/apps/bare/repo.git | cut -f1) + 512))k full /mnt/full "
+        "&& cp -a /srv/apps/bare/repo.git/. /mnt/full/ && (cat /dev/zero >/mnt/full/filler 2>/dev/null || true) "
+        "&& mount --bind /mnt/full /srv/apps/bare/repo.git"
     )
     try:
         with load(machine, "bare.localhost", ["/healthz"], seconds=120, rate=100) as result:
             outcome = stack.deploy("bare", "full-disk")
     finally:
-        machine.check_output("umount -l /srv/apps/bare/releases")
+        machine.check_output("umount -l /srv/apps/bare/repo.git && umount -l /mnt/full")
     assert outcome.code != 0
-    assert "No space left on device" in outcome.output, outcome.output[-3000:]
+    assert "No space left on device" in " ".join(outcome.output.split()), outcome.output[-3000:]
     assert result.failed == 0, result.failures()
     assert stack.status("bare")["live"]["release"] == before
     stack.good("playbooks/deploy.yml", app="bare", version="full-disk")

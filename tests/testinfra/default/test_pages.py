@@ -180,7 +180,7 @@ def test_requests_are_answered_side_by_side(site: Site) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: site.get("/diagnostics/slow?seconds=2").status, range(4)))
     assert answers == [200] * 4
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 8
 
 
 def test_what_the_app_prints_is_in_the_journal(site: Site) -> None:
