@@ -135,7 +135,8 @@ def test_a_full_disk_fails_the_deploy_and_nothing_else(machine: Host, stack: Sta
     before = stack.status("bare")["live"]["release"]
     # A file system that is full to the last block in the place of the app's git objects: the fetch runs out of space.
     machine.check_output(
-        "mkdir -p /mnt/full && mount -t tmpfs -o size=$(($(du -sk /srv/apps/bare/repo.git | cut -f1) + 512))k full /mnt/full "
+        "mkdir -p /mnt/full && size=$(($(du -sk /srv/apps/bare/repo.git | cut -f1) + 512)) "
+        "&& mount -t tmpfs -o size=${size}k full /mnt/full "
         "&& cp -a /srv/apps/bare/repo.git/. /mnt/full/ && (cat /dev/zero >/mnt/full/filler 2>/dev/null || true) "
         "&& mount --bind /mnt/full /srv/apps/bare/repo.git"
     )
