@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -98,6 +99,21 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
+def playbook_process() -> int:
+    """The process id of ansible-playbook, which this worker was forked from.
+
+    Not `os.getppid()`: when ansible-playbook was killed, that is whoever adopted the worker, and a lock in the name of init
+    would look alive for ever. Raises AnsibleActionFail when ansible-playbook has ended: its orphan must not go on.
+    """
+    parent = multiprocessing.parent_process()
+    pid = parent.pid if parent is not None and parent.pid is not None else os.getppid()
+    if os.path.isdir("/proc/self") and not os.path.isdir(f"/proc/{pid}"):
+        raise AnsibleActionFail(
+            "the ansible-playbook process that this task belongs to has ended; nothing was done"
+        )
+    return pid
+
+
 def is_dead(token: str) -> bool:
     """Whether *token* names a process of this machine that has ended. False when that cannot be known from here."""
     place, _, process = token.rpartition("/")[0].rpartition("/")
@@ -141,9 +157,9 @@ class ActionModule(ActionBase):
             if phase == "prepare" and not self._task.check_mode:
                 for spec, app in zip(specs, apps, strict=True):
                     self._send_source(spec, app, root)
-            # The worker's parent is the ansible-playbook process: one owner for all phases of a run.
+            # One owner for all phases of a run.
             owner = {
-                "token": process_token(os.getppid()),
+                "token": process_token(playbook_process()),
                 "who": f"{getpass.getuser()}@{socket.gethostname()}",
                 "controller": socket.gethostname(),
             }

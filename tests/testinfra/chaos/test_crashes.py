@@ -12,7 +12,7 @@ from typing import Any
 from deploying import Repository, Stack, figure, load
 from testinfra.host import Host
 
-KILLS = 30
+KILLS = int(os.environ.get("CHAOS_KILLS", "30"))
 #: The same moments in every run of a seed; another seed is another thirty.
 SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
 

@@ -207,6 +207,14 @@ def test_a_restart_of_the_emperor_fails_no_request(machine: Host, stack: Stack) 
     assert len(running) == 1, running
 
 
+def test_a_changed_kernel_parameter_fails_no_request(machine: Host, stack: Stack) -> None:
+    before = int(machine.check_output("sysctl -n net.core.somaxconn"))
+    with under_load(machine, 240) as result:
+        stack.good("site.yml", base_sysctl_minimum={"net.core.somaxconn": before + 1000})
+    assert int(machine.check_output("sysctl -n net.core.somaxconn")) == before + 1000
+    shown("kernel_parameter_failed_requests", result)
+
+
 def test_the_host_is_as_tidy_as_before(machine: Host, stack: Stack) -> None:
     """After all that: no lock, no part of a release, as many releases as are kept, one live activation and a warm one."""
     for app in ("notes", "bare"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -10,9 +11,11 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible_collections.emperor.stack.plugins.action import release as action
 
 Git = Callable[..., str]
@@ -245,3 +248,21 @@ def test_a_second_try_is_merged(
     merged = action._merged({**first, "changed": True}, second)
     assert (merged["failed"], merged.get("msg"), merged["changed"]) == (failed, message, True)
     assert set(merged["apps"]) == set(first["apps"])
+
+
+def test_a_worker_knows_the_run_that_forked_it() -> None:
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    worker = context.Process(target=lambda: queue.put(action.playbook_process()))
+    worker.start()
+    worker.join(30)
+    assert queue.get() == os.getpid()
+
+
+def test_a_worker_whose_run_was_killed_does_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parent by then is init, and a lock in the name of init would look alive for ever."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait(30)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(pid=gone.pid))
+    with pytest.raises(AnsibleActionFail, match="has ended; nothing was done"):
+        action.playbook_process()
