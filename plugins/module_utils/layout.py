@@ -71,6 +71,15 @@ def stats_socket(app: str, activation: str) -> str:
     return f"{socket_directory(app)}/{activation}.stats"
 
 
+def app_slice(app: str) -> str:
+    """The systemd slice of everything that runs for *app*, whose limits hold for all of it together.
+
+    A hyphen in a slice's name means "inside of", so those of the app's name are escaped as systemd-escape does.
+    """
+    escaped = app.replace("-", "\\x2d")
+    return f"apps-{escaped}.slice"
+
+
 def vassals(emperor: str) -> str:
     """The directory that emperor *emperor* (`a` or `b`) watches."""
     return f"{CONFIG}/vassals/{emperor}"
