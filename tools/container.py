@@ -29,7 +29,8 @@ RECIPE = [
 #: The engine mounts the controllers read-only; systemd then limits nothing. They are the container's own (cgroupns), so
 #: it may have them. Controllers of cgroup v1 are mounted one by one, and not every machine has all of them.
 BOOT = """
-for controller in /sys/fs/cgroup /sys/fs/cgroup/cpu /sys/fs/cgroup/cpuacct /sys/fs/cgroup/memory /sys/fs/cgroup/pids; do
+for controller in /sys/fs/cgroup /sys/fs/cgroup/cpu /sys/fs/cgroup/cpuacct /sys/fs/cgroup/memory /sys/fs/cgroup/pids \
+    /sys/fs/cgroup/systemd; do
     mount -o remount,bind,rw,nosuid,nodev,noexec "$controller" 2>/dev/null || true
 done
 exec /lib/systemd/systemd

@@ -240,6 +240,7 @@ class ActionModule(ActionBase):
         variables = {
             "app": app,
             "home": layout.cache(name),
+            "temporary": layout.temporary(name),
             "socket_directory": layout.socket_directory(name),
             "listen": self._task.args.get("listen", 1024),
         }

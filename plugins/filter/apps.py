@@ -26,6 +26,7 @@ _FILTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "complete_apps": (apps.complete_all, _CHECKED),
     "nginx_sites": (apps.nginx_sites, _CHECKED),
     "app_users": (apps.app_users, _CHECKED),
+    "app_slices": (apps.app_slices, _CHECKED),
     "longest_request_timeout": (apps.longest_request_timeout, _CHECKED),
     "app_timeouts": (apps.timeouts, "a number of seconds"),
     "ini_value": (quoting.ini_value, "a text that a uWSGI ini can hold"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import value_rules as rule
-from .schema import Field, ListOf, MapOf, Number, Path, Section, Text
+from .schema import Field, Flag, ListOf, MapOf, Number, Path, Section, Text
 
 DEFAULT_REQUEST_TIMEOUT = 60
 
@@ -221,12 +221,34 @@ APP = Section(
             "web",
             Section(
                 (
-                    Field("processes", Number(1, 256), "Worker processes.", "processes: 4", default=2),
+                    Field(
+                        "processes",
+                        Number(1, 256),
+                        "Worker processes. Without a number it is computed from the host's processor cores and memory and "
+                        "from the apps beside, as the most there may be: one runs always, the others while requests need "
+                        "them.",
+                        "processes: 4",
+                    ),
                     Field("threads", Number(1, 256), "Threads of each process.", "threads: 2", default=2),
                 )
             ),
             "Size of the app.",
             "web: {processes: 4, threads: 2}",
+        ),
+        Field(
+            "on_demand",
+            Flag(),
+            "Let the app sleep while nobody asks: without requests for `idle` seconds it ends and takes no memory, and the "
+            "next request starts it and waits for it.",
+            "on_demand: true",
+            default=False,
+        ),
+        Field(
+            "idle",
+            Number(10, 86400, "seconds"),
+            "How long an app with `on_demand` stays awake without a request.",
+            "idle: 300",
+            default=300,
         ),
         Field(
             "limits",
@@ -246,10 +268,39 @@ APP = Section(
                         "request_timeout: 60",
                         default=DEFAULT_REQUEST_TIMEOUT,
                     ),
+                    Field(
+                        "memory",
+                        Text(rule.memory, "number with M or G", "512M"),
+                        "Memory that all processes of the app together may take; above it the kernel ends one of them. "
+                        "Without it `python_apps_memory_of_one` holds. A web app with a limit is counted with it when the "
+                        "host's memory is shared out.",
+                        "memory: 512M",
+                    ),
+                    Field(
+                        "cpu",
+                        Number(1, 25600, "percent of one core"),
+                        "Processor time that all processes of the app together may take. Without it the app may take what "
+                        "others leave, and an equal part when they want it too.",
+                        "cpu: 150",
+                    ),
+                    Field(
+                        "tasks",
+                        Number(16, 65536),
+                        "Processes and threads that the app may have.",
+                        "tasks: 512",
+                        default=512,
+                    ),
+                    Field(
+                        "open_files",
+                        Number(64, 65536),
+                        "Files and connections that one web process of the app may have open.",
+                        "open_files: 4096",
+                        default=4096,
+                    ),
                 )
             ),
-            "Limits of one request.",
-            "limits: {body: 100m, request_timeout: 120}",
+            "Limits of one request, and of the app as a whole.",
+            "limits: {body: 100m, request_timeout: 120, memory: 512M}",
         ),
     ),
     exactly_one_of=("wsgi", "paste"),

@@ -85,5 +85,20 @@ def nginx_sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
 
 
 def app_users(apps: Iterable[App] | None) -> list[dict[str, Any]]:
-    """Accounts to create, each with the directories that outlive releases."""
-    return [{"name": app["name"], "persistent": app["persistent_directories"]} for app in complete_all(apps)]
+    """Accounts to create, each with the directories that outlive releases, and what decides its size."""
+    return [
+        {
+            "name": app["name"],
+            "persistent": app["persistent_directories"],
+            "size": {key: app.get(key) for key in ("web", "limits", "on_demand", "workers")},
+        }
+        for app in complete_all(apps)
+    ]
+
+
+def app_slices(apps: Iterable[App] | None) -> list[dict[str, Any]]:
+    """The slice of each app: its unit's name and its limits."""
+    return [
+        {"name": app["name"], "unit": layout.app_slice(app["name"]), "limits": app["limits"]}
+        for app in complete_all(apps)
+    ]

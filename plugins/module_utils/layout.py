@@ -6,6 +6,10 @@ APPS = "/srv/apps"
 RUN = "/run/emperor-stack"
 CONFIG = "/etc/emperor-stack"
 LIBRARY = "/usr/local/lib/emperor-stack"
+MEMORY = "/var/lib/emperor-stack"
+
+#: How many processes each app of the host may have, as the last run computed it.
+SIZES = f"{MEMORY}/sizes.json"
 
 #: The user that nginx runs as on Debian; the group of every socket directory and published file.
 FRONT_USER = "www-data"
@@ -67,6 +71,24 @@ def socket(app: str, activation: str) -> str:
     return f"{socket_directory(app)}/{activation}.sock"
 
 
+def waiting() -> str:
+    """Sockets of apps that sleep until somebody connects. Mode 0711, owner root."""
+    return f"{RUN}/waiting"
+
+
+def waiting_directory(app: str) -> str:
+    """Mode 0750, owner root, group of nginx: where the emperor binds the socket of an app that sleeps.
+
+    Not the app's own directory: the emperor is root, and opens the socket's mode by its path after it has bound it. An
+    app that could put a link there would have any file opened for itself.
+    """
+    return f"{waiting()}/{app}"
+
+
+def waiting_socket(app: str, activation: str) -> str:
+    return f"{waiting_directory(app)}/{activation}.sock"
+
+
 def stats_socket(app: str, activation: str) -> str:
     return f"{socket_directory(app)}/{activation}.stats"
 
@@ -78,6 +100,11 @@ def app_slice(app: str) -> str:
     """
     escaped = app.replace("-", "\\x2d")
     return f"apps-{escaped}.slice"
+
+
+def temporary(app: str) -> str:
+    """TMPDIR of everything that runs for the app: in /tmp it would meet the other apps."""
+    return f"{cache(app)}/tmp"  # noqa: S108
 
 
 def vassals(emperor: str) -> str:

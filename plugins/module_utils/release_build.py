@@ -519,8 +519,32 @@ def check_space() -> None:
 
 
 def fill(template: str, app: str, release: str) -> str:
-    """Put the release into a text that the controller rendered before the release had a name."""
-    return template.replace("@RELEASE_DIRECTORY@", layout.release(app, release)).replace("@RELEASE@", release)
+    """Put the release into a text that the controller rendered before the release had a name and its host was asked."""
+    known = {
+        "@RELEASE_DIRECTORY@": layout.release(app, release),
+        "@RELEASE@": release,
+        "@PROCESSES@": size_lines(processes_of(app)),
+    }
+    for mark, text in known.items():
+        template = template.replace(mark, text)
+    return template
+
+
+def size_lines(processes: int) -> str:
+    """Lines of a vassal for at most *processes*. uWSGI refuses a `cheaper` that is not below them."""
+    lines = [f"processes = {processes}"]
+    if processes > 1:
+        lines += ["cheaper = 1", "cheaper-initial = 1"]
+    return "\n".join(lines)
+
+
+def processes_of(app: str) -> int:
+    """How many processes the host's last `site.yml` found that *app* may have; 1 where it has not seen the app."""
+    try:
+        with open(layout.SIZES, encoding="utf-8") as file:
+            return int(json.load(file).get(app, 1))
+    except (FileNotFoundError, ValueError):
+        return 1
 
 
 def prepare(
@@ -611,6 +635,7 @@ def prepare(
         migrate=spec["migrate"],
         hooks={name: list(commands) for name, commands in hooks.items()},
         request_timeout=spec["limits"]["request_timeout"],
+        on_demand=spec["on_demand"],
         migrations=migrations_digest(code),
     )
     AppState(app).save(manifest)

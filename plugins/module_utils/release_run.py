@@ -13,7 +13,7 @@ from typing import Any
 
 from . import layout, uwsgi_client
 from .host_command import CommandFailed, run
-from .release_state import AppState, Manifest, link_atomically, sync_directory
+from .release_state import AppState, Manifest, link_atomically, sync_directory, write_atomically
 from .uwsgi_client import Answer, NoAnswer
 
 EMPERORS = ("a", "b")
@@ -66,6 +66,12 @@ def vassal_path(emperor: str, activation: str) -> str:
     return f"{layout.vassals(emperor)}/{activation}.ini"
 
 
+def socket_of(app: str, activation: str) -> str:
+    """The socket that *activation* answers on: its own, or one that the emperor has bound for it."""
+    waiting = layout.waiting_socket(app, activation)
+    return waiting if os.path.lexists(waiting) else layout.socket(app, activation)
+
+
 def emperor_of(activation: str | None) -> str | None:
     """Which emperor runs *activation*: the one in whose directory it stands."""
     for emperor in EMPERORS:
@@ -95,11 +101,15 @@ def start(state: AppState, manifest: Manifest, emperor: str) -> str:
     os.mkdir(directory)
     # nginx passes through here, whatever the umask.
     os.chmod(directory, 0o711)
-    os.symlink(layout.socket(app, activation), f"{directory}/app.sock")
+    socket = layout.waiting_socket(app, activation) if manifest.on_demand else layout.socket(app, activation)
+    os.symlink(socket, f"{directory}/app.sock")
     os.symlink(f"../../releases/{manifest.release}", f"{directory}/release")
     sync_directory(directory)
     sync_directory(layout.activations(app))
     account = pwd.getpwnam(app)
+    if manifest.on_demand:
+        # First, since the emperor looks for it when it finds the vassal.
+        write_atomically(f"{vassal_path(emperor, activation)}.socket", f"{socket}\n", mode=0o644)
     # The emperor takes the user from the link's owner; the file behind it stays root's.
     link_atomically(
         f"{layout.release(app, manifest.release)}/vassal.ini",
@@ -115,7 +125,7 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
 
     Raises NotHealthy with the last complaint and the app's log.
     """
-    socket = layout.socket(app, activation)
+    socket = os.readlink(f"{layout.activations(app)}/{activation}/app.sock")
     variables = uwsgi_client.get_variables(health.path, health.host)
     began = time.time()
     deadline = time.monotonic() + health.timeout
@@ -187,18 +197,20 @@ def drain(app: str, activation: str, timeout: float) -> bool:
 
     False when that did not come within *timeout* seconds. A stop before would lose the queue.
     """
-    socket = layout.socket(app, activation)
+    socket = socket_of(app, activation)
     deadline = time.monotonic() + timeout
     quiet = 0
     while time.monotonic() < deadline:
+        waiting = queue_length(socket, run(["ss", "-xlH"], what="ss", timeout=10))
         try:
             busy = busy_workers(app, activation)
-            waiting = queue_length(socket, run(["ss", "-xlH"], what="ss", timeout=10))
         except (NoAnswer, KeyError) as error:
-            if isinstance(error.__cause__, (FileNotFoundError, ConnectionRefusedError)):
+            gone = isinstance(error.__cause__, (FileNotFoundError, ConnectionRefusedError))
+            # It has ended, or sleeps; with a queue it is about to wake up.
+            if gone and not waiting:
                 return True
             # Too busy to say how busy it is.
-            busy, waiting = 1, 0
+            busy = 1
         quiet = quiet + 1 if busy == 0 and waiting == 0 else 0
         if quiet >= 5:
             return True
@@ -209,8 +221,11 @@ def drain(app: str, activation: str, timeout: float) -> bool:
 def stop(state: AppState, activation: str) -> None:
     """End an activation: the emperor stops a vassal whose file is gone, gracefully."""
     for emperor in EMPERORS:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(vassal_path(emperor, activation))
+        for path in (vassal_path(emperor, activation), f"{vassal_path(emperor, activation)}.socket"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(layout.waiting_socket(state.app, activation))
     if state.live_activation() != activation:
         shutil.rmtree(f"{layout.activations(state.app)}/{activation}", ignore_errors=True)
 

@@ -57,6 +57,7 @@ class Manifest:
     migrate: str | None = None
     hooks: dict[str, list[str]] = field(default_factory=dict)
     request_timeout: int = 60
+    on_demand: bool = False
     migrations: str = ""
     venv: str = ""
     status: str = "prepared"

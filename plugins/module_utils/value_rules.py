@@ -347,6 +347,18 @@ def size(text: str) -> Wrong | None:
     return None
 
 
+def memory(text: str) -> Wrong | None:
+    """As systemd writes sizes, whole and at least 16M: less does not hold an interpreter."""
+    found = re.fullmatch(r"([0-9]{1,7})([MG])", text)
+    if not found:
+        near = re.fullmatch(r"([0-9]{1,7})\s*([MmGg])(?:i?[Bb])?", text.strip())
+        better = f"{near[1]}{near[2].upper()}" if near else ""
+        return Wrong("it has to be a number with M or G, as in 512M", better)
+    if int(found[1]) * (1024 if found[2] == "G" else 1) < 16:
+        return Wrong("no app runs in less than 16M")
+    return None
+
+
 def health_path(text: str) -> Wrong | None:
     if not text.startswith("/"):
         better = f"/{text}"

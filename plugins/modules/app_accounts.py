@@ -1,16 +1,19 @@
 #!/usr/bin/python
-"""Users and directories of all apps of a host in one exchange."""
+"""Users, directories and sizes of all apps of a host in one exchange."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: app_accounts
-short_description: Make the Unix users and directories of a host's apps
+short_description: Make the Unix users and directories of a host's apps, and share the host out among them
 description:
   - Each app gets a system user and group of its name, without a shell and without a password, and its directories under
     C(/srv/apps) and C(/run/emperor-stack), with owners and modes that keep apps apart.
-  - A user of that name that was not made for an app is refused, and nothing is changed then.
+  - A user of that name that was not made for an app is refused, and so is a host that has not enough memory for its apps.
+    Nothing is changed then.
+  - How many processes each app may have is written to C(/var/lib/emperor-stack/sizes.json). A release takes it from there
+    when it is made.
 options:
   apps:
     description: The apps.
@@ -36,6 +39,18 @@ options:
             description: nginx serves files from it.
             type: bool
             default: false
+      size:
+        description: C(web), C(limits), C(on_demand) and C(workers) of the completed app.
+        type: dict
+        required: true
+  memory:
+    description: Percent of the host's memory that all apps together may take.
+    type: int
+    required: true
+  process_memory:
+    description: MiB that one process of an app is expected to take.
+    type: int
+    required: true
 author: [Emperor Stack maintainers]
 attributes:
   check_mode:
@@ -55,6 +70,13 @@ EXAMPLES = r"""
     apps:
       - name: blog
         persistent: [{path: media, served: true}]
+        size:
+          web: {processes: 4}
+          limits: {memory: null}
+          on_demand: false
+          workers: {}
+    memory: 90
+    process_memory: 80
 """
 
 RETURN = r"""
@@ -63,9 +85,14 @@ changes:
   type: list
   elements: str
   returned: always
+processes:
+  description: App name to the processes that its next release may have.
+  type: dict
+  returned: success
 """
 
 import grp  # noqa: E402
+import json  # noqa: E402
 import os  # noqa: E402
 import pwd  # noqa: E402
 import stat  # noqa: E402
@@ -75,7 +102,8 @@ from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import layout  # noqa: E402
+from ..module_utils import layout, sizing  # noqa: E402
+from ..module_utils.release_state import write_atomically  # noqa: E402
 
 #: Stands in the comment field of the users that this module makes.
 MARK = "Emperor Stack app"
@@ -97,6 +125,7 @@ def directories(app: dict[str, Any]) -> Iterator[Directory]:
     yield Directory(layout.activations(name), "root", "root", 0o711)
     yield Directory(layout.state(name), "root", "root", 0o700)
     yield Directory(layout.cache(name), name, name, 0o700)
+    yield Directory(layout.temporary(name), name, name, 0o700)
     yield Directory(layout.shared(name), "root", "root", 0o711)
     for item in app["persistent"]:
         parts = item["path"].split("/")
@@ -105,6 +134,9 @@ def directories(app: dict[str, Any]) -> Iterator[Directory]:
         group, mode = (layout.FRONT_USER, 0o2750) if item["served"] else (name, 0o700)
         yield Directory(f"{layout.shared(name)}/{item['path']}", name, group, mode)
     yield Directory(layout.socket_directory(name), name, layout.FRONT_USER, 0o2750)
+    if app["size"]["on_demand"]:
+        yield Directory(layout.waiting(), "root", "root", 0o711)
+        yield Directory(layout.waiting_directory(name), "root", layout.FRONT_USER, 0o750)
 
 
 def stranger(name: str) -> str | None:
@@ -149,6 +181,21 @@ def ensure(directory: Directory, check_mode: bool) -> str | None:
     return f"{directory.path}: owner or mode corrected"
 
 
+def write_sizes(processes: dict[str, int], check_mode: bool) -> str | None:
+    """Keep *processes* for the releases to come; return what was done, None when it was known."""
+    try:
+        with open(layout.SIZES, encoding="utf-8") as file:
+            known = json.load(file)
+    except (FileNotFoundError, ValueError):
+        known = None
+    if known == processes:
+        return None
+    if not check_mode:
+        os.makedirs(layout.MEMORY, exist_ok=True)
+        write_atomically(layout.SIZES, json.dumps(processes, indent=1, sort_keys=True) + "\n", 0o644)
+    return f"{layout.SIZES}: written"
+
+
 def main() -> None:
     persistent = {"path": {"type": "str", "required": True}, "served": {"type": "bool", "default": False}}
     module = AnsibleModule(
@@ -160,8 +207,11 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "persistent": {"type": "list", "elements": "dict", "default": [], "options": persistent},
+                    "size": {"type": "dict", "required": True},
                 },
-            }
+            },
+            "memory": {"type": "int", "required": True},
+            "process_memory": {"type": "int", "required": True},
         },
         supports_check_mode=True,
     )
@@ -171,6 +221,12 @@ def main() -> None:
         module.fail_json(
             msg="; ".join(refused) + ". Give the app another name, or remove that user.", changes=[]
         )
+    host = sizing.here(module.params["memory"], module.params["process_memory"])
+    try:
+        shares = sizing.shares([{"name": app["name"], **app["size"]} for app in apps], host)
+    except sizing.Overcommitted as error:
+        module.fail_json(msg=f"{error} Nothing was changed.", changes=[])
+    processes = {share.name: share.processes for share in shares}
     changes: list[str] = []
     for app in apps:
         if _id(app["name"], "user") is None:
@@ -186,7 +242,9 @@ def main() -> None:
         except OSError as error:
             module.fail_json(msg=f"{app['name']}: {error}", changes=changes)
         changes += [line for line in done if line]
-    module.exit_json(changed=bool(changes), changes=changes)
+    if line := write_sizes(processes, module.check_mode):
+        changes.append(line)
+    module.exit_json(changed=bool(changes), changes=changes, processes=processes)
 
 
 if __name__ == "__main__":

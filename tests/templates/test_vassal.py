@@ -34,11 +34,17 @@ def render(listen: int = 1024, **app: Any) -> str:
     variables = {
         "app": entry,
         "home": layout.cache("blog"),
+        "temporary": layout.temporary("blog"),
         "socket_directory": layout.socket_directory("blog"),
         "listen": listen,
     }
     text = Templar(loader=DataLoader(), variables=variables).template(trust_as_template(TEMPLATE.read_text()))
     return fill(str(text), "blog", RELEASE)
+
+
+def sizes(monkeypatch: pytest.MonkeyPatch, directory: Path, text: str) -> None:
+    (directory / "sizes.json").write_text(text)
+    monkeypatch.setattr(layout, "SIZES", str(directory / "sizes.json"))
 
 
 def options(text: str) -> dict[str, list[str]]:
@@ -119,6 +125,35 @@ def test_the_time_limits_follow_the_apps(seconds: int) -> None:
 def test_the_size_follows_the_app() -> None:
     found = options(render(listen=77, web={"processes": 5, "threads": 3}))
     assert (found["processes"], found["threads"], found["listen"]) == (["5"], ["3"], ["77"])
+
+
+def test_a_size_that_nobody_gave_is_the_hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sizes(monkeypatch, tmp_path, '{"blog": 6}')
+    found = options(render())
+    assert (found["processes"], found["cheaper"], found["cheaper-initial"]) == (["6"], ["1"], ["1"])
+    assert "cheaper" not in options(render(web={"processes": 6}))
+
+
+def test_one_process_is_not_thinned_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """uWSGI refuses a cheaper that is not below processes."""
+    sizes(monkeypatch, tmp_path, '{"blog": 1}')
+    found = options(render())
+    assert found["processes"] == ["1"]
+    assert "cheaper" not in found
+
+
+def test_an_app_that_the_host_has_not_sized_gets_one_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sizes(monkeypatch, tmp_path, '{"shop": 4}')
+    assert options(render())["processes"] == ["1"]
+
+
+def test_a_sleeping_app_binds_nothing_and_ends_when_idle() -> None:
+    found = options(render(on_demand=True, idle=77))
+    assert (found["idle"], found["die-on-idle"]) == (["77"], ["true"])
+    assert not {"socket", "chmod-socket"} & set(found)
+    assert not {"idle", "die-on-idle"} & set(options(render()))
 
 
 def test_nothing_is_left_to_fill_in() -> None:

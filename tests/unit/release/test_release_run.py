@@ -69,7 +69,14 @@ def test_complaints(given: Answer, wanted: tuple[int, ...], complaint: str | Non
         assert found == complaint
 
 
+def activate(activation: str = "blog@1") -> None:
+    directory = Path(f"{layout.activations('blog')}/{activation}")
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "app.sock").symlink_to(layout.socket("blog", activation))
+
+
 def test_answers_have_to_be_right_in_a_row(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    activate()
     Path(layout.socket("blog", "blog@1")).write_text("")
     script = [answer(500), NoAnswer("x"), answer(), answer(), answer(200, "r0"), answer(), answer(), answer()]
 
@@ -96,6 +103,7 @@ def test_answers_have_to_be_right_in_a_row(host: Path, monkeypatch: pytest.Monke
 def test_what_is_said_of_one_that_never_was(
     host: Path, monkeypatch: pytest.MonkeyPatch, listens: bool, given: Answer, says: str, log: str, shown: str
 ) -> None:
+    activate()
     if listens:
         Path(layout.socket("blog", "blog@1")).write_text("")
     monkeypatch.setattr(uwsgi_client, "ask", lambda *_: given)
@@ -202,6 +210,23 @@ def test_a_drain_waits_for_quiet(
     monkeypatch.setattr(release_run, "run", lambda *_, **__: "")
     assert release_run.drain("blog", "blog@1", 5) is idle
     assert len(calls) == asked
+
+
+def test_a_sleeping_app_with_a_queue_is_about_to_wake_up(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    socket = Path(layout.waiting_socket("blog", "blog@1"))
+    socket.parent.mkdir(parents=True)
+    socket.write_text("")
+    listings = [f"u_str LISTEN {waiting} 1024 {socket} 1 * 0" for waiting in (1, 1, 0)]
+    asked = []
+
+    def asleep(*_: Any) -> int:
+        asked.append(1)
+        raise gone()
+
+    monkeypatch.setattr(release_run, "busy_workers", asleep)
+    monkeypatch.setattr(release_run, "run", lambda *_, **__: listings.pop(0))
+    assert release_run.drain("blog", "blog@1", 5) is True
+    assert len(asked) == 3
 
 
 def test_a_drain_ends_with_its_time_and_minds_the_queue(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,16 @@ LARGE: dict[str, Any] = {
 }
 
 
+LIMITS = {
+    "body": "20m",
+    "request_timeout": 60,
+    "memory": None,
+    "cpu": None,
+    "tasks": 512,
+    "open_files": 4096,
+}
+
+
 def test_every_default() -> None:
     hooks = [
         f"{when}_{phase}"
@@ -49,8 +59,10 @@ def test_every_default() -> None:
         "env": {},
         "secrets": [],
         "health": {"path": "/", "status": [], "answers": 3, "timeout": 60},
-        "web": {"processes": 2, "threads": 2},
-        "limits": {"body": "20m", "request_timeout": 60},
+        "web": {"processes": None, "threads": 2},
+        "on_demand": False,
+        "idle": 300,
+        "limits": LIMITS,
         "timeouts": apps.timeouts(60),
         "static_files": [],
         "persistent_directories": [],
@@ -64,7 +76,7 @@ def test_completing_twice_changes_nothing(app: dict[str, Any]) -> None:
 
 def test_what_is_given_wins_over_defaults() -> None:
     completed = apps.complete(LARGE)
-    assert completed["limits"] == {"body": "20m", "request_timeout": 100}
+    assert completed["limits"] == {**LIMITS, "request_timeout": 100}
     assert completed["hooks"]["after_switch"] == ["x"]
     assert completed["env"] == {"A": "b"}
 
@@ -137,8 +149,19 @@ def test_app_users() -> None:
                 {"path": "mediax", "served": False},
                 {"path": "private", "served": False},
             ],
+            "size": {
+                "web": {"processes": None, "threads": 2},
+                "limits": {**LIMITS, "request_timeout": 100},
+                "on_demand": False,
+                "workers": None,
+            },
         }
     ]
+
+
+def test_a_slice_has_no_hyphen_but_its_own() -> None:
+    (found,) = apps.app_slices([{**SMALL, "name": "my-app"}])
+    assert found == {"name": "my-app", "unit": "apps-my\\x2dapp.slice", "limits": LIMITS}
 
 
 @pytest.mark.parametrize(
