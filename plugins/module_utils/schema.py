@@ -187,6 +187,48 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        known = " or ".join(self.words)
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+        elif not isinstance(value, str):
+            yield Fault(where, f"this is {given(value)}, and has to be {known}", f"{key}{self.words[0]}")
+        elif value not in self.words:
+            near = closest(value, self.words) or self.words[0]
+            yield Fault(where, f"{shown(value)} is not possible: it has to be {known}", f"{key}{near}")
+
+    def complete(self, value: Any) -> Any:
+        return value
+
+    def described(self) -> str:
+        return " or ".join(f"`{word}`" for word in self.words)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+        elif not isinstance(value, bool):
+            meant = "false" if str(value).lower() in ("false", "no", "off", "0") else "true"
+            reason = f"this is {given(value)}, and has to be true or false, without quotes"
+            yield Fault(where, reason, f"{key}{meant}")
+
+    def complete(self, value: Any) -> Any:
+        return value
+
+    def described(self) -> str:
+        return "true or false"
+
+
+@dataclass(frozen=True)
 class ListOf:
     item: Kind
     least: int = 0
@@ -227,10 +269,10 @@ class ListOf:
 
 @dataclass(frozen=True)
 class MapOf:
-    """A map with free keys."""
+    """A map with free keys, to texts or to sections."""
 
     key: Text
-    value: Text
+    value: Kind
 
     def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
         if isinstance(value, Unresolved):
@@ -240,7 +282,7 @@ class MapOf:
             yield Fault(
                 where,
                 f"this is {given(value)}, and has to be a map",
-                f"{key.rstrip()}\n  {yaml_text(self.key.example)}: {yaml_text(self.value.example)}",
+                f"{key.rstrip()}\n  {yaml_text(self.key.example)}: {self._example()}",
             )
             return
         for name, item in value.items():
@@ -255,6 +297,11 @@ class MapOf:
                 fix = better or f"remove it, or choose a name such as {self.key.example}"
                 yield Fault(place, f"{shown(name)}: {wrong.reason}", fix)
             yield from self.value.faults(item, place, f"{yaml_text(name)}: ")
+
+    def _example(self) -> str:
+        if isinstance(self.value, Section):
+            return f"{{{', '.join(field.example for field in self.value.shortest())}}}"
+        return yaml_text(self.value.example) if isinstance(self.value, Text) else "…"
 
     def complete(self, value: Any) -> Any:
         return {name: self.value.complete(item) for name, item in (value or {}).items()}
@@ -295,9 +342,7 @@ class Section:
             yield unresolved(value, where)
             return
         if not isinstance(value, Mapping):
-            lines = "\n".join(
-                f"  {line}" for field in self._shortest() for line in field.example.splitlines()
-            )
+            lines = "\n".join(f"  {line}" for field in self.shortest() for line in field.example.splitlines())
             yield Fault(where, f"this is {given(value)}, and has to be a map", f"{key.rstrip()}\n{lines}")
             return
         for name in value:
@@ -312,7 +357,8 @@ class Section:
             else:
                 yield from field.kind.faults(value[field.name], f"{where}.{field.name}", f"{field.name}: ")
 
-    def _shortest(self) -> list[Field]:
+    def shortest(self) -> list[Field]:
+        """The fields of the smallest section that is complete."""
         wanted = [field for field in self.fields if field.required or field.name in self.exactly_one_of[:1]]
         return wanted or [self.fields[0]]
 
@@ -362,7 +408,7 @@ class Section:
     def _completed(self, field: Field, value: Any) -> Any:
         if value is None:
             value = field.default
-        if value is None and isinstance(field.kind, Text | Number):
+        if value is None and isinstance(field.kind, Text | Number | Choice | Flag):
             return None
         return field.kind.complete(value)
 
