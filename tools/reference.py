@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
 from ansible_collections.emperor.stack.plugins.module_utils import value_rules  # noqa: E402
 from ansible_collections.emperor.stack.plugins.module_utils.app_schema import APP, PER_HOST  # noqa: E402
-from ansible_collections.emperor.stack.plugins.module_utils.schema import Field, Section  # noqa: E402
+from ansible_collections.emperor.stack.plugins.module_utils.schema import Field, MapOf, Section  # noqa: E402
 
 HEAD = """\
 # `python_apps`
@@ -57,11 +57,13 @@ def _table(section: Section) -> Iterator[str]:
 
 def _sections(section: Section, above: str) -> Iterator[str]:
     for field in section.fields:
-        if isinstance(field.kind, Section):
-            name = f"{above}{field.name}"
+        kind, name = field.kind, f"{above}{field.name}"
+        if isinstance(kind, MapOf):
+            kind, name = kind.value, f"{name}.<name>"
+        if isinstance(kind, Section):
             yield f"## `{name}`\n\n{field.description}\n"
-            yield from _table(field.kind)
-            yield from _sections(field.kind, f"{name}.")
+            yield from _table(kind)
+            yield from _sections(kind, f"{name}.")
 
 
 def _rules() -> Iterator[str]:
@@ -88,6 +90,8 @@ vault_python_apps_secrets:    # in a file encrypted by ansible-vault
 
 App names: {_listed(value_rules.RESERVED_NAMES)}, and all that start with
 {_listed(value_rules.RESERVED_PREFIXES)}.
+
+Names of workers and of scheduled commands: {_listed(value_rules.RESERVED_PROCESSES)}; and no name can stand for both.
 
 Environment variables: {_listed(value_rules.RESERVED_ENV)}, and all that start with
 {_listed(value_rules.RESERVED_ENV_PREFIXES)}.

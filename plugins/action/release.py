@@ -19,10 +19,15 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils import layout
+from ..module_utils.apps import unit_files
 from .check_apps import bundle_root
 
 #: Part of every fingerprint: raised when releases must be made anew although nothing of the app changed.
 FORMAT = "1"
+
+#: What of the role is part of every release.
+TEMPLATES = ("vassal.ini.j2", "gunicorn.conf.py.j2", "process.service.j2", "process.timer.j2")
+FILES = ("entry.py", "launch.py")
 
 #: Directories of a source that are no part of it, where it is not a git checkout that says so itself.
 NO_SOURCE = {
@@ -187,8 +192,9 @@ class ActionModule(ActionBase):
 
     def _texts(self) -> dict[str, str]:
         return {
-            "template": Path(self._find_needle("templates", "vassal.ini.j2")).read_text(encoding="utf-8"),
-            "entry": Path(self._find_needle("files", "entry.py")).read_text(encoding="utf-8"),
+            name: Path(self._find_needle(kind, name)).read_text(encoding="utf-8")
+            for kind, names in (("templates", TEMPLATES), ("files", FILES))
+            for name in names
         }
 
     def _spec(
@@ -203,13 +209,16 @@ class ActionModule(ActionBase):
             with open(self._loader.get_real_file(str(root / source["key"])), encoding="utf-8") as file:
                 key = file.read()
         chosen = {name: str(secrets[name]) for name in app["secrets"]}
-        vassal = self._render(app)
+        made = {
+            "server_files": self._server_files(app),
+            "units": self._units(app),
+            **{name.removesuffix(".py"): self._rendered[name] for name in FILES},
+        }
         material = {
             **app,
             "source": {k: v for k, v in source.items() if k not in ("version", "path")},
             "secrets": chosen,
-            "vassal": vassal,
-            "entry": self._rendered["entry"],
+            **made,
             "format": FORMAT,
         }
         material.pop("action", None)
@@ -231,11 +240,21 @@ class ActionModule(ActionBase):
             "revision": spec.get("digest") or app["revision"],
             "environment": {**app["env"], **chosen},
             "secret_values": list(chosen.values()),
-            "vassal": vassal,
-            "entry": self._rendered["entry"],
+            **made,
         }
 
-    def _render(self, app: dict[str, Any]) -> str:
+    def _server_files(self, app: dict[str, Any]) -> dict[str, str]:
+        """The configuration of the app's server, by file name."""
+        name = "vassal.ini" if app["server"] == "uwsgi" else "gunicorn.conf.py"
+        return {name: self._render(f"{name}.j2", app)}
+
+    def _units(self, app: dict[str, Any]) -> dict[str, str]:
+        """The systemd units of the app's processes, by file name."""
+        return {
+            file: self._render(template, app, **variables) for file, template, variables in unit_files(app)
+        }
+
+    def _render(self, template: str, app: dict[str, Any], **more: Any) -> str:
         name = app["name"]
         variables = {
             "app": app,
@@ -243,11 +262,12 @@ class ActionModule(ActionBase):
             "temporary": layout.temporary(name),
             "socket_directory": layout.socket_directory(name),
             "listen": self._task.args.get("listen", 1024),
+            **more,
         }
         templar = self._templar.copy_with_new_env(available_variables=variables)
-        text = templar.template(_trusted(self._rendered["template"]))
+        text = templar.template(_trusted(self._rendered[template]))
         if not isinstance(text, str):
-            raise AnsibleActionFail(f"vassal.ini.j2 gave {type(text).__name__}, not text, for {name}")
+            raise AnsibleActionFail(f"{template} gave {type(text).__name__}, not text, for {name}")
         return text
 
     def _send_source(self, spec: dict[str, Any], app: dict[str, Any], root: Path) -> None:

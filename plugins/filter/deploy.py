@@ -42,6 +42,23 @@ def check_names(only: str, fleet: Sequence[str]) -> str:
     return only
 
 
+def hosts_with(
+    hosts: Sequence[str], hostvars: Mapping[str, Any], app: str, everywhere: bool = False
+) -> list[str]:
+    """Those of *hosts* that have *app*; the first of them unless *everywhere*.
+
+    Raises AnsibleFilterError when there is none, or *app* names more than one.
+    """
+    if "," in app:
+        raise AnsibleFilterError(f"-e app={app}: a command runs in one app")
+    found = [
+        host for host in hosts if app in [one["name"] for one in hostvars[host].get("python_apps") or ()]
+    ]
+    if not found:
+        raise AnsibleFilterError(f"-e app={app}: no host of this run has that app; look at --limit")
+    return found if everywhere else found[:1]
+
+
 def planned(apps: Sequence[App], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The apps that the *plan* wants to deploy or to finish, each with its `action` and `revision`."""
     found = plan.get("apps", {})
@@ -103,11 +120,27 @@ def status_table(apps: Mapping[str, Any]) -> str:
         for activation in one.get("activations", []):
             if not activation.get("live"):
                 lines.append(f"{name}: {activation['activation']} ({activation['release']}) is kept warm")
+        lines += _process_lines(name, one)
         if lock := one.get("lock"):
             lines.append(
                 f"{name}: a deploy by {lock.get('who')} is in phase {lock.get('phase')} since {lock.get('since')}"
             )
     return "\n".join(lines)
+
+
+def _process_lines(name: str, one: Mapping[str, Any]) -> list[str]:
+    """One line for each worker and each timer."""
+    workers = [
+        f"{name}: worker {worker['worker']} of {worker['activation']} is {worker['state']}, "
+        f"started again {worker['restarts']} times"
+        for worker in one.get("workers", [])
+    ]
+    timers = [
+        f"{name}: {timer['timer']} runs next at {timer['next'] or '?'}, ran last at {timer['last'] or '-'} "
+        f"({timer['result']})"
+        for timer in one.get("timers", [])
+    ]
+    return workers + timers
 
 
 def _status_row(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
@@ -120,7 +153,7 @@ def _status_row(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
         running.get("activation", "-"),
         f"{running['busy']}/{running['workers']}" if running.get("running") else "down",
         str(running.get("memory_mib", "-")),
-        str(running.get("requests", "-")),
+        str(running.get("requests") if running.get("requests") is not None else "-"),
         next(iter(str(one.get("health") or one.get("error") or "?").splitlines())),
         f"{last['kind']} {last['result']} {last['time']}" if last else "-",
     )
@@ -136,6 +169,7 @@ class FilterModule:
         return {
             "choose_apps": choose_apps,
             "check_names": check_names,
+            "hosts_with": hosts_with,
             "planned": planned,
             "still_good": still_good,
             "errors": errors,

@@ -115,7 +115,14 @@ def _host_faults(
 def _app_faults(app: Any, where: str, controller: Controller) -> Iterator[Fault]:
     yield from APP.faults(app, where, "- ")
     if isinstance(app, Mapping):
-        for cross_rule in (_source_faults, _static_faults, _persistent_faults, _health_faults, _env_faults):
+        for cross_rule in (
+            _source_faults,
+            _static_faults,
+            _persistent_faults,
+            _health_faults,
+            _env_faults,
+            _process_faults,
+        ):
             yield from cross_rule(app, where, controller)
 
 
@@ -274,6 +281,19 @@ def _env_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> 
                 f"{name} is in `env` and in `secrets`",
                 f"remove it from one of them (from env, when it is a secret: secrets[{index}] stays)",
             )
+
+
+def _process_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    workers, schedule = app.get("workers"), app.get("schedule")
+    if not isinstance(schedule, Mapping):
+        return
+    for name, job in schedule.items():
+        place = f"{where}.schedule{member(str(name))}"
+        if isinstance(workers, Mapping) and name in workers:
+            yield Fault(place, "there is a worker of this name", "rename one of the two")
+        if isinstance(job, Mapping) and job.get("every") is not None and job.get("missed") is not None:
+            reason = "`missed` belongs to `at`: with `every` the next run never depends on a time of the day"
+            yield Fault(f"{place}.missed", reason, "remove missed")
 
 
 def _inside(path: str, directory: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import value_rules as rule
-from .schema import Field, Flag, ListOf, MapOf, Number, Path, Section, Text
+from .schema import Choice, Field, Flag, ListOf, MapOf, Number, Path, Section, Text
 
 DEFAULT_REQUEST_TIMEOUT = 60
 
@@ -70,6 +70,85 @@ SOURCE = Section(
     exactly_one_of=("git", "path"),
 )
 
+PROCESS_NAME = Text(rule.process_name, "small letters, digits and hyphens, a letter first", "jobs")
+
+#: Below the time that a deploy's lock lives without a sign: the stop of a worker is a part of the deploy.
+LONGEST_STOP = 1500
+
+WORKER = Section(
+    (
+        Field(
+            "command",
+            COMMAND,
+            "What runs, in the release's code with the venv's programs on PATH. It is started again whenever it ends.",
+            "command: celery --app blog worker",
+            required=True,
+        ),
+        Field("count", Number(1, 64), "How many of it run side by side.", "count: 2", default=1),
+        Field(
+            "stop_signal",
+            Choice(("TERM", "INT", "QUIT", "HUP", "USR1", "USR2")),
+            "The signal that makes it finish its work and end.",
+            "stop_signal: INT",
+            default="TERM",
+        ),
+        Field(
+            "stop_timeout",
+            Number(1, LONGEST_STOP, "seconds"),
+            "How long it may take to end; it is killed then.",
+            "stop_timeout: 60",
+            default=60,
+        ),
+        Field(
+            "overlap",
+            Flag(),
+            "Whether the new release's may run beside the old one's during a deploy. With false the old one has ended "
+            "before the new one starts, right after the switch.",
+            "overlap: false",
+            default=True,
+        ),
+    )
+)
+
+SCHEDULED = Section(
+    (
+        Field(
+            "command",
+            COMMAND,
+            "What runs, in the release's code with the venv's programs on PATH; never twice at once.",
+            "command: python -m blog.report",
+            required=True,
+        ),
+        Field(
+            "at",
+            Text(rule.calendar, "time, or calendar expression of systemd", "03:00"),
+            "When: a time of the day, or what `man systemd.time` calls a calendar event, perhaps with a time zone at its "
+            "end. Quote it.",
+            'at: "Mon..Fri 03:00 Europe/Berlin"',
+        ),
+        Field(
+            "every",
+            Text(rule.span, "number with s, m, h or d", "15m"),
+            "How long after its last start it starts again; the first time that long after a boot or the first deploy.",
+            "every: 15m",
+        ),
+        Field(
+            "missed",
+            Choice(("run", "skip")),
+            "Whether it runs at once, once, when the host was off at a time of `at`. `run` by default.",
+            "missed: skip",
+        ),
+        Field(
+            "timeout",
+            Number(1, 604800, "seconds"),
+            "How long it may run; it is ended then.",
+            "timeout: 3600",
+            default=3600,
+        ),
+    ),
+    exactly_one_of=("at", "every"),
+)
+
 APP = Section(
     (
         Field(
@@ -130,6 +209,20 @@ APP = Section(
             "Command that brings the database to this release. Runs in every deploy before the new release starts, "
             "on one host after the other.",
             "migrate: python manage.py migrate --noinput",
+        ),
+        Field(
+            "workers",
+            MapOf(PROCESS_NAME, WORKER),
+            "Long-running commands beside the web app, such as Celery, RQ or a Django command. They follow the release.",
+            "workers: {jobs: {command: celery --app blog worker}}",
+            default={},
+        ),
+        Field(
+            "schedule",
+            MapOf(PROCESS_NAME, SCHEDULED),
+            "Commands that run at times. They follow the release.",
+            'schedule: {nightly: {command: python -m blog.report, at: "03:00"}}',
+            default={},
         ),
         Field(
             "hooks",
@@ -216,6 +309,13 @@ APP = Section(
             ),
             "The gate that a new release has to pass.",
             "health: {path: /healthz, status: [200]}",
+        ),
+        Field(
+            "server",
+            Choice(("uwsgi", "gunicorn")),
+            "What runs the WSGI callable. `gunicorn` is taken from the app's own venv, so its requirements name it.",
+            "server: gunicorn",
+            default="uwsgi",
         ),
         Field(
             "web",

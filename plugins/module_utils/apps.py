@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from . import layout
+from . import app_units, layout
 from .app_schema import APP, DEFAULT_REQUEST_TIMEOUT
 
 App = Mapping[str, Any]
@@ -102,3 +102,26 @@ def app_slices(apps: Iterable[App] | None) -> list[dict[str, Any]]:
         {"name": app["name"], "unit": layout.app_slice(app["name"]), "limits": app["limits"]}
         for app in complete_all(apps)
     ]
+
+
+def unit_files(app: App) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The systemd units of a completed *app*: file name, template, and what the template gets beside the app."""
+    name = app["name"]
+    common = {
+        "sandbox": app_units.sandbox(name),
+        "launch": "/usr/bin/python3 -I @RELEASE_DIRECTORY@/launch.py",
+        "active": layout.active(name),
+        "activations": layout.activations(name),
+        "run": layout.RUN,
+    }
+    if app["server"] != "uwsgi":
+        web = {"kind": "web", "stop_signal": "TERM", "stop_timeout": app["timeouts"]["reload_mercy"]}
+        yield f"app_{name}_web@.service", "process.service.j2", {**common, **web, "process": "web"}
+    for process, worker in app["workers"].items():
+        its = {"kind": "worker", "process": process}
+        its |= {key: worker[key] for key in ("stop_signal", "stop_timeout")}
+        yield f"app_{name}_{process}@.service", "process.service.j2", {**common, **its}
+    for process, job in app["schedule"].items():
+        its = {"kind": "job", "process": process, "job": job}
+        yield layout.release_unit(name, process, "service"), "process.service.j2", {**common, **its}
+        yield layout.release_unit(name, process, "timer"), "process.timer.j2", its

@@ -7,9 +7,9 @@ import hashlib
 import os
 import time
 
-from . import layout, release_run
+from . import layout, release_run, release_workers
 from .host_command import CommandFailed, run
-from .release_run import EMPERORS, Health, NotHealthy
+from .release_run import EMPERORS, SYSTEMD, Health, NotHealthy
 from .release_state import AppState, write_atomically
 
 UNIT = "/etc/systemd/system/emperor@.service"
@@ -120,7 +120,8 @@ def move_app(app: str, emperor: str, http_port: int) -> str | None:
     state = AppState(app)
     with state.working(seconds=120):
         old = state.live_activation()
-        if old is None or release_run.emperor_of(old) == emperor:
+        # Where systemd runs the live one, no emperor has to.
+        if old is None or release_run.emperor_of(old) == emperor or release_run.runner_of(old) == SYSTEMD:
             return None
         manifest = state.manifest(str(state.release_of(old)))
         if manifest is None:
@@ -129,12 +130,15 @@ def move_app(app: str, emperor: str, http_port: int) -> str | None:
         activation = release_run.start(state, manifest, emperor)
         try:
             release_run.wait_until_healthy(app, activation, health)
+            release_workers.begin(state, manifest, activation)
             release_run.switch(state, activation)
             release_run.probe_through_front(health, 1, manifest.request_timeout, http_port)
+            release_workers.take_over(state, manifest, activation, old)
         except (NotHealthy, CommandFailed, OSError):
             release_run.switch(state, old)
             release_run.drain(app, activation, manifest.request_timeout)
             release_run.stop(state, activation)
+            release_workers.follow(state)
             raise
         release_run.drain(app, old, manifest.request_timeout + 5)
         release_run.stop(state, old)

@@ -6,6 +6,8 @@ APPS = "/srv/apps"
 RUN = "/run/emperor-stack"
 CONFIG = "/etc/emperor-stack"
 LIBRARY = "/usr/local/lib/emperor-stack"
+UNITS = "/etc/systemd/system"
+TRANSIENT_UNITS = "/run/systemd/transient"
 MEMORY = "/var/lib/emperor-stack"
 
 #: How many processes each app of the host may have, as the last run computed it.
@@ -41,6 +43,11 @@ def releases(app: str) -> str:
 
 def release(app: str, release_id: str) -> str:
     return f"{releases(app)}/{release_id}"
+
+
+def release_units(app: str, release_id: str) -> str:
+    """The release's units as they are put into `UNITS`; `@SERIAL@` stands for the number of the activation."""
+    return f"{release(app, release_id)}/units"
 
 
 def activations(app: str) -> str:
@@ -91,6 +98,35 @@ def waiting_socket(app: str, activation: str) -> str:
 
 def stats_socket(app: str, activation: str) -> str:
     return f"{socket_directory(app)}/{activation}.stats"
+
+
+def started(activation: str) -> str:
+    """Stands while units of *activation* may run although it is not live; gone after a reboot."""
+    return f"{RUN}/{activation}.started"
+
+
+# An app's name has no underscore, so that no unit of app `blog` looks like one of `blog-a`.
+
+
+def activation_unit(app: str, process: str, activation: str, number: int = 1) -> str:
+    """The unit of a process (`web` or a worker) of one activation; *number* counts the copies of a worker."""
+    serial = activation.rpartition("@")[2]
+    return f"app_{app}_{process}@{serial}{f'-{number}' if number > 1 else ''}.service"
+
+
+def release_unit(app: str, name: str, kind: str) -> str:
+    """The `timer` or the `service` of a scheduled command: they follow the live release."""
+    return f"app_{app}_{name}.{kind}"
+
+
+def unit_file(unit: str) -> str:
+    return f"{UNITS}/{unit}"
+
+
+def unit_at_boot(unit: str) -> str:
+    """The link by which systemd starts *unit* at boot."""
+    target = "timers.target" if unit.endswith(".timer") else "multi-user.target"
+    return f"{UNITS}/{target}.wants/{unit}"
 
 
 def app_slice(app: str) -> str:

@@ -26,6 +26,9 @@ PYTHON = "/usr/bin/python3"
 UV = f"{layout.LIBRARY}/tools/bin/uv"
 UWSGI = "/usr/bin/uwsgi"
 
+#: The first gunicorn whose uwsgi protocol leaves bodies without a length whole, and reads requests that come in parts.
+LEAST_GUNICORN = (27, 0)
+
 #: Free bytes and inodes without which a build is not begun: a full disk would hurt the live releases too.
 NEEDED_BYTES = 300 * 1024 * 1024
 NEEDED_INODES = 20_000
@@ -490,6 +493,54 @@ def check_vassal(app: str, directory: str, timeout: float) -> None:
     )
 
 
+def check_gunicorn(app: str, directory: str, timeout: float) -> None:
+    """Whether the venv has a gunicorn that can serve here, and whether it takes its configuration.
+
+    Raises ReleaseError and CommandFailed.
+    """
+    python = f"{directory}/venv/bin/python"
+    probe = (
+        "import importlib.metadata as m; print(*[d.version for d in m.distributions(name='gunicorn')][:1])"
+    )
+    found = run([python, "-I", "-c", probe], what="looking for gunicorn", user=app, timeout=timeout).strip()
+    least = ".".join(str(part) for part in LEAST_GUNICORN)
+    if not found:
+        raise ReleaseError(
+            f"server: gunicorn is taken from the app's own venv, and that has none: add gunicorn>={least} to its "
+            "requirements"
+        )
+    if tuple(int(part) for part in re.findall(r"\d+", found)[:2]) < LEAST_GUNICORN:
+        raise ReleaseError(
+            f"the app's requirements bring gunicorn {found}, which garbles answers over the uwsgi protocol: ask for "
+            f"gunicorn>={least}"
+        )
+    run(
+        [f"{directory}/venv/bin/python", "-B", "-m", "gunicorn", "--check-config"]
+        + ["--config", f"{directory}/gunicorn.conf.py"],
+        what="loading the app in gunicorn",
+        user=app,
+        cwd=f"{directory}/code",
+        env={"HOME": layout.cache(app)},
+        timeout=timeout,
+        shown_as="gunicorn --check-config",
+    )
+
+
+def check_server(server: str, app: str, directory: str, timeout: float) -> None:
+    check = check_vassal if server == "uwsgi" else check_gunicorn
+    check(app, directory, timeout)
+
+
+def check_calendar(schedule: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let systemd read the calendar expressions of the schedule. Raises ReleaseError."""
+    for name, job in schedule.items():
+        if job["at"]:
+            try:
+                run(["systemd-analyze", "calendar", job["at"]], what="systemd-analyze", timeout=30)
+            except CommandFailed as error:
+                raise ReleaseError(f"schedule.{name}.at: systemd cannot read it: {error.output}") from error
+
+
 def migrations_digest(code: str) -> str:
     """A digest of the migration files (Django's `migrations/`, Alembic's `versions/`): it changes when a migration comes."""
     digest = hashlib.sha256()
@@ -547,6 +598,31 @@ def processes_of(app: str) -> int:
         return 1
 
 
+def write_configuration(
+    spec: Mapping[str, Any], release: str, environment: Mapping[str, str], gid: int
+) -> None:
+    """Everything in a release that is neither code nor venv."""
+    app = spec["name"]
+    directory = layout.release(app, release)
+    processes = {**spec["workers"], **spec["schedule"]}
+    entry = {
+        "environment": environment,
+        "wsgi": spec["wsgi"],
+        "paste": spec["paste"],
+        "app": {"name": app, "home": layout.cache(app)},
+        "commands": {name: process["command"] for name, process in processes.items()},
+        "secrets": list(spec["secrets"]),
+    }
+    write_atomically(f"{directory}/environment.json", json.dumps(entry, indent=1), 0o440, gid)
+    for name in ("entry", "launch"):
+        write_atomically(f"{directory}/{name}.py", spec[name], 0o440, gid)
+    for name, text in spec["server_files"].items():
+        write_atomically(f"{directory}/{name}", fill(text, app, release), 0o440, gid)
+    os.mkdir(layout.release_units(app, release), 0o700)
+    for name, text in spec["units"].items():
+        write_atomically(f"{layout.release_units(app, release)}/{name}", fill(text, app, release))
+
+
 def prepare(
     spec: Mapping[str, Any],
     revision: str,
@@ -576,10 +652,7 @@ def prepare(
     link_persistent(app, spec["persistent_directories"], code)
 
     environment = app_environment(app, release, revision, spec["environment"])
-    entry = {"environment": environment, "wsgi": spec["wsgi"], "paste": spec["paste"]}
-    write_atomically(f"{directory}/environment.json", json.dumps(entry, indent=1), 0o440, account.pw_gid)
-    write_atomically(f"{directory}/entry.py", spec["entry"], 0o440, account.pw_gid)
-    write_atomically(f"{directory}/vassal.ini", fill(spec["vassal"], app, release), 0o440, account.pw_gid)
+    write_configuration(spec, release, environment, account.pw_gid)
 
     say("venv")
     python = python_version()
@@ -619,7 +692,8 @@ def prepare(
 
     say("check")
     check_import(app, directory, spec["health"]["timeout"])
-    check_vassal(app, directory, spec["health"]["timeout"])
+    check_server(spec["server"], app, directory, spec["health"]["timeout"])
+    check_calendar(spec["schedule"])
 
     manifest = Manifest(
         app=app,
@@ -637,6 +711,12 @@ def prepare(
         request_timeout=spec["limits"]["request_timeout"],
         on_demand=spec["on_demand"],
         migrations=migrations_digest(code),
+        server=spec["server"],
+        workers={
+            name: {key: worker[key] for key in ("count", "overlap")}
+            for name, worker in spec["workers"].items()
+        },
+        schedule=sorted(spec["schedule"]),
     )
     AppState(app).save(manifest)
     return manifest

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from . import layout, release_build, release_run
+from . import app_units, layout, release_build, release_run, release_workers
 from .host_command import CommandFailed, run
 from .release_build import ReleaseError
 from .release_run import Health, NotHealthy
@@ -90,8 +90,10 @@ def _plan(spec: Spec, options: Options) -> Outcome:
     why = difference(manifest, spec["fingerprint"], revision, _python(), options.again)
     if why is None:
         running = state.live_activation()
-        if release_run.emperor_of(running) is None:
+        if release_run.runner_of(running) is None:
             return {**outcome, "action": "deploy", "why": f"{running} has no vassal", "changed": True}
+        if manifest and (missing := release_workers.missing(manifest, str(running))):
+            return {**outcome, "action": "deploy", "why": f"{missing[0]} has no unit", "changed": True}
         return outcome
     held = [m for m in state.manifests() if m.status == "rolled_back" and _is(m, spec, revision)]
     if held and not options.again:
@@ -146,12 +148,13 @@ def _clean_up(state: AppState) -> None:
         state.remove_release(name)
     live = state.live_activation()
     keep = {live, _warm(state)}
-    for _, activation in list(release_run.vassals_of(state.app)):
+    for _, activation in list(release_run.running_activations(state.app)):
         if activation not in keep:
             release_run.stop(state, activation)
     for activation in state.activation_names():
         if activation not in keep:
             release_run.stop(state, activation)
+    release_workers.follow(state)
 
 
 def _warm(state: AppState) -> str | None:
@@ -160,7 +163,7 @@ def _warm(state: AppState) -> str | None:
     good = {m.release for m in state.manifests() if m.status == "good"}
     others = [
         activation
-        for _, activation in release_run.vassals_of(state.app)
+        for _, activation in release_run.running_activations(state.app)
         if activation != live and state.release_of(activation) in good
     ]
     return max(others, key=lambda name: int(name.rpartition("@")[2]), default=None)
@@ -241,6 +244,8 @@ def _failed(state: AppState, options: Options, phase: str, reason: str) -> Outco
     live = state.live_activation()
     if activation and activation != live and not held.get("warm"):
         release_run.stop(state, activation)
+    with contextlib.suppress(*FAILURES):
+        release_workers.follow(state)
     with contextlib.suppress(OSError):
         if release and release != state.live_release() and held.get("kind") != "rollback":
             state.mark(release, status="failed", reason=reason)
@@ -278,7 +283,7 @@ def _entry(
 
 def _prune(state: AppState, options: Options) -> None:
     live = state.live_release()
-    in_use = {state.release_of(name) for _, name in release_run.vassals_of(state.app)} - {None}
+    in_use = {state.release_of(name) for _, name in release_run.running_activations(state.app)} - {None}
     held = state.lock()
     if held and held.get("release"):
         in_use.add(held["release"])
@@ -335,14 +340,17 @@ def _start(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     activation = held.get("activation")
     if activation and held.get("switched") == activation:
         return {"activation": activation, "warm": True}
-    if activation and release_run.emperor_of(activation):
+    if activation and release_run.runner_of(activation):
         # Warm: it runs already; that it answers is checked all the same.
+        release_run.resume(manifest, activation)
         release_run.wait_until_healthy(state.app, activation, health)
+        release_workers.begin(state, manifest, activation)
         return {"activation": activation, "warm": True}
     _hooks(manifest, "before_start")
     activation = release_run.start(state, manifest, options.emperor or release_run.running_emperor())
     _note(state, options, activation=activation)
     requests = release_run.wait_until_healthy(state.app, activation, health)
+    release_workers.begin(state, manifest, activation)
     _hooks(manifest, "after_start")
     return {"activation": activation, "probes": requests, "changed": True}
 
@@ -359,16 +367,17 @@ def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
     outcome: Outcome = {"activation": activation, "release": manifest.release, "changed": live != activation}
     try:
         if live != activation:
-            if release_run.emperor_of(activation) is None:
+            if release_run.runner_of(activation) is None:
                 raise NotHealthy(f"{activation} was stopped since it was started and probed")
             _hooks(manifest, "before_switch")
             outcome["milliseconds"] = round(release_run.switch(state, activation), 2)
         release_run.probe_through_front(health, health.answers, manifest.request_timeout, options.http_port)
+        release_workers.take_over(state, manifest, activation, previous)
         _hooks(manifest, "after_switch")
     except FAILURES as error:
         back = str(error) or type(error).__name__
         if state.live_activation() == activation:
-            if previous and (live != activation or release_run.emperor_of(previous)):
+            if previous and (live != activation or release_run.runner_of(previous)):
                 release_run.switch(state, previous)
                 release_run.drain(state.app, activation, manifest.request_timeout)
                 back += f"\nSwitched back to {state.release_of(previous)}."
@@ -392,7 +401,7 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     outcome: Outcome = {"release": manifest.release, "activation": live, "changed": True}
     warm = _warm(state) if options.keep_warm > 0 and not options.emperor else None
     previous = held.get("previous")
-    for _, activation in list(release_run.vassals_of(state.app)):
+    for _, activation in list(release_run.running_activations(state.app)):
         if activation == live:
             continue
         idle = release_run.drain(state.app, activation, manifest.request_timeout + 5)
@@ -529,7 +538,7 @@ def _status(spec: Spec, options: Options) -> Outcome:
             "release": state.release_of(activation),
             "live": activation == live,
         }
-        for _, activation in release_run.vassals_of(state.app)
+        for _, activation in release_run.running_activations(state.app)
     ]
     health = "nothing is live"
     if manifest is not None:
@@ -541,6 +550,7 @@ def _status(spec: Spec, options: Options) -> Outcome:
     return {
         "live": asdict(manifest) if manifest else None,
         "activations": activations,
+        **app_units.summary(state.app, live),
         "health": health,
         "lock": state.lock(),
         "releases": [

@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import layout, uwsgi_client
+from . import app_units, layout, unit_names, uwsgi_client
 from .host_command import CommandFailed, run
 from .release_state import AppState, Manifest, link_atomically, sync_directory, write_atomically
 from .uwsgi_client import Answer, NoAnswer
 
 EMPERORS = ("a", "b")
+
+#: What runs an activation whose web server is a unit of its own.
+SYSTEMD = "systemd"
 
 #: Lines of the app's log in the message of a failed start or probe.
 LOG_LINES = 30
@@ -80,6 +83,11 @@ def emperor_of(activation: str | None) -> str | None:
     return None
 
 
+def runner_of(activation: str | None) -> str | None:
+    """What runs *activation*: one of the emperors, or systemd; None when nothing does."""
+    return emperor_of(activation) or (SYSTEMD if unit_names.has_web(activation) else None)
+
+
 def app_log(app: str, since: float) -> str:
     """The last lines that the app's processes wrote to the journal since *since* (seconds since the epoch)."""
     with contextlib.suppress(CommandFailed, KeyError):
@@ -106,6 +114,9 @@ def start(state: AppState, manifest: Manifest, emperor: str) -> str:
     os.symlink(f"../../releases/{manifest.release}", f"{directory}/release")
     sync_directory(directory)
     sync_directory(layout.activations(app))
+    if manifest.server != "uwsgi":
+        resume(manifest, activation)
+        return activation
     account = pwd.getpwnam(app)
     if manifest.on_demand:
         # First, since the emperor looks for it when it finds the vassal.
@@ -118,6 +129,14 @@ def start(state: AppState, manifest: Manifest, emperor: str) -> str:
         account.pw_gid,
     )
     return activation
+
+
+def resume(manifest: Manifest, activation: str) -> None:
+    """Start a web server that is a unit, unless it runs. Emperors care for their vassals themselves."""
+    if manifest.server != "uwsgi":
+        app_units.start(
+            activation, app_units.texts(manifest.app, manifest.release, activation, unit_names.WEB)
+        )
 
 
 def wait_until_healthy(app: str, activation: str, health: Health) -> int:
@@ -198,15 +217,22 @@ def drain(app: str, activation: str, timeout: float) -> bool:
     False when that did not come within *timeout* seconds. A stop before would lose the queue.
     """
     socket = socket_of(app, activation)
+    is_unit = unit_names.has_web(activation)
     deadline = time.monotonic() + timeout
     quiet = 0
     while time.monotonic() < deadline:
-        waiting = queue_length(socket, run(["ss", "-xlH"], what="ss", timeout=10))
+        # Asked first: an app that sleeps, with a request in its queue, is about to wake up.
+        waiting = 0 if is_unit else queue_length(socket, run(["ss", "-xlH"], what="ss", timeout=10))
         try:
-            busy = busy_workers(app, activation)
+            if is_unit:
+                open_ones = app_units.connections(socket, run(["ss", "-xaH"], what="ss", timeout=10))
+                if open_ones is None:
+                    return True
+                busy = open_ones
+            else:
+                busy = busy_workers(app, activation)
         except (NoAnswer, KeyError) as error:
             gone = isinstance(error.__cause__, (FileNotFoundError, ConnectionRefusedError))
-            # It has ended, or sleeps; with a queue it is about to wake up.
             if gone and not waiting:
                 return True
             # Too busy to say how busy it is.
@@ -219,7 +245,8 @@ def drain(app: str, activation: str, timeout: float) -> bool:
 
 
 def stop(state: AppState, activation: str) -> None:
-    """End an activation: the emperor stops a vassal whose file is gone, gracefully."""
+    """End an activation: the emperor stops a vassal whose file is gone, gracefully; systemd its units."""
+    app_units.remove_activation(state.app, activation)
     for emperor in EMPERORS:
         for path in (vassal_path(emperor, activation), f"{vassal_path(emperor, activation)}.socket"):
             with contextlib.suppress(FileNotFoundError):
@@ -240,6 +267,13 @@ def vassals_of(app: str) -> Iterator[tuple[str, str]]:
                     yield emperor, name.removesuffix(".ini")
 
 
+def running_activations(app: str) -> Iterator[tuple[str, str]]:
+    """(emperor or `systemd`, activation) of every activation of exactly this app that something runs."""
+    yield from vassals_of(app)
+    for activation in unit_names.web_activations(app):
+        yield SYSTEMD, activation
+
+
 def running_emperor() -> str:
     """The emperor that new activations go to: `a`, until a handover wrote another name."""
     try:
@@ -252,6 +286,8 @@ def running_emperor() -> str:
 
 def activation_summary(app: str, activation: str) -> dict[str, Any]:
     """Workers, busy ones and requests of an activation for a status view; `running: false` when it is gone."""
+    if unit_names.has_web(activation):
+        return _unit_summary(app, activation)
     try:
         report = uwsgi_client.stats(layout.stats_socket(app, activation))
     except NoAnswer:
@@ -267,6 +303,25 @@ def activation_summary(app: str, activation: str) -> dict[str, Any]:
         "requests": sum(w.get("requests", 0) for w in workers),
         "exceptions": sum(w.get("exceptions", 0) for w in workers),
         "memory_mib": round(sum(proportional_memory(pid) for pid in [report["pid"], *pids]) / 1024, 1),
+    }
+
+
+def _unit_summary(app: str, activation: str) -> dict[str, Any]:
+    """The same of a web server that is a unit, which counts no requests."""
+    found = app_units.web_processes(app, activation)
+    if found is None:
+        return {"activation": activation, "running": False}
+    pid, children = found
+    listing = run(["ss", "-xaH"], what="ss", timeout=10)
+    return {
+        "activation": activation,
+        "running": True,
+        "emperor": SYSTEMD,
+        "workers": len(children),
+        "busy": app_units.connections(layout.socket(app, activation), listing) or 0,
+        "requests": None,
+        "exceptions": None,
+        "memory_mib": round(sum(proportional_memory(one) for one in [pid, *children]) / 1024, 1),
     }
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from . import layout
+from . import layout, unit_names
 
 #: Seconds after which a lock whose owner has not been heard of may be taken over.
 LOCK_SECONDS = 1800
@@ -64,6 +64,10 @@ class Manifest:
     reason: str = ""
     switched: float = 0.0
     migrated: bool = False
+    server: str = "uwsgi"
+    #: Name to `count` and `overlap`.
+    workers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    schedule: list[str] = field(default_factory=list)
 
 
 def now() -> str:
@@ -201,6 +205,7 @@ class AppState:
         for directory in (layout.activations(self.app), layout.vassals("a"), layout.vassals("b")):
             with contextlib.suppress(FileNotFoundError):
                 names += os.listdir(directory)
+        names += [activation for _, _, activation in unit_names.activation_units(self.app)]
         return {name for entry in names if self._serial(name := entry.removesuffix(".ini"))}
 
     def activation_names(self) -> list[str]:

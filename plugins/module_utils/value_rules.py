@@ -50,6 +50,9 @@ RESERVED_ENV = _words(
 )
 RESERVED_ENV_PREFIXES = ("LD_", "UWSGI_")
 
+#: Names of an app's own units: its web server, and commands of `playbooks/run.yml`.
+RESERVED_PROCESSES = ("run", "web")
+
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~@+][A-Za-z0-9._~@+-]*")
 _CHALLENGES = "/.well-known/acme-challenge/"
@@ -250,6 +253,57 @@ def command(text: str) -> Wrong | None:
     if found := unprintable(text.replace("\t", " ")):
         return Wrong(f"the character {found} is not allowed in a command")
     return None
+
+
+def process_name(text: str) -> Wrong | None:
+    """The name of a worker or of a scheduled command: a part of the name of its units."""
+    if text in RESERVED_PROCESSES:
+        return Wrong("the app's units of this name have another use", f"{text}-1")
+    if re.fullmatch(r"[a-z][a-z0-9-]{0,30}", text):
+        return None
+    guess = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-0123456789")[:31]
+    return Wrong(
+        "it becomes a part of a unit's name: a small letter first, then small letters, digits and hyphens, "
+        "31 characters at most",
+        guess if guess and process_name(guess) is None else "",
+    )
+
+
+_SPAN = re.compile(r"([0-9]+)(s|m|h|d)")
+
+
+def span(text: str) -> Wrong | None:
+    found = _SPAN.fullmatch(text)
+    if not found:
+        near = re.fullmatch(r"([0-9]+)\s*([smhd])[a-z]*", text.strip().lower())
+        better = f"{near[1]}{near[2]}" if near else ""
+        return Wrong("it has to be a number with s, m, h or d, as in 15m", better)
+    seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    if not 1 <= seconds <= 366 * 86400:
+        return Wrong("it has to be between 1s and 366d")
+    return None
+
+
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_DATE = r"[0-9*.,/~]+(?:-[0-9*.,/~]+){1,2}"
+_TIME = r"[0-9*.,/]+(?::[0-9*.,/]+){1,2}"
+_ZONE = r"(?:UTC|[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z0-9_+-]+){1,2})"
+_CALENDAR = re.compile(
+    "(?:minutely|hourly|daily|weekly|monthly|quarterly|semiannually|yearly|annually"
+    rf"|(?:{_DAY}(?:(?:\.\.|,){_DAY})*)?(?:(?:^| ){_DATE})?(?:(?:^| ){_TIME})?)(?: {_ZONE})?"
+)
+
+
+def calendar(text: str) -> Wrong | None:
+    """A systemd calendar expression, as far as its form goes; the host asks systemd before anything changes."""
+    if text.strip() and _CALENDAR.fullmatch(text) and text[0] != " ":
+        return None
+    reason = 'it has to be a time, as in "03:00", or a calendar expression of systemd, as in "Mon..Fri 18:30"'
+    if _SPAN.fullmatch(text):
+        return Wrong("this is a length of time; write it as `every`")
+    if re.fullmatch(r"[-0-9*/,]+( [-0-9*/,]+){4}", text):
+        return Wrong(f"this is an expression of cron; {reason}")
+    return Wrong(reason)
 
 
 def wsgi(text: str) -> Wrong | None:

@@ -1,6 +1,7 @@
 """The way into a release: load its environment, then its app. Written by Emperor Stack; part of the release.
 
-uWSGI loads this file as the WSGI module. `--check` imports the app, and refuses one that comes from elsewhere.
+uWSGI loads this file as the WSGI module, gunicorn by its configuration. `--check` imports the app, and refuses one that
+comes from elsewhere.
 """
 
 import importlib
@@ -86,6 +87,28 @@ def draining(app):
     return drained
 
 
+def as_under_uwsgi(app):
+    """*app* under another server that speaks the uwsgi protocol: what uWSGI does by itself is done here.
+
+    gunicorn knows no client of a Unix socket, and decodes the path a second time.
+    """
+    release = ("X-Release", _entry["environment"]["APP_RELEASE"])
+
+    def served(environ, start_response):
+        def start(status, headers, *more):
+            return start_response(status, [*headers, release], *more)
+
+        if not environ.get("REMOTE_ADDR"):
+            environ["REMOTE_ADDR"] = environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+        if "RAW_URI" in environ:
+            query = environ.get("QUERY_STRING")
+            path = environ["RAW_URI"]
+            environ["PATH_INFO"] = path.removesuffix(f"?{query}") if query else path
+        return app(environ, start)
+
+    return served
+
+
 application = load()
 
 if "--check" in sys.argv[1:]:
@@ -99,3 +122,5 @@ if "--check" in sys.argv[1:]:
         )
 
 application = draining(application)
+if __name__ == "emperor_stack_entry":  # as gunicorn.conf.py calls it
+    application = as_under_uwsgi(application)

@@ -27,7 +27,13 @@ MakeManifest = Callable[..., Manifest]
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host with app `blog`, whose user and whose front is whoever runs the tests."""
-    for name, directory in (("APPS", "apps"), ("RUN", "run"), ("CONFIG", "etc")):
+    for name, directory in (
+        ("APPS", "apps"),
+        ("RUN", "run"),
+        ("CONFIG", "etc"),
+        ("UNITS", "units"),
+        ("TRANSIENT_UNITS", "transient"),
+    ):
         monkeypatch.setattr(layout, name, str(tmp_path / directory))
     me = SimpleNamespace(pw_uid=os.getuid(), pw_gid=os.getgid(), gr_gid=os.getgid(), pw_gecos="")
     monkeypatch.setattr(pwd, "getpwnam", lambda name: me)

@@ -88,8 +88,8 @@ def test_null_means_not_given() -> None:
 
 
 NAMES = (
-    "name, domains, source, wsgi, paste, requirements, build, migrate, hooks, static, persistent, env, secrets, health, "
-    "web, on_demand, idle, limits"
+    "name, domains, source, wsgi, paste, requirements, build, migrate, workers, schedule, hooks, static, persistent, env, "
+    "secrets, health, server, web, on_demand, idle, limits"
 )
 BOTH = "wsgi: blog.wsgi:application\n# or\npaste: production.ini"
 NUMBER = "and has to be a whole number from 1 to"

@@ -60,6 +60,9 @@ def test_every_default() -> None:
         "secrets": [],
         "health": {"path": "/", "status": [], "answers": 3, "timeout": 60},
         "web": {"processes": None, "threads": 2},
+        "server": "uwsgi",
+        "workers": {},
+        "schedule": {},
         "on_demand": False,
         "idle": 300,
         "limits": LIMITS,
@@ -153,7 +156,7 @@ def test_app_users() -> None:
                 "web": {"processes": None, "threads": 2},
                 "limits": {**LIMITS, "request_timeout": 100},
                 "on_demand": False,
-                "workers": None,
+                "workers": {},
             },
         }
     ]

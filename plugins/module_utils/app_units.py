@@ -1,0 +1,284 @@
+"""Start, stop and look at the systemd units of an app: its workers, its timers, and its web server where that is one.
+
+Nothing here asks systemd about an app that has no units.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from . import layout
+from .app_schema import LONGEST_STOP
+from .host_command import CommandFailed, run
+from .release_state import link_atomically, write_atomically
+from .unit_names import WEB, activation_units, release_units
+
+#: Seconds after which a worker that was just started has to run still.
+SETTLE_SECONDS = 3.0
+
+LOG_LINES = 30
+
+#: Where systemd keeps when a timer ran last, for those that make up for what they missed.
+STAMPS = "/var/lib/systemd/timers"
+
+Units = Mapping[str, str]
+
+
+def sandbox(app: str) -> list[str]:
+    """Lines of `[Service]` for every unit that runs the app's code: its user, its slice, and what it may not do."""
+    own = f"{layout.shared(app)} {layout.cache(app)} {layout.socket_directory(app)}"
+    return [
+        f"User={app}",
+        f"Group={app}",
+        f"Slice={layout.app_slice(app)}",
+        "UMask=0027",
+        "LimitNOFILE=65536",
+        "NoNewPrivileges=true",
+        "CapabilityBoundingSet=",
+        "ProtectSystem=strict",
+        f"ReadWritePaths={own}",
+        "ProtectHome=true",
+        "PrivateTmp=true",
+        "PrivateDevices=true",
+        "ProtectProc=invisible",
+        "ProtectClock=true",
+        "ProtectControlGroups=true",
+        "ProtectHostname=true",
+        "ProtectKernelLogs=true",
+        "ProtectKernelModules=true",
+        "ProtectKernelTunables=true",
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+        "RestrictNamespaces=true",
+        "RestrictRealtime=true",
+        "RestrictSUIDSGID=true",
+        "LockPersonality=true",
+        "SystemCallArchitectures=native",
+        "SystemCallFilter=@system-service",
+        "SystemCallErrorNumber=EPERM",
+    ]
+
+
+# Files
+
+
+def texts(app: str, release: str, activation: str, process: str, count: int = 1) -> dict[str, str]:
+    """The units of a process in *activation*, as its *release* has them, by name."""
+    with open(f"{layout.release_units(app, release)}/app_{app}_{process}@.service", encoding="utf-8") as file:
+        text = file.read().replace("@ACTIVATION@", activation)
+    return {layout.activation_unit(app, process, activation, number): text for number in range(1, count + 1)}
+
+
+def _same(path: str, text: str) -> bool:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read() == text
+    except FileNotFoundError:
+        return False
+
+
+def _write(units: Units) -> list[str]:
+    """Put *units* into place, those with an [Install] for the next boot too. Returns which were new or changed."""
+    changed = [unit for unit, text in units.items() if not _same(layout.unit_file(unit), text)]
+    for unit in changed:
+        write_atomically(layout.unit_file(unit), units[unit], mode=0o644)
+    for unit, text in units.items():
+        link = layout.unit_at_boot(unit)
+        if "[Install]" in text and not os.path.lexists(link):
+            os.makedirs(os.path.dirname(link), exist_ok=True)
+            link_atomically(layout.unit_file(unit), link)
+    return changed
+
+
+def _unlink(units: Iterable[str]) -> None:
+    for unit in units:
+        for path in (layout.unit_at_boot(unit), layout.unit_file(unit)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _systemctl(*words: str, what: str, timeout: float = 90) -> str:
+    return run(["systemctl", *words], what=what, timeout=timeout)
+
+
+def _reload() -> None:
+    _systemctl("daemon-reload", what="systemctl daemon-reload")
+
+
+# Units of activations
+
+
+def start(activation: str, units: Units) -> list[str]:
+    """Start *units* of *activation*, unless they run. They come back after a boot only while it is live."""
+    if not units:
+        return []
+    write_atomically(layout.started(activation), "")
+    if _write(units):
+        _reload()
+    _systemctl("start", "--no-block", *units, what=f"starting the units of {activation}")
+    return list(units)
+
+
+def remove(units: Iterable[str]) -> None:
+    """Stop *units*, each as gracefully as it says, and remove them."""
+    gone = list(units)
+    if not gone:
+        return
+    _systemctl("stop", *gone, what=f"stopping {' '.join(gone)}", timeout=LONGEST_STOP + 120)
+    _unlink(gone)
+    _reload()
+
+
+def remove_activation(app: str, activation: str) -> None:
+    """Stop and remove all units of *activation*."""
+    remove(unit for unit, _, owner in activation_units(app) if owner == activation)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(layout.started(activation))
+
+
+def properties(units: Iterable[str], *names: str) -> dict[str, dict[str, str]]:
+    """The properties *names* of *units*, by unit."""
+    wanted = list(units)
+    if not wanted:
+        return {}
+    said = _systemctl("show", f"--property={','.join(('Id', *names))}", *wanted, what="systemctl show")
+    blocks = (
+        dict(line.partition("=")[::2] for line in block.splitlines()) for block in said.strip().split("\n\n")
+    )
+    return {block["Id"]: block for block in blocks if "Id" in block}
+
+
+def fallen(units: Iterable[str], restarts: Mapping[str, int] | None = None) -> dict[str, str]:
+    """Those of *units* that do not run, or were started again since they counted *restarts*; each with its state."""
+    found = properties(units, "ActiveState", "SubState", "NRestarts", "Result", "ExecMainStatus")
+    return {
+        unit: f"{one['SubState']}, result {one['Result']}, exit status {one['ExecMainStatus']}"
+        for unit, one in found.items()
+        if one["ActiveState"] != "active" or int(one["NRestarts"]) > (restarts or {}).get(unit, sys.maxsize)
+    }
+
+
+def settle(units: Iterable[str]) -> dict[str, str]:
+    """What has fallen of *units*, which were just started, after a while."""
+    wanted = list(units)
+    if not wanted:
+        return {}
+    restarts = {unit: int(one["NRestarts"]) for unit, one in properties(wanted, "NRestarts").items()}
+    time.sleep(SETTLE_SECONDS)
+    return fallen(wanted, restarts)
+
+
+def log(units: Iterable[str], since: float) -> str:
+    """The last lines in the journal of *units* since *since*, those of systemd about them included."""
+    with contextlib.suppress(CommandFailed):
+        chosen = [word for unit in units for word in ("--unit", unit)]
+        command = ["journalctl", *chosen, f"--since=@{int(since)}", f"--lines={LOG_LINES}", "-o", "cat"]
+        return run([*command, "--no-pager", "--quiet"], what="reading the journal", timeout=20).strip()
+    return ""
+
+
+# Timers
+
+
+def use_timers(app: str, release: str | None, names: Iterable[str]) -> None:
+    """Make the timers of *app* those of *release*. A command that runs now ends as it began."""
+    wanted = {}
+    for name in names:
+        for kind in ("service", "timer"):
+            unit = layout.release_unit(app, name, kind)
+            with open(f"{layout.release_units(app, str(release))}/{unit}", encoding="utf-8") as file:
+                wanted[unit] = file.read()
+    gone = [unit for unit in release_units(app) if unit not in wanted]
+    if not wanted and not gone:
+        return
+    timers = [unit for unit in gone if unit.endswith(".timer")]
+    if timers:
+        _systemctl("stop", *timers, what="stopping the timers that are gone")
+    _unlink(gone)
+    for unit in timers:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{STAMPS}/stamp-{unit}")
+    changed = _write(wanted)
+    if changed or gone:
+        _reload()
+    if due := [unit for unit in changed if unit.endswith(".timer")]:
+        _systemctl("restart", *due, what="starting the timers")
+
+
+# Looking
+
+
+def summary(app: str, live: str | None) -> dict[str, list[dict[str, Any]]]:
+    """Workers and timers for a status view."""
+    workers = {unit: (process, owner) for unit, process, owner in activation_units(app) if process != WEB}
+    timers = [unit for unit in release_units(app) if unit.endswith(".timer")]
+    services = [unit.replace(".timer", ".service") for unit in timers]
+    found = properties([*workers, *services], "ActiveState", "SubState", "NRestarts", "Result")
+    times = _timer_times(timers)
+    return {
+        "workers": [
+            {
+                "worker": process,
+                "unit": unit,
+                "activation": owner,
+                "live": owner == live,
+                "state": found.get(unit, {}).get("SubState", "unknown"),
+                "restarts": int(found.get(unit, {}).get("NRestarts", "0")),
+            }
+            for unit, (process, owner) in workers.items()
+        ],
+        "timers": [
+            {
+                "timer": unit.removesuffix(".timer").rpartition("_")[2],
+                "unit": unit,
+                "state": found.get(service, {}).get("SubState", "unknown"),
+                "result": found.get(service, {}).get("Result", "unknown"),
+                **times.get(unit, {"next": None, "last": None}),
+            }
+            for unit, service in zip(timers, services, strict=True)
+        ],
+    }
+
+
+def _timer_times(timers: list[str]) -> dict[str, dict[str, str | None]]:
+    """When each of *timers* runs next and ran last, in UTC."""
+    if not timers:
+        return {}
+    said = _systemctl("list-timers", "--all", "--output=json", *timers, what="systemctl list-timers")
+
+    def stamp(microseconds: int | None) -> str | None:
+        # Never is 0 or null.
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(microseconds / 1e6)) if microseconds else None
+
+    return {
+        one["unit"]: {"next": stamp(one.get("next")), "last": stamp(one.get("last"))}
+        for one in json.loads(said or "[]")
+    }
+
+
+def web_processes(app: str, activation: str) -> tuple[int, list[int]] | None:
+    """The main process of a web server that is a unit, and its children; None when it does not run."""
+    unit = layout.activation_unit(app, WEB, activation)
+    pid = int(properties([unit], "MainPID").get(unit, {}).get("MainPID", "0"))
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
+        return pid, [int(word) for word in file.read().split()]
+    return None
+
+
+def connections(socket: str, listing: str) -> int | None:
+    """Connections at *socket* that are open or wait, from `ss -xaH`; None when nobody listens there."""
+    count, listens = 0, False
+    for line in listing.splitlines():
+        fields = line.split()
+        if len(fields) > 4 and fields[4] == socket:
+            if fields[1] == "LISTEN":
+                listens = True
+                count += int(fields[2])
+            elif fields[1] == "ESTAB":
+                count += 1
+    return count if listens else None

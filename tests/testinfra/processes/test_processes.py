@@ -1,0 +1,241 @@
+"""What runs beside and below an app follows its releases."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from deploying import Outcome, Stack, figure, load
+from testinfra.host import Host
+
+TOKEN = "only-the-app-may-know-this-5f1c"
+GUNICORN = "work-a.localhost"
+
+
+def live(stack: Stack, app: str = "work") -> str:
+    return str(stack.status(app)["live"]["release"])
+
+
+def events(machine: Host, process: str, app: str = "work") -> list[tuple[str, ...]]:
+    """(event, release, process id) in the order in which they were written."""
+    lines = machine.check_output(f"cat /srv/apps/{app}/shared/data/{process}").splitlines()
+    return [tuple(line.split()) for line in lines]
+
+
+def at_work(machine: Host, process: str, app: str = "work") -> list[str]:
+    """The releases of the processes of this name that run now."""
+    pids = machine.run("pgrep -u %s -f %s", app, f"work.py {process}").stdout.split()
+    began = {pid: release for event, release, pid in events(machine, process, app) if event == "began"}
+    return sorted(began[pid] for pid in pids if pid in began)
+
+
+def eventually(what: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.3)
+
+
+def ran_in(machine: Host, release: str) -> bool:
+    return any(event == "began" and its == release for event, its, _ in events(machine, "tick"))
+
+
+def settled(machine: Host, stack: Stack) -> None:
+    """Workers, timers and units are those of the live release, and of nothing else."""
+    status = stack.status("work")
+    release = status["live"]["release"]
+    assert at_work(machine, "a-b") == [release] * 2
+    assert at_work(machine, "single") == [release]
+    workers = status["workers"]
+    assert {worker["state"] for worker in workers} == {"running"}
+    assert all(worker["live"] for worker in workers), workers
+    assert [worker["worker"] for worker in workers] == ["a-b", "a-b", "single"]
+    timers = {timer["timer"]: timer for timer in status["timers"]}
+    assert set(timers) == {"nightly", "tick"}
+    assert timers["nightly"]["next"].endswith("T03:00:00Z")
+    serial = next(a["activation"] for a in status["activations"] if a["live"]).partition("@")[2]
+    units = machine.check_output("ls /etc/systemd/system | grep '^app_work_' | sort").split()
+    assert units == sorted(
+        [f"app_work_a-b@{serial}-2.service", f"app_work_a-b@{serial}.service"]
+        + [f"app_work_single@{serial}.service"]
+        + [f"app_work_{name}.{kind}" for name in ("nightly", "tick") for kind in ("service", "timer")]
+    )
+
+
+def test_a_deploy_and_a_rollback_take_workers_and_timers_along(machine: Host, stack: Stack) -> None:
+    first = live(stack)
+    settled(machine, stack)
+    eventually(lambda: ran_in(machine, first))
+    stack.good("playbooks/deploy.yml", app="work", version="v1")
+    second = live(stack)
+    assert second != first
+    settled(machine, stack)
+    eventually(lambda: ran_in(machine, second))
+    outcome = stack.rollback("work")
+    assert outcome.code == 0, outcome.output[-3000:]
+    assert live(stack) == first
+    settled(machine, stack)
+    before = len(events(machine, "tick"))
+    eventually(lambda: len(events(machine, "tick")) > before + 4)
+    assert {release for _, release, _ in events(machine, "tick")[-3:]} == {first}
+    # Each one that left got its signal and the time to end what it had in hand.
+    for process, signal, count in (("a-b", "TERM", 2), ("single", "INT", 1)):
+        ended = [(event, its) for event, its, _ in events(machine, process) if event.startswith("ended")]
+        assert ended == [(f"ended-{signal}", first)] * count + [(f"ended-{signal}", second)] * count
+
+
+def test_a_worker_that_does_not_keep_running_fails_the_deploy(machine: Host, stack: Stack) -> None:
+    """At the start, or, where it may not run beside the old one, after the switch: the old release has all back."""
+    before = live(stack)
+    for version, unit in (("broken-worker", "app_work_a-b@"), ("broken-single", "app_work_single@")):
+        outcome = stack.deploy("work", version)
+        assert outcome.code == 2, outcome.output[-3000:]
+        name = unit.partition("work_")[2].rstrip("@")
+        assert f"{unit}" in outcome.output
+        assert "does not keep running" in outcome.output
+        assert f"{name} is broken in this release" in outcome.output
+        assert live(stack) == before
+        settled(machine, stack)
+
+
+def test_what_must_not_run_twice_never_did(machine: Host, stack: Stack) -> None:
+    """After deploys, rollbacks and failures; and the timer, whose command takes longer than its interval."""
+    stack.good("playbooks/restart.yml")
+    settled(machine, stack)
+    doubled = {
+        name: len([e for e in events(machine, name) if e[0] == "doubled"]) for name in ("single", "tick")
+    }
+    runs = {name: len([e for e in events(machine, name) if e[0] == "began"]) for name in doubled}
+    figure("workers_doubled", f"{doubled['single']}/{runs['single']}")
+    figure("timers_doubled", f"{doubled['tick']}/{runs['tick']}")
+    assert runs["single"] >= 5
+    assert runs["tick"] >= 5
+    assert doubled == {"single": 0, "tick": 0}
+    # The instrument shows what it would show: two of the other worker do run beside each other.
+    assert [e for e in events(machine, "a-b") if e[0] == "doubled"]
+
+
+def test_no_secret_is_where_others_can_see_it(machine: Host, stack: Stack) -> None:
+    assert machine.run("grep -rl %s /etc/systemd/system /run/systemd", TOKEN).stdout == ""
+    assert TOKEN not in machine.check_output("ps axww -o args")
+    assert TOKEN not in machine.check_output("journalctl --no-pager -o export | tr -d '\\0'")
+    modes = machine.check_output("stat -c '%U %G %a' /srv/apps/work/releases/*/environment.json | sort -u")
+    assert modes == "root work 440"
+
+
+def test_a_worker_is_kept_in(machine: Host, stack: Stack) -> None:
+    """From inside a command, which has the sandbox of the workers."""
+    attempts = {
+        "write to its code": "touch app.py",
+        "write to its release": "touch ../x",
+        "read another app's environment": "cat /srv/apps/work-a/releases/*/environment.json",
+        "see another app's processes": "pgrep -u work-a .",
+        "write to /etc": "touch /etc/x",
+        "write to /var": "touch /var/tmp/../x",
+        "mount": "unshare --user --mount true",
+        "a raw device": "test -e /dev/mem -o -e /dev/sda",
+        "another app's sockets": "ls /run/emperor-stack/work-a",
+    }
+    line = "; ".join(
+        f"({command}) >/dev/null 2>&1 && echo 'ESCAPED {what}'" for what, command in attempts.items()
+    )
+    outcome = stack.good(
+        "playbooks/run.yml", app="work", command=f"set +e; {line}; touch data/mine && echo done"
+    )
+    assert "ESCAPED" not in outcome.output
+    assert "done" in outcome.output
+    unit = machine.check_output("systemctl show --property=Slice,User --value 'app_work_single@*'").split()
+    assert unit == ["work", "apps-work.slice"] or unit == ["apps-work.slice", "work"]
+
+
+def test_a_command_runs_in_the_live_release(machine: Host, stack: Stack) -> None:
+    outcome = stack.good(
+        "playbooks/run.yml",
+        app="work",
+        command='python -c \'import os, sys; print(sys.prefix, os.environ["APP_RELEASE"], os.getcwd(), '
+        'len(os.environ["TOKEN"]))\'; id -un; echo "$TOKEN"',
+    )
+    release = live(stack)
+    directory = f"/srv/apps/work/releases/{release}"
+    assert f"{directory}/venv {release} {directory}/code {len(TOKEN)}" in outcome.output
+    assert "- work" in outcome.output
+    assert TOKEN not in outcome.output
+    for command, extra, says in (
+        ("echo before; exit 7", {}, "exit status 7"),
+        ("echo before; sleep 60", {"timeout": 2}, "still running after 2 s"),
+    ):
+        outcome = stack.play("playbooks/run.yml", app="work", command=command, **extra)
+        assert outcome.code == 2, outcome.output[-2000:]
+        assert says in outcome.output
+        assert "before" in outcome.output
+    assert machine.run("systemctl list-units --plain --no-legend 'app_work_run@*'").stdout == ""
+
+
+def test_a_gunicorn_app_is_deployed_without_a_failed_request(machine: Host, stack: Stack) -> None:
+    first = live(stack, "work-a")
+    seen = json.loads(stack.ask(GUNICORN, "/seen/a%2541"))
+    assert seen["SERVER_SOFTWARE"].startswith("gunicorn")
+    assert (seen["PATH_INFO"], seen["REMOTE_ADDR"]) == ("/seen/a%41", "127.0.0.1")
+    assert stack.ask(GUNICORN, "/parts").splitlines() == [f"part {number}" for number in range(1000)]
+    outcomes: list[Outcome] = []
+    with load(machine, GUNICORN, ["/healthz", "/parts"], seconds=240, echo="/echo", rate=60) as result:
+        outcomes.append(stack.deploy("work-a", "v1"))
+        outcomes.append(stack.rollback("work-a"))
+        outcomes.append(stack.deploy("work-a", "v2"))
+    assert [outcome.code for outcome in outcomes] == [0, 0, 0], [o.output[-2000:] for o in outcomes if o.code]
+    figure("gunicorn_failed_requests", f"{result.failed}/{result.total}")
+    assert result.failed == 0, result.failures()
+    assert len(result.releases) == 3
+    assert live(stack, "work-a") != first
+    assert at_work(machine, "b", "work-a") == [live(stack, "work-a")]
+
+
+def test_a_gunicorn_that_is_not_there_is_named(stack: Stack, jobs: object) -> None:
+    work = stack.apps[0]
+    stack.apps[0] = {**work, "server": "gunicorn", "requirements": "none.txt"}
+    try:
+        outcome = stack.play("playbooks/deploy.yml", app="work", version="no-gunicorn")
+    finally:
+        stack.apps[0] = work
+    assert outcome.code == 2
+    assert "add gunicorn>=27.0 to its requirements" in outcome.output
+
+
+@pytest.mark.usefixtures("stack")
+def test_after_a_reboot_exactly_the_live_ones_run(machine: Host, stack: Stack) -> None:
+    """Also with an activation beside the live one, as a deploy leaves it that a power cut ends after its start."""
+    status = {app: stack.status(app) for app in ("work", "work-a")}
+    assert len(status["work-a"]["activations"]) == 2, "one is warm"
+    directory = machine.check_output("readlink -f /srv/apps/work/active")
+    serial = directory.rpartition("@")[2]
+    machine.check_output(
+        f"cp -a {directory} {directory}99; cd /etc/systemd/system; "
+        f"for n in a-b single; do sed 's/@{serial}/@{serial}99/g' app_work_$n@{serial}.service "
+        f">app_work_$n@{serial}99.service; "
+        f"ln -s /etc/systemd/system/app_work_$n@{serial}99.service multi-user.target.wants/; done"
+    )
+    began = len(events(machine, "single"))
+    subprocess.run(
+        ["docker", "restart", "--time", "30", machine.backend.host], check=True, capture_output=True
+    )
+    eventually(
+        lambda: machine.run("systemctl is-system-running").stdout.strip() in ("running", "degraded"), 60
+    )
+    eventually(lambda: stack.ask(GUNICORN, "/healthz") == "v2")
+    eventually(lambda: len(at_work(machine, "a-b")) == 2 and len(at_work(machine, "single")) == 1)
+    assert at_work(machine, "a-b") == [status["work"]["live"]["release"]] * 2
+    assert [event for event, _, _ in events(machine, "single")[began:]] == ["ended-INT", "began"]
+    running = machine.check_output(
+        "systemctl list-units --plain --no-legend --state=running 'app_*' | cut -d' ' -f1"
+    ).split()
+    assert not [unit for unit in running if f"@{serial}99" in unit], running
+    assert len([unit for unit in running if "_web@" in unit]) == 1, running
+    assert stack.status("work-a")["health"] == "ok"
+    # The next deploys go on as if nothing had been, and leave nothing behind.
+    for name in ("work", "work-a"):
+        outcome = stack.deploy(name, "v4")
+        assert outcome.code == 0, outcome.output[-3000:]
+    settled(machine, stack)
