@@ -324,9 +324,8 @@ APP = Section(
                     Field(
                         "processes",
                         Number(1, 256),
-                        "Worker processes. Without a number it is computed from the host's processor cores and memory and "
-                        "from the apps beside, as the most there may be: one runs always, the others while requests need "
-                        "them.",
+                        "Worker processes. Without a number: one per processor core of the host, fewer where its memory is "
+                        "short for all its apps.",
                         "processes: 4",
                     ),
                     Field("threads", Number(1, 256), "Threads of each process.", "threads: 2", default=2),

@@ -574,19 +574,11 @@ def fill(template: str, app: str, release: str) -> str:
     known = {
         "@RELEASE_DIRECTORY@": layout.release(app, release),
         "@RELEASE@": release,
-        "@PROCESSES@": size_lines(processes_of(app)),
+        "@PROCESSES@": str(processes_of(app)),
     }
     for mark, text in known.items():
         template = template.replace(mark, text)
     return template
-
-
-def size_lines(processes: int) -> str:
-    """Lines of a vassal for at most *processes*. uWSGI refuses a `cheaper` that is not below them."""
-    lines = [f"processes = {processes}"]
-    if processes > 1:
-        lines += ["cheaper = 1", "cheaper-initial = 1"]
-    return "\n".join(lines)
 
 
 def processes_of(app: str) -> int:

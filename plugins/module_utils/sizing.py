@@ -1,4 +1,4 @@
-"""How many processes each app of a host may have, and whether the host has the memory for all of them."""
+"""How many processes each app of a host gets, and whether the host has the memory for all of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ App = Mapping[str, Any]
 
 MIB = 1024 * 1024
 
-#: Processes of an app that is left to us, per processor core: one computes while another waits for a database.
-PROCESSES_PER_CORE = 2
+#: Processes of an app that is left to us, per processor core. Each has threads, which wait for databases meanwhile.
+PROCESSES_PER_CORE = 1
 
 #: Where a container's own limit stands, in cgroup v2 and v1; a machine has none at its root.
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -33,7 +33,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Share:
-    """What one app gets: *processes* of its web server at most, and *memory* in MiB that is counted for it."""
+    """What one app gets: *processes* of its web server, and *memory* in MiB that is counted for it."""
 
     name: str
     processes: int

@@ -96,6 +96,7 @@ def test_every_vassal_has(name: str, value: str) -> None:
         "harakiri-graceful-timeout",
         "die-on-term",
         "thunder-lock",
+        "cheaper",
         "lazy-apps",
         "logto",
         "chown-socket",
@@ -129,17 +130,7 @@ def test_the_size_follows_the_app() -> None:
 
 def test_a_size_that_nobody_gave_is_the_hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sizes(monkeypatch, tmp_path, '{"blog": 6}')
-    found = options(render())
-    assert (found["processes"], found["cheaper"], found["cheaper-initial"]) == (["6"], ["1"], ["1"])
-    assert "cheaper" not in options(render(web={"processes": 6}))
-
-
-def test_one_process_is_not_thinned_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """uWSGI refuses a cheaper that is not below processes."""
-    sizes(monkeypatch, tmp_path, '{"blog": 1}')
-    found = options(render())
-    assert found["processes"] == ["1"]
-    assert "cheaper" not in found
+    assert options(render())["processes"] == ["6"]
 
 
 def test_an_app_that_the_host_has_not_sized_gets_one_process(

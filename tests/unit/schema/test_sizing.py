@@ -37,8 +37,8 @@ def by_name(apps: list[dict[str, Any]], host: Host) -> dict[str, tuple[int, int]
 
 
 def test_an_app_alone_gets_what_the_cores_can_use() -> None:
-    assert by_name([app()], BIG) == {"blog": (4, 400)}
-    assert by_name([app()], Host(8, 8000, 80)) == {"blog": (16, 17 * 80)}
+    assert by_name([app()], BIG) == {"blog": (2, 240)}
+    assert by_name([app()], Host(8, 8000, 80)) == {"blog": (8, 9 * 80)}
 
 
 def test_memory_bounds_the_processes_where_it_is_short() -> None:
@@ -55,13 +55,13 @@ def test_what_an_app_says_itself_is_kept() -> None:
         [app("a", processes=7), app("b", memory="1G"), app("c", memory="512M", processes=9)], BIG
     ) == {
         "a": (7, 640),
-        "b": (4, 1024),
+        "b": (2, 1024),
         "c": (9, 512),
     }
 
 
 def test_a_memory_limit_bounds_the_processes_of_its_app() -> None:
-    assert by_name([app(memory="240M")], BIG)["blog"][0] == 2
+    assert by_name([app(memory="240M")], Host(8, 8000, 80))["blog"][0] == 2
 
 
 def test_workers_count() -> None:
@@ -72,7 +72,7 @@ def test_workers_count() -> None:
 def test_a_hundred_sleeping_apps_count_nothing() -> None:
     asleep = [app(f"a{number}", on_demand=True) for number in range(100)]
     found = by_name([*asleep, app("awake")], Host(2, 500, 80))
-    assert found["awake"] == (4, 400)
+    assert found["awake"] == (2, 240)
     assert found["a7"] == (1, 0)
 
 
