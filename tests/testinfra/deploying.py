@@ -117,15 +117,15 @@ class Stack:
             start_new_session=True,
         )
 
-    def play(self, playbook: str, *words: str, **extra: object) -> Outcome:
+    def play(self, playbook: str, *words: str, timeout: float = 600, **extra: object) -> Outcome:
         began = time.time()
         process = self.start(playbook, *words, **extra)
-        output, _ = process.communicate(timeout=600)
+        output, _ = process.communicate(timeout=timeout)
         return Outcome(process.returncode, output, time.time() - began, began)
 
-    def good(self, playbook: str, *words: str, **extra: object) -> Outcome:
+    def good(self, playbook: str, *words: str, timeout: float = 600, **extra: object) -> Outcome:
         """Play it; it must succeed."""
-        outcome = self.play(playbook, *words, **extra)
+        outcome = self.play(playbook, *words, timeout=timeout, **extra)
         assert outcome.code == 0, outcome.output[-6000:]
         return outcome
 

@@ -1,0 +1,41 @@
+"""One small host that fills up: one app, then ten that run all the time, then a hundred that sleep."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import testinfra
+from deploying import Stack
+from many_apps.fleet import LIVE, SECRETS, SLEEPING, Filled, memory_of_apps
+from testinfra.host import Host
+
+
+@pytest.fixture(scope="session")
+def machine() -> Host:
+    """The scenario's only host."""
+    hosts = testinfra.get_hosts(
+        ["ansible://many-apps-*"], ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"]
+    )
+    return hosts[0]
+
+
+@pytest.fixture(scope="session")
+def filled(machine: Host, tmp_path_factory: pytest.TempPathFactory) -> Filled:
+    inventory = Path(os.environ["MOLECULE_INVENTORY_FILE"])
+    stack = Stack(machine, inventory, tmp_path_factory.mktemp("controller"))
+    filled = Filled(stack)
+    for apps in (LIVE[:1], LIVE, LIVE + SLEEPING):
+        stack.apps = apps
+        stack.secrets = {app["name"]: SECRETS[app["name"]] for app in apps if app["name"] in SECRETS}
+        if len(apps) > len(LIVE):
+            filled.memory_with_live_ones = memory_of_apps(machine)
+        stack.good("site.yml", timeout=1500)
+        runs = [stack.good("site.yml") for _ in range(2)]
+        # The first one after a change may still find caches cold.
+        best = min(runs, key=lambda run: run.seconds)
+        assert "changed=0" in best.output
+        filled.no_change_seconds[len(apps)] = best.seconds
+        filled.no_change_tasks[len(apps)] = best.output.count("\nTASK [")
+    return filled
