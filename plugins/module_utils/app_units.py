@@ -130,6 +130,9 @@ def remove(units: Iterable[str]) -> None:
     if not gone:
         return
     _systemctl("stop", *gone, what=f"stopping {' '.join(gone)}", timeout=LONGEST_STOP + 120)
+    # One that failed would be listed for ever, though its file is gone. None of them is an error.
+    with contextlib.suppress(CommandFailed):
+        _systemctl("reset-failed", *gone, what="forgetting what failed")
     _unlink(gone)
     _reload()
 
