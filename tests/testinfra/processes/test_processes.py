@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -154,13 +155,13 @@ def test_a_worker_is_kept_in(machine: Host, stack: Stack) -> None:
     attempts = {
         "write to its code": "touch app.py",
         "write to its release": "touch ../x",
-        "read another app's environment": "cat /srv/apps/work-a/releases/*/environment.json",
-        "see another app's processes": "pgrep -u work-a .",
+        "read the environment of another app": "cat /srv/apps/work-a/releases/*/environment.json",
+        "see processes of another app": "pgrep -u work-a .",
         "write to /etc": "touch /etc/x",
         "write to /var": "touch /var/tmp/../x",
         "mount": "unshare --user --mount true",
         "a raw device": "test -e /dev/mem -o -e /dev/sda",
-        "another app's sockets": "ls /run/emperor-stack/work-a",
+        "sockets of another app": "ls /run/emperor-stack/work-a",
     }
     line = "; ".join(
         f"({command}) >/dev/null 2>&1 && echo 'ESCAPED {what}'" for what, command in attempts.items()
@@ -179,12 +180,15 @@ def test_a_command_runs_in_the_live_release(machine: Host, stack: Stack) -> None
         "playbooks/run.yml",
         app="work",
         command='python -c \'import os, sys; print(sys.prefix, os.environ["APP_RELEASE"], os.getcwd(), '
-        'len(os.environ["TOKEN"]))\'; id -un; echo "$TOKEN"',
+        'len(os.environ["TOKEN"]))\'; id -un; echo "$TOKEN"; X=1; echo "=${X}=$(echo 2)=%n=$$="',
     )
     release = live(machine)
     directory = f"/srv/apps/work/releases/{release}"
-    assert f"{directory}/venv {release} {directory}/code {len(TOKEN)}" in outcome.output
-    assert "- work" in outcome.output
+    # A long line is folded where it is shown.
+    said = " ".join(outcome.output.split())
+    assert f"{directory}/venv {release} {directory}/code {len(TOKEN)}" in said, outcome.output
+    assert "- work -" in said
+    assert re.search(r"=1=2=%n=[0-9]+=", said), "the command has to arrive as it was typed"
     assert TOKEN not in outcome.output
     for command, extra, says in (
         ("echo before; exit 7", {}, "exit status 7"),

@@ -64,6 +64,7 @@ def test_all_units_are_those_of_exactly_this_app(host: Path) -> None:
         ("app_blog_web@12.service", "web", "blog@12"),
     ]
     assert unit_names.web_activations("blog") == ["blog@12"]
+    assert unit_names.apps_with_web() == ["blog", "blog-a"]
     assert [unit_names.has_web(name) for name in ("blog@12", "blog@7", "blog", "", None)] == [True] + [
         False
     ] * 4
@@ -295,7 +296,7 @@ def test_a_command_has_the_sandbox_and_no_secret_on_its_line() -> None:
     assert {f"--property={line}" for line in app_units.sandbox("blog-a")} < set(words)
     assert "--property=Slice=apps-blog\\x2da.slice" in words
     assert "--property=RuntimeMaxSec=5" in words
-    assert words[-2:] == ["command", "echo $TOKEN"]
+    assert words[-2:] == ["command", "echo $$TOKEN"]
 
 
 def test_what_its_output_does_not_show(host: Path) -> None:
