@@ -141,6 +141,22 @@ def test_it_takes_the_place_of_a_vassal(state: AppState, gunicorn: Manifest, sys
     assert not os.path.exists(layout.started(activation))
 
 
+def test_an_app_is_left_without_units(
+    host: Path, systemctl: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_units, "STAMPS", str(host))
+    names = ["app_blog_a@7.service", "app_blog_x.service", "app_blog_x.timer"]
+    others = ["app_blog-a_x.timer", "apps-blog.slice"]
+    for name in [*names, *others]:
+        Path(layout.unit_file(name)).write_text("")
+        (host / f"stamp-{name}").write_text("")
+    app_units.remove_all("blog")
+    assert systemctl[0] == "stop app_blog_x.timer app_blog_a@7.service app_blog_x.service"
+    assert sorted(os.listdir(layout.UNITS)) == others
+    assert not (host / "stamp-app_blog_x.timer").exists()
+    assert (host / "stamp-app_blog-a_x.timer").exists()
+
+
 def test_a_release_from_before_there_were_units_is_a_vassal(
     state: AppState, save: Callable[..., Manifest]
 ) -> None:
