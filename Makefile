@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 HTTP_PORT ?= 8080
 HTTPS_PORT ?= 8443
+INVENTORY ?= inventories/local
 DEBIAN ?=
 NAME ?= default
 
@@ -14,7 +15,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCAL = $(BIN)/python -m tools.local --http-port $(HTTP_PORT) --https-port $(HTTPS_PORT) $(addprefix --debian ,$(DEBIAN))
 
-.PHONY: help setup lock images up check down clean test lint unit examples scenarios scenario bench figures
+.PHONY: help setup lock images up run check down clean test lint unit examples scenarios scenario bench figures
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +31,13 @@ images: setup ## Build the images of the test hosts, Debian 12 and 13
 
 up: setup ## Start a local host and deploy the example apps (HTTP_PORT=8080, HTTPS_PORT=8443, DEBIAN=13)
 	@$(LOCAL) up
+
+# As JSON, so that the command arrives as it is, whatever quotes it has.
+run: export RUN = $(APP)
+run: export LINE = $(COMMAND)
+run: setup ## One command in an app's live release (APP=blog COMMAND='python manage.py …' INVENTORY=inventories/mine)
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/run.yml \
+	  -e "$$($(BIN)/python -c 'import json, os; print(json.dumps({"app": os.environ["RUN"], "command": os.environ["LINE"]}))')"
 
 check: setup ## Show what `make up` would change on the local host, and change nothing
 	@$(LOCAL) check

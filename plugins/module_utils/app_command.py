@@ -52,7 +52,8 @@ def unit_command(app: str, release: str, command: str, timeout: float, unit: str
         *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={unit}"),
         f"--description={app}: a command by playbooks/run.yml",
         *(f"--property={line}" for line in lines),
-        *("--", "/usr/bin/python3", "-I", f"{directory}/launch.py", "command", command),
+        # systemd would put variables of its own in the place of a single $.
+        *("--", "/usr/bin/python3", "-I", f"{directory}/launch.py", "command", command.replace("$", "$$")),
     ]
 
 

@@ -17,7 +17,7 @@ from . import layout
 from .app_schema import LONGEST_STOP
 from .host_command import CommandFailed, run
 from .release_state import link_atomically, write_atomically
-from .unit_names import WEB, activation_units, release_units
+from .unit_names import WEB, activation_units, all_units, release_units
 
 #: Seconds after which a worker that was just started has to run still.
 SETTLE_SECONDS = 3.0
@@ -130,6 +130,9 @@ def remove(units: Iterable[str]) -> None:
     if not gone:
         return
     _systemctl("stop", *gone, what=f"stopping {' '.join(gone)}", timeout=LONGEST_STOP + 120)
+    # One that failed would be listed for ever, though its file is gone. None of them is an error.
+    with contextlib.suppress(CommandFailed):
+        _systemctl("reset-failed", *gone, what="forgetting what failed")
     _unlink(gone)
     _reload()
 
@@ -200,14 +203,26 @@ def use_timers(app: str, release: str | None, names: Iterable[str]) -> None:
     if timers:
         _systemctl("stop", *timers, what="stopping the timers that are gone")
     _unlink(gone)
-    for unit in timers:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{STAMPS}/stamp-{unit}")
+    _forget_runs(timers)
     changed = _write(wanted)
     if changed or gone:
         _reload()
     if due := [unit for unit in changed if unit.endswith(".timer")]:
         _systemctl("restart", *due, what="starting the timers")
+
+
+def remove_all(app: str) -> None:
+    """Stop and remove every unit of exactly *app*; timers first, so that nothing starts anew."""
+    units = sorted(all_units(app), key=lambda unit: (not unit.endswith(".timer"), unit))
+    remove(units)
+    _forget_runs(units)
+
+
+def _forget_runs(units: Iterable[str]) -> None:
+    """Forget when timers ran last: one that has the name later must not make up for what this one missed."""
+    for unit in units:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{STAMPS}/stamp-{unit}")
 
 
 # Looking

@@ -112,16 +112,19 @@ def apps_under(emperor: str) -> list[str]:
     return sorted(names)
 
 
-def move_app(app: str, emperor: str, http_port: int) -> str | None:
+def move_app(app: str, emperor: str, http_port: int, fresh: bool = False) -> str | None:
     """Start the live release of *app* under *emperor*, switch, drain and stop the old one. Returns what moved.
+
+    Where systemd runs the live one, no emperor has to: it is started anew only when *fresh* asks for that.
 
     Raises NotHealthy; the old activation serves on then.
     """
     state = AppState(app)
     with state.working(seconds=120):
         old = state.live_activation()
-        # Where systemd runs the live one, no emperor has to.
-        if old is None or release_run.emperor_of(old) == emperor or release_run.runner_of(old) == SYSTEMD:
+        if old is None or release_run.emperor_of(old) == emperor:
+            return None
+        if release_run.runner_of(old) == SYSTEMD and not fresh:
             return None
         manifest = state.manifest(str(state.release_of(old)))
         if manifest is None:

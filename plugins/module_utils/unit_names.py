@@ -60,3 +60,11 @@ def has_web(activation: str | None) -> bool:
 
 def web_activations(app: str) -> list[str]:
     return [activation for _, process, activation in activation_units(app) if process == WEB]
+
+
+def apps_with_web() -> list[str]:
+    """Every app of the host whose web server is a unit, live or not."""
+    found = (
+        re.fullmatch(rf"app_([a-z][a-z0-9-]*)_{WEB}@[0-9]+\.service", name) for name in _names(layout.UNITS)
+    )
+    return sorted({match[1] for match in found if match})

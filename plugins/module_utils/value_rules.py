@@ -261,7 +261,7 @@ def process_name(text: str) -> Wrong | None:
         return Wrong("the app's units of this name have another use", f"{text}-1")
     if re.fullmatch(r"[a-z][a-z0-9-]{0,30}", text):
         return None
-    guess = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-0123456789")[:31]
+    guess = re.sub(r"[^a-z0-9]+", "-", text.lower()).lstrip("-0123456789").rstrip("-")[:31]
     return Wrong(
         "it becomes a part of a unit's name: a small letter first, then small letters, digits and hyphens, "
         "31 characters at most",

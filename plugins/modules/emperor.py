@@ -10,6 +10,7 @@ short_description: Run the uWSGI Emperor, and replace it under traffic when it i
 description:
   - Two emperors, C(a) and C(b), share a unit template; one of them runs. When its unit, its settings, the uWSGI binary or a
     library changed, the other one is started, each app is started there, probed and switched over, and the first stops.
+  - With V(replaced), apps whose server is a unit of its own get fresh processes in the same way.
   - An app that does not start under the new emperor stays where it is; the old emperor then keeps running, the task fails,
     and the next run tries again.
 options:
@@ -61,7 +62,7 @@ import os  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import emperor_state, layout, release_run  # noqa: E402
+from ..module_utils import emperor_state, layout, release_run, unit_names  # noqa: E402
 from ..module_utils.host_command import CommandFailed  # noqa: E402
 from ..module_utils.release_run import NotHealthy  # noqa: E402
 from ..module_utils.release_state import Locked  # noqa: E402
@@ -105,9 +106,11 @@ def main() -> None:
             emperor_state.start_unit(emperor)
         emperor_state.choose(emperor)
         failures = []
-        for app in emperor_state.apps_under(left):
+        replaced = module.params["state"] == "replaced"
+        apps = {*emperor_state.apps_under(left), *(unit_names.apps_with_web() if replaced else ())}
+        for app in sorted(apps):
             try:
-                activation = emperor_state.move_app(app, emperor, module.params["http_port"])
+                activation = emperor_state.move_app(app, emperor, module.params["http_port"], fresh=replaced)
                 moved += [activation] if activation else []
             except (NotHealthy, Locked, CommandFailed, OSError) as error:
                 failures.append(f"{app}: {error}")

@@ -43,6 +43,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     os.makedirs(layout.socket_directory("blog"))
     for emperor in ("a", "b"):
         os.makedirs(layout.vassals(emperor))
+    os.makedirs(layout.UNITS)
     return tmp_path
 
 

@@ -131,6 +131,10 @@ def test_the_status_as_a_table() -> None:
                         "requests": 7,
                     },
                 ],
+                "workers": [{"worker": "jobs", "activation": "blog@2", "state": "running", "restarts": 3}],
+                "timers": [
+                    {"timer": "nightly", "next": "T3", "last": None, "result": "success"},
+                ],
                 "health": "ok",
                 "lock": {"who": "ann@laptop", "phase": "drain", "since": "T0"},
                 "history": [{"kind": "deploy", "result": "good", "time": "T1"}],
@@ -153,9 +157,30 @@ def test_the_status_as_a_table() -> None:
     assert len({line.find("health") for line in table[:1]} | {table[1].find("ok")}) == 1
     assert table[5:] == [
         "blog: blog@1 (r0) is kept warm",
+        "blog: worker jobs of blog@2 is running, started again 3 times",
+        "blog: nightly runs next at T3, ran last at - (success)",
         "blog: a deploy by ann@laptop is in phase drain since T0",
     ]
     assert deploy.status_table({}).startswith("app  live release")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "app", "everywhere", "chosen"),
+    [
+        (["h0", "h1", "h2"], "blog", False, ["h1"]),
+        (["h0", "h1", "h2"], "blog", True, ["h1", "h2"]),
+        (["h2", "h1"], "blog", False, ["h2"]),
+        (["h0", "h1"], "notes", False, "no host of this run has that app; look at --limit"),
+        (["h1"], "blog,notes", False, "a command runs in one app"),
+    ],
+)
+def test_where_a_command_runs(hosts: list[str], app: str, everywhere: bool, chosen: list[str] | str) -> None:
+    variables = {"h0": {}, "h1": {"python_apps": [GIT]}, "h2": {"python_apps": [PATH, GIT]}}
+    if isinstance(chosen, list):
+        assert deploy.hosts_with(hosts, variables, app, everywhere) == chosen
+    else:
+        with pytest.raises(AnsibleFilterError, match=chosen):
+            deploy.hosts_with(hosts, variables, app, everywhere)
 
 
 def test_the_status_of_hosts() -> None:
@@ -163,7 +188,7 @@ def test_the_status_of_hosts() -> None:
     assert deploy.status_of_hosts(["h1", "h2"], variables) == {"h1": {"a": {}}, "h2": {}}
 
 
-@pytest.mark.parametrize("playbook", ["deploy", "rollback", "status"])
+@pytest.mark.parametrize("playbook", ["deploy", "rollback", "status", "run"])
 def test_a_misspelt_name_on_the_command_line_is_refused(tmp_path: Path, playbook: str) -> None:
     """Each host has apps of its own, so an app that this host lacks is no mistake; one that no host has is."""
     inventory = tmp_path / "hosts.yml"
@@ -178,7 +203,7 @@ app_hosts:
     )
     result = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, f"playbooks/{playbook}.yml"]
-        + ["-e", "app=bolg"],
+        + ["-e", "app=bolg", "-e", "command=id"],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
         capture_output=True,

@@ -22,13 +22,19 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     monkeypatch.setattr(sys, "argv", ["entry.py"])
     monkeypatch.setattr(sys, "path", list(sys.path))
 
-    def make(source: str) -> Callable[..., Any]:
+    def make(source: str, name: str = "entry") -> Callable[..., Any]:
         (tmp_path / "code").mkdir()
         (tmp_path / "code" / "sample.py").write_text(source)
-        entry = {"environment": {"GREETING": "hello"}, "wsgi": "sample:application", "paste": None}
+        entry = {
+            "environment": {"GREETING": "hello", "APP_RELEASE": "r1"},
+            "wsgi": "sample:application",
+            "paste": None,
+        }
         (tmp_path / "environment.json").write_text(json.dumps(entry))
         (tmp_path / "entry.py").write_text(ENTRY.read_text())
-        application: Callable[..., Any] = runpy.run_path(str(tmp_path / "entry.py"))["application"]
+        application: Callable[..., Any] = runpy.run_path(str(tmp_path / "entry.py"), run_name=name)[
+            "application"
+        ]
         return application
 
     yield make
@@ -75,3 +81,34 @@ def test_the_apps_own_close_is_called(load: Callable[[str], Callable[..., Any]])
     )
     application({"CONTENT_LENGTH": "1", "wsgi.input": io.BytesIO(b"x")}, None).close()
     assert sys.modules["sample"].closed == [True]
+
+
+ECHO = "def application(e, s):\n    s('200 OK', [('A', 'b')])\n    return e\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "query", "path"),
+    [
+        ("/a%41", "", "/a%41"),
+        ("/a%41?x=%41", "x=%41", "/a%41"),
+        ("/a?b", "", "/a?b"),
+        ("/a?b?c", "c", "/a?b"),
+    ],
+)
+def test_under_gunicorn_it_does_what_uwsgi_does(
+    load: Callable[..., Callable[..., Any]], raw: str, query: str, path: str
+) -> None:
+    started: list[Any] = []
+    given = {"RAW_URI": raw, "QUERY_STRING": query, "PATH_INFO": "/aA", "REMOTE_ADDR": ""}
+    seen = load(ECHO, "emperor_stack_entry")(
+        {**given, "HTTP_X_FORWARDED_FOR": "10.0.0.1, 192.0.2.7"}, lambda *words: started.append(words)
+    )
+    assert started == [("200 OK", [("A", "b"), ("X-Release", "r1")])]
+    assert (seen["PATH_INFO"], seen["REMOTE_ADDR"]) == (path, "192.0.2.7")
+
+
+def test_under_uwsgi_it_does_nothing_of_that(load: Callable[..., Callable[..., Any]]) -> None:
+    started: list[Any] = []
+    given = {"RAW_URI": "/a%41", "PATH_INFO": "/aA", "REMOTE_ADDR": ""}
+    assert load(ECHO)(given, lambda *words: started.append(words)) == given
+    assert started == [("200 OK", [("A", "b")])]

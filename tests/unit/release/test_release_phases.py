@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import (
+    app_units,
     layout,
     release_build,
     release_phases,
     release_run,
+    unit_names,
 )
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.release_build import ReleaseError
@@ -28,6 +30,54 @@ Outcome = dict[str, Any]
 
 class Killed(BaseException):
     """The process ends here: nothing after it runs but what the kernel does."""
+
+
+class Systemd:
+    """systemd, as far as it starts, stops and shows units. A unit in `dying` never runs for long."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.running: set[str] = set()
+        self.dying: set[str] = set()
+        self.doubled: list[str] = []
+        #: The call at which the process that makes it is killed, before it does anything or after it.
+        self.kill_at: tuple[int, str] | None = None
+
+    def __call__(self, argv: list[str], **_: Any) -> str:
+        if argv[0] == "journalctl":
+            return "No module named celery"
+        verb, units = argv[1], [word for word in argv[2:] if not word.startswith("--")]
+        self.calls.append(" ".join([verb, *units]))
+        killed = self.kill_at and self.kill_at[0] == len(self.calls)
+        if killed and self.kill_at and self.kill_at[1] == "before":
+            raise Killed
+        said = self._do(verb, units)
+        if killed:
+            raise Killed
+        return said
+
+    def _do(self, verb: str, units: list[str]) -> str:
+        if verb in ("start", "restart"):
+            assert all(os.path.exists(layout.unit_file(unit)) for unit in units)
+            for unit in units:
+                process = unit.partition("@")[0]
+                if [one for one in self.running - {unit} if one.startswith(f"{process}@")]:
+                    self.doubled.append(unit)
+                self.running.add(unit)
+        elif verb == "stop":
+            self.running -= set(units)
+        elif verb == "show":
+            return "\n\n".join(self._shown(unit) for unit in units)
+        return ""
+
+    def _shown(self, unit: str) -> str:
+        runs = unit in self.running and unit not in self.dying
+        state = (
+            "ActiveState=active\nSubState=running"
+            if runs
+            else "ActiveState=activating\nSubState=auto-restart"
+        )
+        return f"NRestarts=0\nId={unit}\n{state}\nResult=exit-code\nExecMainStatus=1"
 
 
 class Host:
@@ -49,6 +99,9 @@ class Host:
             (release_phases, "run"),
         ):
             monkeypatch.setattr(module, name, getattr(self, f"_{name}"))
+        self.systemd = Systemd()
+        monkeypatch.setattr(app_units, "run", self.systemd)
+        monkeypatch.setattr(app_units, "SETTLE_SECONDS", 0)
         monkeypatch.setattr(release_phases, "_python", lambda: "3.11")
         monkeypatch.setattr(release_build, "new_release_id", self._new_release_id)
 
@@ -77,10 +130,24 @@ class Host:
             migrate=spec["migrate"],
             hooks=spec["hooks"],
             migrations=spec.get("migrations", ""),
+            server=spec.get("server", "uwsgi"),
+            workers=spec.get("workers", {}),
+            schedule=sorted(spec.get("schedule", {})),
         )
+        os.makedirs(layout.release_units("blog", release))
+        for process in [*manifest.workers, *(["web"] if manifest.server != "uwsgi" else [])]:
+            self._unit(release, f"app_blog_{process}@.service", "[Install]")
+        for name in manifest.schedule:
+            self._unit(release, f"app_blog_{name}.service", release)
+            self._unit(release, f"app_blog_{name}.timer", f"[Install] {spec['schedule'][name]}")
         AppState("blog").save(manifest)
         self._step("prepared")
         return manifest
+
+    @staticmethod
+    def _unit(release: str, name: str, text: str) -> None:
+        with open(f"{layout.release_units('blog', release)}/{name}", "w", encoding="utf-8") as file:
+            file.write(f"{text} @ACTIVATION@")
 
     def _run_app_command(self, app: str, release: str, command: str, what: str, timeout: float = 0) -> str:
         self._step(what.removeprefix("hook "))
@@ -150,13 +217,15 @@ class Host:
         self.options = Options(owner={**MINE, "token": token}, dead=dead, keep_releases=3)
         self.breaks.clear()
         self.calls.clear()
+        self.systemd.calls.clear()
+        self.systemd.kill_at = None
 
     def status(self, release: str | None) -> str | None:
         found = self.state.manifest(str(release))
         return found.status if found else None
 
     def vassals(self) -> list[str]:
-        return [name for _, name in release_run.vassals_of("blog")]
+        return [name for _, name in release_run.running_activations("blog")]
 
     def settled(self) -> None:
         """What is true after every finished run."""
@@ -603,3 +672,160 @@ def test_old_releases_go(deploys: Host) -> None:
         deploys.deploy(revision * 40)
     assert [m.revision[0] for m in deploys.state.manifests()] == ["d", "e", "f"]
     deploys.settled()
+
+
+# Workers and timers
+
+PROCESSES: dict[str, Any] = {
+    "workers": {"jobs": {"count": 2, "overlap": True}, "alone": {"count": 1, "overlap": False}},
+    "schedule": {"nightly": "03:00"},
+}
+
+
+def with_processes(deploys: Host) -> None:
+    """What is live has exactly its own workers and timers, now and after a boot."""
+    deploys.settled()
+    live = str(deploys.state.live_activation())
+    manifest = deploys.state.manifest(str(deploys.state.live_release()))
+    assert manifest is not None
+    units = {
+        layout.activation_unit("blog", name, live, number)
+        for name, worker in manifest.workers.items()
+        for number in range(1, worker["count"] + 1)
+    }
+    timers = {f"app_blog_{name}.timer" for name in manifest.schedule}
+    services = {f"app_blog_{name}.service" for name in manifest.schedule}
+    assert deploys.systemd.running == units | timers
+    assert {*unit_names.all_units("blog")} == units | timers | services
+    links = {
+        name
+        for target in ("multi-user", "timers")
+        if os.path.isdir(f"{layout.UNITS}/{target}.target.wants")
+        for name in os.listdir(f"{layout.UNITS}/{target}.target.wants")
+    }
+    assert links == units | timers
+    for service in services:
+        with open(layout.unit_file(service), encoding="utf-8") as file:
+            assert file.read().startswith(manifest.release)
+
+
+def test_an_app_without_units_never_asks_systemd(deploys: Host) -> None:
+    for revision in "ab":
+        deploys.deploy(revision * 40)
+    deploys.rollback()
+    deploys.deploy("b" * 40)
+    assert deploys.systemd.calls == []
+
+
+def test_workers_start_beside_the_old_ones_and_those_stop_after_the_switch(deploys: Host) -> None:
+    deploys.deploy("a" * 40, **PROCESSES)
+    with_processes(deploys)
+    deploys.next_run()
+    deploys.deploy("b" * 40, **PROCESSES)
+    jobs = "app_blog_jobs@2.service app_blog_jobs@2-2.service"
+    everything = f"{jobs} app_blog_alone@2.service"
+    assert deploys.systemd.calls == [
+        "daemon-reload",
+        f"start {jobs}",
+        f"show {jobs}",
+        f"show {jobs}",
+        # The switch is here.
+        "stop app_blog_alone@1.service",
+        "reset-failed app_blog_alone@1.service",
+        "daemon-reload",
+        "daemon-reload",
+        "start app_blog_alone@2.service",
+        "show app_blog_alone@2.service",
+        "show app_blog_alone@2.service",
+        f"show {everything}",
+        "daemon-reload",
+        # The drain is here.
+        "stop app_blog_jobs@1-2.service app_blog_jobs@1.service",
+        "reset-failed app_blog_jobs@1-2.service app_blog_jobs@1.service",
+        "daemon-reload",
+    ]
+    with_processes(deploys)
+    assert not [unit for unit in deploys.systemd.doubled if "alone" in unit]
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_a_rollback_brings_workers_and_timers_back(deploys: Host, warm: bool) -> None:
+    deploys.deploy("a" * 40, **PROCESSES)
+    more = {"later": {"count": 1, "overlap": True}}
+    deploys.deploy("b" * 40, workers={**PROCESSES["workers"], **more}, schedule={"hourly": "hourly"})
+    with_processes(deploys)
+    if not warm:
+        release_run.stop(deploys.state, "blog@1")
+    assert "error" not in deploys.rollback()
+    assert str(deploys.state.live_release()).endswith("aaaaaaa")
+    with_processes(deploys)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["it was alone", "it is alone from now on"])
+def test_alone_is_what_either_release_says(deploys: Host, before: bool) -> None:
+    kinds = [{"jobs": {"count": 1, "overlap": overlap}} for overlap in (not before, before)]
+    for revision, workers in zip("ab", kinds, strict=True):
+        assert "error" not in deploys.deploy(revision * 40, workers=workers)
+    assert deploys.systemd.doubled == []
+    with_processes(deploys)
+
+
+@pytest.mark.parametrize(
+    ("dying", "phase"), [("app_blog_jobs@2.service", "start"), ("app_blog_alone@2.service", "switch")]
+)
+def test_a_worker_that_falls_leaves_the_old_release_with_its_own(
+    deploys: Host, dying: str, phase: str
+) -> None:
+    deploys.deploy("a" * 40, **PROCESSES)
+    deploys.systemd.dying.add(dying)
+    outcome = deploys.deploy("b" * 40, **{**PROCESSES, "schedule": {"hourly": "hourly"}})
+    assert outcome["phase"] == phase
+    assert f"{dying} does not keep running: auto-restart, result exit-code, exit status 1" in outcome["error"]
+    assert "No module named celery" in outcome["error"]
+    assert str(deploys.state.live_release()).endswith("aaaaaaa")
+    with_processes(deploys)
+
+
+def test_a_first_release_whose_worker_falls_leaves_nothing(deploys: Host) -> None:
+    deploys.systemd.dying.add("app_blog_alone@1.service")
+    assert "does not keep running" in deploys.deploy(**PROCESSES)["error"]
+    assert unit_names.all_units("blog") == []
+    assert deploys.systemd.running == set()
+
+
+@pytest.mark.parametrize("server", ["uwsgi", "gunicorn"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("then", ["again", "another", "rollback"])
+def test_wherever_a_deploy_is_killed_nothing_runs_twice(
+    deploys: Host, server: str, moment: str, then: str
+) -> None:
+    """At each single call of systemctl, until a deploy makes fewer calls than that."""
+    processes = {**PROCESSES, "server": server} if server == "uwsgi" else {"server": server, **PROCESSES}
+    digits = iter("123456789abcdef0" * 8)
+    deploys.deploy("0" * 39 + "f", **processes)
+    for call in range(1, 60):
+        deploys.next_run()
+        deploys.systemd.kill_at = (call, moment)
+        revision = f"{call:02d}" + next(digits) * 38
+        try:
+            deploys.deploy(revision, **processes, fingerprint=f"{call}")
+        except Killed:
+            pass
+        else:
+            assert call > 10
+            return
+        deploys.next_run()
+        if then == "rollback":
+            outcome = deploys.rollback()
+            if "there is no earlier good release" in str(outcome.get("error")):
+                outcome = deploys.deploy(revision, **processes, fingerprint=f"{call}")
+        else:
+            chosen = revision if then == "again" else f"{call:02d}" + "e" * 38
+            outcome = deploys.deploy(chosen, **processes, fingerprint=f"{call}")
+        assert "error" not in outcome, (call, outcome)
+        if server == "uwsgi":
+            with_processes(deploys)
+        else:
+            deploys.settled()
+        assert not [unit for unit in deploys.systemd.doubled if "alone" in unit], call
+    raise AssertionError("a deploy does not end")

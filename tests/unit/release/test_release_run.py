@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import (
+    app_units,
     emperor_state,
     layout,
     release_run,
@@ -318,6 +319,20 @@ def test_an_app_moves_to_the_other_emperor(state: AppState, move: list[str]) -> 
     assert move == ["wait_until_healthy", "probe_through_front", "drain blog@1"]
     assert state.history()[-1]["kind"] == "handover"
     assert emperor_state.move_app("blog", "b", 80) is None
+
+
+def test_an_app_whose_server_is_a_unit_moves_only_for_fresh_processes(
+    state: AppState, move: list[str], save: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(R1, status="good", server="gunicorn")
+    os.makedirs(layout.release_units("blog", R1))
+    Path(layout.release_units("blog", R1), "app_blog_web@.service").write_text("[Install]")
+    os.rename(release_run.vassal_path("a", "blog@1"), layout.unit_file("app_blog_web@1.service"))
+    monkeypatch.setattr(app_units, "run", lambda *_, **__: "")
+    assert emperor_state.move_app("blog", "b", 80) is None
+    assert emperor_state.move_app("blog", "b", 80, fresh=True) == "blog@2"
+    assert list(release_run.running_activations("blog")) == [("systemd", "blog@2")]
+    assert state.live_activation() == "blog@2"
 
 
 @pytest.mark.parametrize("step", ["wait_until_healthy", "probe_through_front"])

@@ -53,6 +53,14 @@ FULL: dict[str, Any] = {
     "env": {"A": "1", "B": "two\nlines"},
     "secrets": ["KEY"],
     "health": {"path": "/healthz", "status": [200, 301], "answers": 1, "timeout": 5},
+    "workers": {
+        "jobs": {"command": "x", "count": 2, "stop_signal": "INT", "stop_timeout": 5, "overlap": False}
+    },
+    "schedule": {
+        "night": {"command": "x", "at": "03:00", "missed": "skip", "timeout": 5},
+        "often": {"command": "x", "every": "5m"},
+    },
+    "server": "gunicorn",
     "web": {"processes": 1, "threads": 1},
     "limits": {"body": "1m", "request_timeout": 10},
 }
@@ -82,6 +90,16 @@ def test_good_apps_have_no_problem() -> None:
     assert found(FULL, secrets={"blog": {"KEY": "x"}}) == []
 
 
+def test_a_worker_and_a_scheduled_command_have_different_names() -> None:
+    app = {**BLOG, "workers": {"jobs": {"command": "x"}}, "schedule": {"jobs": JOB, "other": JOB}}
+    (problem,) = found(app)
+    assert (problem.where, problem.reason, problem.fix) == (
+        "python_apps[0] (blog).schedule.jobs",
+        "there is a worker of this name",
+        "rename one of the two",
+    )
+
+
 def test_null_means_not_given() -> None:
     optional = {field.name: None for field in APP.fields if field.name not in BLOG}
     assert found({**BLOG, **optional}, secrets=None) == []
@@ -94,7 +112,89 @@ NAMES = (
 BOTH = "wsgi: blog.wsgi:application\n# or\npaste: production.ini"
 NUMBER = "and has to be a whole number from 1 to"
 
+JOB = {"command": "x", "every": "5m"}
+
 ONE_FIELD = [
+    # maps of sections
+    (
+        "workers.jobs",
+        {"command": "x", "cuont": 2},
+        ".workers.jobs",
+        'the key "cuont" is not known',
+        "did you mean count?",
+    ),
+    (
+        "workers.jobs",
+        {},
+        ".workers.jobs",
+        "`command` is missing",
+        "command: celery --app blog worker",
+    ),
+    (
+        "workers.jobs",
+        "x",
+        ".workers.jobs",
+        "this is a text, and has to be a map",
+        "jobs:\n  command: celery --app blog worker",
+    ),
+    (
+        "workers",
+        ["x"],
+        ".workers",
+        "this is a list, and has to be a map",
+        "workers:\n  jobs: {command: celery --app blog worker}",
+    ),
+    (
+        "workers",
+        {"web": {"command": "x"}},
+        ".workers.web",
+        '"web": the app\'s units of this name have another use',
+        "web-1: …",
+    ),
+    (
+        "workers.jobs",
+        {"command": "x", "stop_signal": "SIGINT"},
+        ".workers.jobs.stop_signal",
+        '"SIGINT" is not possible: it has to be TERM or INT or QUIT or HUP or USR1 or USR2',
+        "stop_signal: INT",
+    ),
+    (
+        "workers.jobs",
+        {"command": "x", "overlap": "no"},
+        ".workers.jobs.overlap",
+        "this is a text, and has to be true or false, without quotes",
+        "overlap: false",
+    ),
+    ("server", 5, ".server", "this is the number 5, and has to be uwsgi or gunicorn", "server: uwsgi"),
+    (
+        "server",
+        "gunicron",
+        ".server",
+        '"gunicron" is not possible: it has to be uwsgi or gunicorn',
+        "server: gunicorn",
+    ),
+    (
+        "schedule.night",
+        {**JOB, "at": "03:00"},
+        ".schedule.night",
+        "`at` and `every` exclude each other, and both are there",
+        'keep one of them:\nat: "Mon..Fri 03:00 Europe/Berlin"\n# or\nevery: 15m',
+    ),
+    (
+        "schedule.night",
+        {**JOB, "missed": "run"},
+        ".schedule.night.missed",
+        "`missed` belongs to `at`: with `every` the next run never depends on a time of the day",
+        "remove missed",
+    ),
+    # 12:30 without quotes, as YAML reads it
+    (
+        "schedule.night",
+        {"command": "x", "at": 750},
+        ".schedule.night.at",
+        "this is the number 750, and has to be a text",
+        'at: "03:00"',
+    ),
     # required, unknown, exactly one
     ("name", NOTHING, "python_apps[0]", "`name` is missing", "name: blog"),
     (

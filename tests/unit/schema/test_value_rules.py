@@ -42,6 +42,20 @@ ACCEPTED = {
     rule.size: ["1", "512k", "20m", "1024g"],
     rule.health_path: ["/", "/healthz?full=1", "/a%20b"],
     rule.secret_value: ["x", "a\nb", " "],
+    rule.process_name: ["jobs", "a-b", "webs", "a" * 31],
+    rule.span: ["1s", "15m", "36h", "366d"],
+    rule.calendar: [
+        "03:00",
+        "03:00:30",
+        "daily",
+        "hourly UTC",
+        "Mon..Fri 18:30",
+        "Sat,Sun 04:00 Europe/Berlin",
+        "*-*-01 00:00:00",
+        "2026-11-22",
+        "*:0/15",
+        "Mon *-*~07/1 00:00 America/Argentina/Ushuaia",
+    ],
 }
 
 IN_A_CONFIG = [
@@ -53,6 +67,8 @@ IN_A_CONFIG = [
     rule.wsgi,
     rule.paste,
     rule.size,
+    rule.process_name,
+    rule.span,
 ]
 
 
@@ -75,6 +91,12 @@ WSGI = "it has to be module:callable, as in blog.wsgi:application"
 ENV = "the name of an environment variable has letters, digits and underscores, and no digit first"
 OPTION = "it starts with a hyphen, so that git would take it for an option"
 HELPER = "git would run a helper program for this kind of URL (as for ext::); use https or ssh"
+
+PROCESS = (
+    "it becomes a part of a unit's name: a small letter first, then small letters, digits and hyphens, "
+    "31 characters at most"
+)
+CALENDAR = 'it has to be a time, as in "03:00", or a calendar expression of systemd, as in "Mon..Fri 18:30"'
 
 REFUSED = [
     (rule.name, "root", TAKEN, "root-app"),
@@ -266,6 +288,23 @@ REFUSED = [
     (rule.size, "20m\n", "it has to be a number with k, m or g, as in 20m", "20m"),
     (rule.size, "0", "0 would mean no limit at all in nginx; write the largest upload that you want", ""),
     (rule.size, "1025g", "it is more than 1024g", ""),
+    (rule.process_name, "web", "the app's units of this name have another use", "web-1"),
+    (rule.process_name, "run", "the app's units of this name have another use", "run-1"),
+    (rule.process_name, "Send_Mail", PROCESS, "send-mail"),
+    (rule.process_name, "a@7", PROCESS, "a-7"),
+    (rule.process_name, "a" * 32, PROCESS, "a" * 31),
+    (rule.process_name, "", PROCESS, ""),
+    (rule.span, "15", "it has to be a number with s, m, h or d, as in 15m", ""),
+    (rule.span, "15 minutes", "it has to be a number with s, m, h or d, as in 15m", "15m"),
+    (rule.span, "0m", "it has to be between 1s and 366d", ""),
+    (rule.span, "367d", "it has to be between 1s and 366d", ""),
+    (rule.calendar, "15m", "this is a length of time; write it as `every`", ""),
+    (rule.calendar, "0 3 * * *", f"this is an expression of cron; {CALENDAR}", ""),
+    (rule.calendar, "at 3", CALENDAR, ""),
+    (rule.calendar, "", CALENDAR, ""),
+    (rule.calendar, " 03:00", CALENDAR, ""),
+    (rule.calendar, "03:00\nPersistent=false", CALENDAR, ""),
+    (rule.calendar, "03:00%n", CALENDAR, ""),
     (rule.health_path, "healthz", "a URL path starts with a slash", "/healthz"),
     (rule.health_path, "/a b", "the character ' ' is not allowed in a URL: write it as %XX", ""),
     (rule.health_path, "/a\r\nX: y", "the character '\\r' is not allowed in a URL: write it as %XX", ""),
@@ -305,3 +344,14 @@ def test_any_accepted_text_is_printable_ascii(check: rule.Rule, text: str) -> No
     if check(text) is None:
         assert text.isascii()
         assert text.isprintable()
+
+
+@given(
+    st.from_regex(
+        r"[A-Za-z0-9*.,/~: +-]{0,30}[^A-Za-z0-9*.,/~: +-]?[A-Za-z0-9*.,/~: +-]{0,10}", fullmatch=True
+    )
+)
+def test_any_accepted_calendar_is_one_word_of_a_unit(text: str) -> None:
+    if rule.calendar(text) is None:
+        assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*.,/~: _+-")
+        assert text == text.strip()

@@ -1,0 +1,338 @@
+"""Units by their names, the launcher of commands, and one-off commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils import (
+    app_command,
+    app_units,
+    layout,
+    release_build,
+    release_run,
+    unit_names,
+)
+from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.release_build import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, Manifest
+
+ROOT = Path(__file__).resolve().parents[3]
+LAUNCH = ROOT / "roles/python_apps/files/launch.py"
+R1 = "20261122T193000-ab12cd3"
+
+OF_BLOG = [
+    "app_blog_a-b@7.service",
+    "app_blog_a-b@7-2.service",
+    "app_blog_web@12.service",
+    "app_blog_nightly.service",
+    "app_blog_nightly.timer",
+    "emperor-stack-retire-blog-7.timer",
+]
+OF_OTHERS = [
+    "app_blog-a_b@7.service",
+    "app_blog-a_web@7.service",
+    "app_blog-7_nightly.timer",
+    "app_blogs_nightly.timer",
+    "app_blog_nightly.timer.bak",
+    "app_blog_a-b@7.service.new-1",
+    "app_blog_a-b@.service",
+    "emperor-stack-retire-blog-7-3.timer",
+    "apps-blog.slice",
+    "my-app_blog_nightly.timer",
+]
+
+
+def test_all_units_are_those_of_exactly_this_app(host: Path) -> None:
+    for name in [*OF_BLOG[:-1], *OF_OTHERS]:
+        Path(layout.unit_file(name)).write_text("")
+    os.makedirs(layout.TRANSIENT_UNITS)
+    Path(layout.TRANSIENT_UNITS, OF_BLOG[-1]).write_text("")
+    Path(layout.TRANSIENT_UNITS, "app_blog_run@123.service").write_text("")
+    assert unit_names.all_units("blog") == sorted([*OF_BLOG, "app_blog_run@123.service"])
+    assert unit_names.all_units("blog-a") == ["app_blog-a_b@7.service", "app_blog-a_web@7.service"]
+    assert unit_names.activation_units("blog") == [
+        ("app_blog_a-b@7-2.service", "a-b", "blog@7"),
+        ("app_blog_a-b@7.service", "a-b", "blog@7"),
+        ("app_blog_web@12.service", "web", "blog@12"),
+    ]
+    assert unit_names.web_activations("blog") == ["blog@12"]
+    assert unit_names.apps_with_web() == ["blog", "blog-a"]
+    assert [unit_names.has_web(name) for name in ("blog@12", "blog@7", "blog", "", None)] == [True] + [
+        False
+    ] * 4
+
+
+def test_a_host_without_the_directory_has_no_units(host: Path) -> None:
+    os.rmdir(layout.UNITS)
+    assert unit_names.all_units("blog") == []
+
+
+LISTING = """\
+u_str LISTEN 3      1024   /run/blog@7.sock 12345            * 0
+u_str ESTAB  0      0      /run/blog@7.sock 12346            * 12347
+u_str ESTAB  0      0                     * 12347            * 12346
+u_str ESTAB  0      0     /run/blog@77.sock 12348            * 12349
+u_str LISTEN 0      1024  /run/blog@77.sock 12350            * 0
+u_str ESTAB  0      0      /run/blog@9.sock 12351            * 12352
+"""
+
+
+@pytest.mark.parametrize(
+    ("activation", "count"), [("blog@7", 4), ("blog@77", 1), ("blog@9", None), ("blog@1", None)]
+)
+def test_connections_that_are_open_or_wait(activation: str, count: int | None) -> None:
+    assert app_units.connections(f"/run/{activation}.sock", LISTING) == count
+
+
+# A web server that is a unit
+
+
+@pytest.fixture
+def systemctl(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    calls: list[str] = []
+
+    def run(argv: list[str], **_: Any) -> str:
+        calls.append(" ".join(argv[1:]))
+        return ""
+
+    monkeypatch.setattr(app_units, "run", run)
+    return calls
+
+
+@pytest.fixture
+def gunicorn(state: AppState, save: Callable[..., Manifest]) -> Manifest:
+    manifest = save(R1, server="gunicorn")
+    os.makedirs(layout.release_units("blog", R1))
+    Path(layout.release_units("blog", R1), "app_blog_web@.service").write_text(
+        "run @ACTIVATION@\n[Install]\n"
+    )
+    return manifest
+
+
+def test_it_takes_the_place_of_a_vassal(state: AppState, gunicorn: Manifest, systemctl: list[str]) -> None:
+    activation = release_run.start(state, gunicorn, "a")
+    unit = "app_blog_web@1.service"
+    assert systemctl == ["daemon-reload", f"start --no-block {unit}"]
+    assert Path(layout.unit_file(unit)).read_text() == "run blog@1\n[Install]\n"
+    assert os.readlink(layout.unit_at_boot(unit)) == layout.unit_file(unit)
+    assert os.path.exists(layout.started(activation))
+    assert os.listdir(layout.vassals("a")) == []
+    assert release_run.runner_of(activation) == "systemd"
+    assert release_run.emperor_of(activation) is None
+    assert list(release_run.running_activations("blog")) == [("systemd", "blog@1")]
+    # After a reboot the mark is gone; a rollback to it while it was warm finds it again.
+    os.unlink(layout.started(activation))
+    release_run.resume(gunicorn, activation)
+    assert systemctl[2:] == [f"start --no-block {unit}"]
+    assert os.path.exists(layout.started(activation))
+    release_run.stop(state, activation)
+    assert systemctl[3:] == [f"stop {unit}", f"reset-failed {unit}", "daemon-reload"]
+    assert release_run.runner_of(activation) is None
+    assert unit_names.all_units("blog") == []
+    assert not os.path.lexists(layout.unit_at_boot(unit))
+    assert not os.path.exists(layout.started(activation))
+
+
+def test_an_app_is_left_without_units(
+    host: Path, systemctl: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_units, "STAMPS", str(host))
+    names = ["app_blog_a@7.service", "app_blog_x.service", "app_blog_x.timer"]
+    others = ["app_blog-a_x.timer", "apps-blog.slice"]
+    for name in [*names, *others]:
+        Path(layout.unit_file(name)).write_text("")
+        (host / f"stamp-{name}").write_text("")
+    app_units.remove_all("blog")
+    assert systemctl[0] == "stop app_blog_x.timer app_blog_a@7.service app_blog_x.service"
+    assert sorted(os.listdir(layout.UNITS)) == others
+    assert not (host / "stamp-app_blog_x.timer").exists()
+    assert (host / "stamp-app_blog-a_x.timer").exists()
+
+
+def test_a_release_from_before_there_were_units_is_a_vassal(
+    state: AppState, save: Callable[..., Manifest]
+) -> None:
+    save(R1)
+    with open(state.manifest_path(R1), encoding="utf-8") as file:
+        content = json.load(file)
+    for name in ("server", "workers", "schedule"):
+        del content[name]
+    with open(state.manifest_path(R1), "w", encoding="utf-8") as file:
+        json.dump(content, file)
+    manifest = state.manifest(R1)
+    assert manifest is not None
+    assert release_run.runner_of(release_run.start(state, manifest, "b")) == "b"
+
+
+@pytest.mark.parametrize(
+    ("listings", "idle"),
+    [
+        ([LISTING], False),
+        ([LISTING, ""], True),
+        (["u_str LISTEN 0 1024 SOCKET 1 * 0\n"], True),
+        (["u_str LISTEN 1 1024 SOCKET 1 * 0\n", "u_str LISTEN 0 1024 SOCKET 1 * 0\n"], True),
+    ],
+    ids=["busy", "gone", "idle", "a queue that empties"],
+)
+def test_it_is_drained_by_its_connections(
+    state: AppState,
+    gunicorn: Manifest,
+    systemctl: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    listings: list[str],
+    idle: bool,
+) -> None:
+    activation = release_run.start(state, gunicorn, "a")
+    socket = layout.socket("blog", activation)
+    said = [listing.replace("/run/blog@7.sock", socket).replace("SOCKET", socket) for listing in listings]
+    monkeypatch.setattr(release_run, "run", lambda *_, **__: said.pop(0) if len(said) > 1 else said[0])
+    assert release_run.drain("blog", activation, 1.0) is idle
+
+
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [
+        ("", "add gunicorn>=27.0 to its requirements"),
+        ("26.2.0", "bring gunicorn 26.2.0, which garbles answers"),
+        ("27.0.0", None),
+        ("28.1", None),
+    ],
+)
+def test_which_gunicorn_will_do(monkeypatch: pytest.MonkeyPatch, version: str, says: str | None) -> None:
+    asked: list[list[str]] = []
+
+    def run(argv: list[str], **_: Any) -> str:
+        asked.append(argv)
+        return f"{version}\n"
+
+    monkeypatch.setattr(release_build, "run", run)
+    if says:
+        with pytest.raises(ReleaseError, match=says):
+            release_build.check_gunicorn("blog", "/r", 5)
+    else:
+        release_build.check_gunicorn("blog", "/r", 5)
+        assert asked[-1][-4:] == ["gunicorn", "--check-config", "--config", "/r/gunicorn.conf.py"]
+
+
+def test_a_time_that_systemd_cannot_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(argv: list[str], **_: Any) -> str:
+        if argv[-1] == "2026-02-31":
+            raise CommandFailed(
+                "systemd-analyze", "x", "exit status 1", "Failed to parse calendar expression"
+            )
+        return ""
+
+    monkeypatch.setattr(release_build, "run", run)
+    release_build.check_calendar({"a": {"at": "03:00"}, "b": {"at": None}})
+    with pytest.raises(ReleaseError, match=r"schedule\.c\.at: systemd cannot read it: Failed to parse"):
+        release_build.check_calendar({"c": {"at": "2026-02-31"}})
+
+
+# The launcher
+
+
+@pytest.mark.parametrize(
+    ("line", "alone"),
+    [
+        ("python -m blog.jobs", True),
+        ("python manage.py qcluster --name='a b' --x=1", True),
+        ("python -c 'import x; print(1 | 2)'", True),
+        ('python -c "print(1)"', True),
+        ('python -c "$HOME"', False),
+        ("python a && python b", False),
+        ("cd sub; python a", False),
+        ("cd sub", False),
+        ("python a > log", False),
+        ("A=1 python a", False),
+        ("python *.py", False),
+        ("python $FILE", False),
+        ("python a 'unbalanced", False),
+        ("exec python a", False),
+        ("python a \\; b", False),
+    ],
+)
+def test_one_simple_command_needs_no_shell(monkeypatch: pytest.MonkeyPatch, line: str, alone: bool) -> None:
+    """The shell in between would take the signal to stop."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    found = runpy.run_path(str(LAUNCH))["words"](line)
+    if not alone:
+        assert found == ["/bin/sh", "-ec", line]
+    else:
+        split = subprocess.run(
+            ["/bin/sh", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True
+        )
+        assert found == split.stdout.split("\0")[:-1]
+
+
+def test_the_launcher_takes_on_the_releases_environment(tmp_path: Path) -> None:
+    (tmp_path / "launch.py").write_text(LAUNCH.read_text())
+    (tmp_path / "code").mkdir()
+    entry = {
+        "environment": {"TOKEN": "a\n'$b", "APP_NAME": "blog"},
+        "app": {"name": "blog", "home": "/home/blog"},
+        "commands": {"show": f"{sys.executable} -c 'import os; print([dict(os.environ), os.getcwd()])'"},
+        "secrets": ["TOKEN"],
+    }
+    (tmp_path / "environment.json").write_text(json.dumps(entry))
+    ran = [sys.executable, "-I", str(tmp_path / "launch.py")]
+    for words in (["process", "show"], ["command", entry["commands"]["show"]]):  # type: ignore[index]
+        said = subprocess.run(
+            [*ran, *words], capture_output=True, text=True, check=True, env={"LEFT": "in"}
+        ).stdout
+        environment, directory = eval(said)  # noqa: S307
+        assert directory == str(tmp_path / "code")
+        assert (
+            environment.items()
+            >= {
+                **entry["environment"],  # type: ignore[dict-item]
+                "HOME": "/home/blog",
+                "USER": "blog",
+                "VIRTUAL_ENV": f"{tmp_path}/venv",
+                "PATH": f"{tmp_path}/venv/bin:/usr/local/bin:/usr/bin:/bin",
+                "LEFT": "in",
+            }.items()
+        )
+    done = subprocess.run([*ran, "command", "echo x; exit 9"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (9, "x\n")
+
+
+# One-off commands
+
+
+def test_a_command_has_the_sandbox_and_no_secret_on_its_line() -> None:
+    words = app_command.unit_command("blog-a", R1, "echo $TOKEN", 5, "app_blog-a_run@1.service")
+    assert {f"--property={line}" for line in app_units.sandbox("blog-a")} < set(words)
+    assert "--property=Slice=apps-blog\\x2da.slice" in words
+    assert "--property=RuntimeMaxSec=5" in words
+    assert words[-2:] == ["command", "echo $$TOKEN"]
+
+
+def test_what_its_output_does_not_show(host: Path) -> None:
+    os.makedirs(layout.release("blog", R1))
+    path = Path(layout.release("blog", R1), "environment.json")
+    entry = {"environment": {"A": "public", "KEY": "very-secret", "PIN": "123"}, "secrets": ["KEY", "PIN"]}
+    path.write_text(json.dumps(entry))
+    assert app_command.secret_values("blog", R1) == {"very-secret"}
+    path.write_text(json.dumps({"environment": {}}))
+    with pytest.raises(app_command.Refused, match=r"older version .*-e app=blog -e again=true"):
+        app_command.secret_values("blog", R1)
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "output"),
+    [("echo hi; exit 3", 3, "hi\n"), ("echo hi", 0, "hi\n"), ("sleep 2; exit 1", None, "")],
+)
+def test_how_a_command_ended(
+    monkeypatch: pytest.MonkeyPatch, script: str, status: int | None, output: str
+) -> None:
+    monkeypatch.setattr(app_command, "unit_command", lambda *_: ["/bin/sh", "-c", script])
+    outcome = app_command.run_command("blog", R1, "x", 1)
+    assert (outcome.status, outcome.output) == (status, output)
