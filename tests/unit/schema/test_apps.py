@@ -104,10 +104,10 @@ def test_each_timeout_outlasts_the_one_inside_it() -> None:
     assert steps == sorted(steps)
 
 
-def test_nginx_sites() -> None:
+def test_sites() -> None:
     assert (
-        apps.nginx_sites([LARGE])
-        == apps.nginx_sites([apps.complete(LARGE)])
+        apps.sites([LARGE])
+        == apps.sites([apps.complete(LARGE)])
         == [
             {
                 "name": "blog",
