@@ -102,6 +102,21 @@ def test_a_broken_snippet_is_refused_and_apache_serves_on(host: Host, stack: Sta
     assert all(Site(host, app).works() for app in APPS)
 
 
+def test_a_trusted_proxy_is_believed_that_the_visitor_used_https(host: Host, stack: Stack) -> None:
+    """The app's own idea of the scheme, which its absolute URLs show, and not just a header."""
+    polls = next(app for app in APPS if app.name == "polls")
+    told = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "198.51.100.7"}
+    assert Site(host, polls).submit("one", told).headers["location"].startswith("http://polls.localhost/")
+    stack.good("site.yml", apache_trusted_proxies=["192.0.2.0/24", "172.16.0.0/12"])
+    site = Site(host, polls)
+    answer = site.submit("two", {**told, "Origin": f"https://{polls.domain}"})
+    assert answer.headers["location"].startswith("https://polls.localhost/"), answer.headers
+    seen = site.get("/diagnostics/headers", told).json()
+    assert (seen["X-Forwarded-Proto"], seen["X-Forwarded-For"]) == ("https", "198.51.100.7")
+    elsewhere = site.get("/a", {**told, "Host": f"www.{polls.domain}"})
+    assert elsewhere.headers["location"] == f"https://{polls.domain}/a"
+
+
 def test_a_host_changes_its_web_server_and_back(host: Host, stack: Stack) -> None:
     milliseconds = []
     for server, unit in (("nginx", "nginx"), ("apache", "apache2")):
