@@ -24,7 +24,8 @@ _CHECKED = "the list of apps as emperor.stack.check_apps lets it pass, which nam
 
 _FILTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "complete_apps": (apps.complete_all, _CHECKED),
-    "nginx_sites": (apps.nginx_sites, _CHECKED),
+    "sites": (apps.sites, _CHECKED),
+    "site_problems": (apps.site_problems, "sites as emperor.stack.sites derives them"),
     "app_users": (apps.app_users, _CHECKED),
     "app_slices": (apps.app_slices, _CHECKED),
     "longest_request_timeout": (apps.longest_request_timeout, _CHECKED),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -66,8 +67,8 @@ def longest_request_timeout(apps: Iterable[App] | None) -> int:
     )
 
 
-def nginx_sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
-    """What role nginx takes as `nginx_sites`."""
+def sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
+    """What the roles of web servers take: nginx as `nginx_sites`, apache as `apache_sites`."""
     return [
         {
             "name": app["name"],
@@ -82,6 +83,39 @@ def nginx_sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
         }
         for app in complete_all(apps)
     ]
+
+
+#: How each value of a site is written. Whatever could end a directive or a file name, or means something else there, is not.
+_PLAIN_PATH = r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
+_FILE_URL = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+"
+_SITE_VALUES = {
+    "name": r"[a-z][a-z0-9-]*",
+    "domains": r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?",
+    "socket": _PLAIN_PATH,
+    "public": _PLAIN_PATH,
+    "body": r"[0-9]+[kmgKMG]?",
+}
+
+
+def site_problems(sites: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What a web server's configuration could not hold, and names and domains that are there twice."""
+    found: list[str] = []
+    seen: set[tuple[str, str]] = set()
+    for site in sites:
+        values = [("name", site["name"]), *(("domains", domain) for domain in site["domains"])]
+        for place in values:
+            if place in seen:
+                found.append(f"{place[0]}: {place[1]!r} is there twice")
+            seen.add(place)
+        values += [(key, site[key]) for key in ("socket", "public", "body")]
+        rules = [(key, value, _SITE_VALUES[key]) for key, value in values]
+        rules += [("url", item["url"], _FILE_URL + "/" * item["directory"]) for item in site["static"]]
+        found += [
+            f"{key}: {value!r} is not written as it has to be"
+            for key, value, rule in rules
+            if not re.fullmatch(rule, value)
+        ]
+    return found
 
 
 def app_users(apps: Iterable[App] | None) -> list[dict[str, Any]]:

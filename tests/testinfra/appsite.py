@@ -79,6 +79,37 @@ APPS = (
 
 
 @dataclass(frozen=True)
+class Front:
+    """The web server in front of the apps, as far as one differs from another."""
+
+    unit: str
+    #: What it calls itself in the header Server.
+    server: str
+    check: str
+    configuration: str
+    #: Whether a request for no site of ours is left without any answer, or refused with one that tells nothing.
+    is_silent: bool
+    #: Whether it hands a chunked body on, or asks for a length.
+    takes_chunks: bool
+
+    @property
+    def error_log(self) -> str:
+        return f"/var/log/{self.unit}/error.log"
+
+
+FRONTS = {
+    "nginx": Front("nginx", "nginx", "nginx -t", "/etc/nginx", is_silent=True, takes_chunks=True),
+    "apache": Front("apache2", "Apache", "apache2 -t", "/etc/apache2", is_silent=False, takes_chunks=False),
+}
+
+
+def front(host: Host) -> Front:
+    """What the inventory wants in front of the apps of *host*."""
+    variables = host.backend.ansible_runner.get_variables(host.backend.host)
+    return FRONTS[variables.get("front_server", "nginx")]
+
+
+@dataclass(frozen=True)
 class Answer:
     status: int
     headers: dict[str, str]

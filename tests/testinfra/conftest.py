@@ -13,7 +13,7 @@ from testinfra.host import Host
 # Molecule starts pytest elsewhere, and pytest imports tests by file name: show them the module beside this.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from appsite import APPS, App, Site
+from appsite import APPS, App, Site, front
 
 
 @pytest.fixture(params=APPS, ids=lambda app: app.name)
@@ -40,8 +40,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     report = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.failed and host is not None:
-        said = host.run("journalctl -a --no-pager -o short-precise -n 60 -u nginx -u 'emperor@*'")
-        errors = host.run("tail -n 20 /var/log/nginx/error.log")
-        report.sections.append(("Journal of nginx and the emperors", said.stdout or said.stderr))
-        report.sections.append(("Error log of nginx", errors.stdout))
+        server = front(host)
+        units = f"-u {server.unit} -u 'emperor@*'"
+        said = host.run(f"journalctl -a --no-pager -o short-precise -n 60 {units}")
+        errors = host.run("tail -n 20 %s", server.error_log)
+        report.sections.append((f"Journal of {server.unit} and the emperors", said.stdout or said.stderr))
+        report.sections.append((f"Error log of {server.unit}", errors.stdout))
     return report

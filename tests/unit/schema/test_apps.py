@@ -122,10 +122,10 @@ def test_each_timeout_outlasts_the_one_inside_it() -> None:
     assert steps == sorted(steps)
 
 
-def test_nginx_sites() -> None:
+def test_sites() -> None:
     assert (
-        apps.nginx_sites([LARGE])
-        == apps.nginx_sites([apps.complete(LARGE)])
+        apps.sites([LARGE])
+        == apps.sites([apps.complete(LARGE)])
         == [
             {
                 "name": "blog",
@@ -175,3 +175,57 @@ def test_a_slice_has_no_hyphen_but_its_own() -> None:
 )
 def test_longest_request_timeout(declared: list[dict[str, Any]] | None, seconds: int) -> None:
     assert apps.longest_request_timeout(declared) == seconds
+
+
+SITE: dict[str, Any] = {
+    "name": "blog",
+    "domains": ["blog.example.com"],
+    "socket": "/srv/apps/blog/active/app.sock",
+    "public": "/srv/apps/blog/active/release/public",
+    "static": [],
+    "body": "20m",
+    "read_timeout": 65,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"name": "../blog"}, "name: '../blog' is not written as it has to be"),
+        ({"name": "Blog"}, "name: 'Blog' is not written as it has to be"),
+        ({"domains": ["a>b"]}, "domains: 'a>b' is not written as it has to be"),
+        ({"domains": ["*.example"]}, "domains: '*.example' is not written as it has to be"),
+        ({"domains": ["a.example\n"]}, "domains: 'a.example\\n' is not written as it has to be"),
+        ({"domains": ["a.example", "a.example"]}, "domains: 'a.example' is there twice"),
+        ({"socket": "relative.sock"}, "socket: 'relative.sock' is not written as it has to be"),
+        ({"socket": "/run/x|y"}, "socket: '/run/x|y' is not written as it has to be"),
+        ({"public": "/srv/../etc"}, "public: '/srv/../etc' is not written as it has to be"),
+        ({"public": "/srv/${x}"}, "public: '/srv/${x}' is not written as it has to be"),
+        ({"body": "20m\nProxyPass"}, "body: '20m\\nProxyPass' is not written as it has to be"),
+        ({"static": [{"url": "/", "directory": True}]}, "url: '/' is not written as it has to be"),
+        (
+            {"static": [{"url": "/static", "directory": True}]},
+            "url: '/static' is not written as it has to be",
+        ),
+        (
+            {"static": [{"url": "/a/../b/", "directory": True}]},
+            "url: '/a/../b/' is not written as it has to be",
+        ),
+        ({"static": [{"url": "/.git/", "directory": True}]}, "url: '/.git/' is not written as it has to be"),
+        ({"static": [{"url": "/a b", "directory": False}]}, "url: '/a b' is not written as it has to be"),
+        ({"static": [{"url": "/x/", "directory": False}]}, "url: '/x/' is not written as it has to be"),
+    ],
+)
+def test_what_a_web_servers_configuration_could_not_hold_is_named(
+    change: dict[str, Any], problem: str
+) -> None:
+    assert apps.site_problems([{**SITE, **change}]) == [problem]
+
+
+def test_sites_of_two_apps_have_names_and_domains_of_their_own() -> None:
+    assert apps.site_problems([SITE, {**SITE, "name": "b-2", "domains": ["b.example"], "body": "0"}]) == []
+    assert apps.site_problems([SITE, SITE]) == [
+        "name: 'blog' is there twice",
+        "domains: 'blog.example.com' is there twice",
+    ]
+    assert apps.site_problems(apps.sites([LARGE])) == []

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from appsite import APPS, EXAMPLES, Answer, Site, address, eventually, location
+from appsite import APPS, EXAMPLES, Answer, Site, address, eventually, front, location
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://app_hosts"]
@@ -159,7 +159,10 @@ def test_an_upload_of_15_mb_arrives_whole(site: Site) -> None:
 def test_a_chunked_upload_arrives_whole_with_a_length(site: Site, size: int) -> None:
     body = os.urandom(size)
     pieces = (body[start : start + 70_001] for start in range(0, size, 70_001))
-    _arrived_whole(site.ask("POST", "/diagnostics/echo", pieces), body)
+    if front(site.host).takes_chunks:
+        _arrived_whole(site.ask("POST", "/diagnostics/echo", pieces), body)
+    else:
+        assert site.ask("POST", "/diagnostics/echo", (piece for piece in [body[:1000]])).status == 411
 
 
 def test_an_app_that_ignores_an_upload_still_answers(site: Site) -> None:
@@ -236,7 +239,12 @@ def test_who_asks_for_no_site_of_ours_gets_no_answer(host: Host, request_: bytes
     assert _raw(host, b"GET / HTTP/1.1\r\nHost: notes.localhost\r\nConnection: close\r\n\r\n").startswith(
         b"HTTP/1.1 200 "
     ), "the way of asking works"
-    assert _raw(host, request_) == b""
+    answer = _raw(host, request_)
+    if front(host).is_silent:
+        assert answer == b""
+    else:
+        assert re.match(rb"HTTP/1\.1 4\d\d ", answer), answer
+        assert b"localhost" not in answer and b"X-Release" not in answer, "it tells of no site"
 
 
 def test_the_release_is_told_to_the_host_itself_only(site: Site) -> None:
@@ -247,7 +255,8 @@ def test_the_release_is_told_to_the_host_itself_only(site: Site) -> None:
 
 
 def test_the_server_does_not_tell_its_version(site: Site) -> None:
+    name = front(site.host).server
     for path in ("/", next(iter(site.app.static)), "/nothing/here"):
         answer = site.get(path)
-        assert answer.headers["server"] == "nginx"
-        assert "nginx/" not in answer.text
+        assert answer.headers["server"] == name
+        assert f"{name}/" not in answer.text

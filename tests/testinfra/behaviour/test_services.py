@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import layout
-from appsite import App, Site, container, eventually, location
+from appsite import App, Site, container, eventually, front, location
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://app_hosts"]
@@ -61,7 +61,7 @@ def wait_for_all(sites: list[Site], seconds: float, after: str) -> None:
 
 def test_no_unit_failed(host: Host) -> None:
     failed = host.check_output("systemctl list-units --no-legend --plain --state=failed,auto-restart")
-    assert not re.search(r"nginx|emperor|uwsgi|tmpfiles|sysctl", failed), failed
+    assert not re.search(r"nginx|apache|emperor|uwsgi|tmpfiles|sysctl", failed), failed
 
 
 def test_the_distributions_own_uwsgi_does_not_run(host: Host) -> None:
@@ -69,10 +69,10 @@ def test_the_distributions_own_uwsgi_does_not_run(host: Host) -> None:
     assert host.run("systemctl is-active uwsgi uwsgi-emperor").stdout.split() == ["inactive", "inactive"]
 
 
-def test_the_configuration_of_nginx_is_valid(host: Host) -> None:
-    done = host.run("nginx -t")
+def test_the_configuration_of_the_web_server_is_valid(host: Host) -> None:
+    done = host.run(front(host).check)
     assert done.rc == 0, done.stderr
-    assert "[warn]" not in done.stderr
+    assert not re.search(r"\[warn\]|AH\d+", done.stderr), done.stderr
 
 
 def test_a_burst_of_requests_finds_room_in_the_queue(site: Site) -> None:
@@ -114,11 +114,20 @@ def test_a_killed_app_comes_back_and_its_neighbours_serve_on(site: Site, sites: 
         assert parent(each.host, each.diagnostics("identity")["pid"]) == before[each.app.name]
 
 
-def test_a_killed_nginx_comes_back(host: Host, sites: list[Site]) -> None:
-    pid = main_pid(host, "nginx")
+def test_only_one_web_server_runs(host: Host) -> None:
+    unit = front(host).unit
+    states = {name: host.run("systemctl is-active %s", name).stdout.strip() for name in ("nginx", "apache2")}
+    assert states == {"nginx": "inactive", "apache2": "inactive", unit: "active"}
+    other = "nginx" if unit == "apache2" else "apache2"
+    assert host.run("systemctl is-enabled %s", other).stdout.strip() in ("disabled", "not-found", "")
+
+
+def test_a_killed_web_server_comes_back(host: Host, sites: list[Site]) -> None:
+    unit = front(host).unit
+    pid = main_pid(host, unit)
     host.check_output("kill -9 %s", str(pid))
-    wait_for_all(sites, 30, "nginx was killed")
-    assert main_pid(host, "nginx") not in (0, pid)
+    wait_for_all(sites, 30, f"{unit} was killed")
+    assert main_pid(host, unit) not in (0, pid)
 
 
 def test_a_killed_emperor_comes_back(host: Host, sites: list[Site]) -> None:
@@ -131,9 +140,9 @@ def test_a_killed_emperor_comes_back(host: Host, sites: list[Site]) -> None:
     assert not [link for link in links if host.file(link).exists], "only the live releases come back"
 
 
-@pytest.mark.parametrize("service", ["nginx", "emperor"])
+@pytest.mark.parametrize("service", ["web server", "emperor"])
 def test_all_apps_answer_after_a_restart_of(host: Host, sites: list[Site], service: str) -> None:
-    unit = emperor(host) if service == "emperor" else service
+    unit = emperor(host) if service == "emperor" else front(host).unit
     pid = main_pid(host, unit)
     releases = [site.diagnostics("identity")["release"] for site in sites]
     host.check_output("systemctl restart %s", unit)
@@ -161,4 +170,4 @@ def test_all_apps_and_their_data_are_there_after_a_reboot(host: Host, sites: lis
         assert words[site.app.name] in site.get(places[site.app.name]).text
         assert site.diagnostics("identity")["release"] == releases[site.app.name]
     failed = host.check_output("systemctl list-units --no-legend --plain --state=failed")
-    assert not re.search(r"nginx|emperor|uwsgi|tmpfiles|sysctl", failed), failed
+    assert not re.search(r"nginx|apache|emperor|uwsgi|tmpfiles|sysctl", failed), failed

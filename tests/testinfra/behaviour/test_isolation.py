@@ -6,7 +6,7 @@ import json
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import layout
-from appsite import APPS, App, Site, python
+from appsite import APPS, App, Site, front, python
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://app_hosts"]
@@ -89,7 +89,7 @@ def test_an_app_runs_in_its_release(site: Site) -> None:
     assert release == layout.release(site.app.name, identity["release"])
 
 
-def test_only_nginx_and_the_app_itself_can_connect_to_its_socket(host: Host, app: App) -> None:
+def test_only_the_web_server_and_the_app_itself_can_connect_to_its_socket(host: Host, app: App) -> None:
     socket_ = host.check_output("readlink -f %s", layout.active_socket(app.name))
     assert socket_.startswith(layout.socket_directory(app.name))
     assert connect(host, layout.active_socket(app.name), layout.FRONT_USER) == "connected"
@@ -129,7 +129,7 @@ def test_nobody_else_reads_code_settings_data_or_dependencies(host: Host, app: A
     assert not missing, "the test has to ask for what is there"
     for user in outsiders(app):
         assert readable(host, paths, user) == [], user
-    # nginx reads what is public and no more.
+    # The web server reads what is public and no more.
     assert f"{release}/public" in readable(host, [f"{release}/public"], layout.FRONT_USER)
     private = [path for path in paths if path != layout.socket_directory(app.name)]
     assert readable(host, private, layout.FRONT_USER) == []
@@ -151,7 +151,7 @@ def test_an_app_cannot_change_what_it_runs(host: Host, app: App) -> None:
         layout.vassals("a"),
         layout.vassals("b"),
         layout.CONFIG,
-        "/etc/nginx",
+        front(host).configuration,
     ]
     files = [
         f"{release}/code/{app.secret_file}",
