@@ -21,7 +21,12 @@ from ansible_collections.emperor.stack.plugins.module_utils.schema import Unreso
 from hypothesis import given
 from hypothesis import strategies as st
 
-FILES = {"/bundle/code/production.ini", "/bundle/code/requirements.txt", "/bundle/secrets/key"}
+FILES = {
+    "/bundle/code/production.ini",
+    "/bundle/code/requirements.txt",
+    "/bundle/secrets/key",
+    "/bundle/templates/blog.ini.j2",
+}
 CONTROLLER = Controller("/bundle", {"/bundle/code"}.__contains__, FILES.__contains__)
 NOTHING: Any = object()
 
@@ -40,6 +45,8 @@ FULL: dict[str, Any] = {
         "known_hosts": "a b c",
     },
     "requirements": "requirements.txt",
+    "python": "3.12",
+    "files": {"config/blog.ini": "templates/blog.ini.j2"},
     "build": ["make"],
     "migrate": "python manage.py migrate",
     "hooks": {"after_switch": ["make warm"]},
@@ -88,7 +95,7 @@ def test_null_means_not_given() -> None:
 
 
 NAMES = (
-    "name, domains, source, wsgi, paste, requirements, build, migrate, hooks, static, persistent, env, secrets, health, "
+    "name, domains, source, wsgi, paste, requirements, python, files, build, migrate, hooks, static, persistent, env, secrets, health, "
     "web, limits"
 )
 BOTH = "wsgi: blog.wsgi:application\n# or\npaste: production.ini"
