@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import socket
 import subprocess
 import tarfile
@@ -251,6 +252,7 @@ class ActionModule(ActionBase):
         """One of the app's `files`, by the variables of the host. No message shows its content."""
         variables = {**self._host_variables, "app": app, "secrets": secrets}
         place = f"{app['name']}: files: {name}: {template}"
+        text = ""
         try:
             text = _trusted(self._loader.get_text_file_contents(str(template)))
             templar = self._templar.copy_with_new_env(
@@ -258,7 +260,7 @@ class ActionModule(ActionBase):
             )
             rendered = templar.template(text, escape_backslashes=False, overrides={"trim_blocks": True})
         except AnsibleError as error:
-            line = _line(error)
+            line = line_of(error, text)
             raise AnsibleActionFail(f"{place}{f', line {line}' if line else ''}: {cause(error)}") from None
         return "" if rendered is None else str(rendered)
 
@@ -310,19 +312,15 @@ def source_digest(source: Mapping[str, Any], root: Path) -> str:
     return ""
 
 
-def _line(error: BaseException) -> int | None:
-    """The line of a template in which it failed, where that can be told."""
+def line_of(error: BaseException, template: str) -> int | None:
+    """The line of a template in which it failed: as Jinja says, else the first that has the name which is undefined."""
     while error.__cause__ is not None:
         error = error.__cause__
     if lineno := getattr(error, "lineno", None):
         return int(lineno)
-    found = None
-    frame = error.__traceback__
-    while frame is not None:
-        if frame.tb_frame.f_code.co_filename == "<template>":
-            found = frame.tb_lineno
-        frame = frame.tb_next
-    return found
+    names = re.findall(r"'([A-Za-z_]\w*)'", cause(error))
+    lines = enumerate(template.splitlines(), 1)
+    return next((number for number, line in lines if names and re.search(rf"\b{names[-1]}\b", line)), None)
 
 
 def _trusted(text: str) -> str:

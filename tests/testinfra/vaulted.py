@@ -47,7 +47,7 @@ class Vaulted(Stack):
         for app, values in self.secrets.items():
             lines += [
                 f"  {app}:",
-                *(f"    {name}: !unsafe {quoted(value)}" for name, value in values.items()),
+                *(f"    {name}: {quoted(value)}" for name, value in values.items()),
             ]
         vault.write_text("\n".join(lines))
         program = Path(sys.executable).with_name("ansible-vault")
