@@ -7,12 +7,15 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import layout, release_build
+from ansible_collections.emperor.stack.plugins.module_utils import host_command, layout, release_build
+from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.release_source import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, Manifest
 
 RELEASE = "20261122T193000-ab12cd3"
 ENTRY = Path(__file__).resolve().parents[3] / "roles/python_apps/files/entry.py"
@@ -53,6 +56,81 @@ def test_fill_puts_the_release_in(host: Path) -> None:
         release_build.fill(text, "blog", RELEASE)
         == f"{RELEASE} {layout.releases('blog')}/{RELEASE}/code @OTHER@"
     )
+
+
+def test_an_own_server_has_no_plugin_to_load(host: Path) -> None:
+    text = "strict = true\nplugin = python3\nmaster = true\n"
+    assert release_build.fill(text, "blog", RELEASE) == text
+    assert release_build.fill(text, "blog", RELEASE, own_server=True) == "strict = true\nmaster = true\n"
+
+
+# Files of the app
+
+
+def test_files_take_the_place_of_what_the_source_has(host: Path, as_myself: None) -> None:
+    code, outside = host / "code", host / "outside"
+    (code / "conf").mkdir(parents=True)
+    outside.write_text("kept")
+    (code / "conf/a.ini").write_text("the source's")
+    (code / "conf/b.ini").symlink_to(outside)
+    files = {"conf/a.ini": "it's $(id) `x` é\n", "conf/b.ini": "b", "new/deep/c": "", "-x": "no option"}
+    release_build.write_files("blog", str(code), files)
+    assert {name: (code / name).read_text() for name in files} == files
+    assert outside.read_text() == "kept"
+    assert all(mode(code / name) == 0o640 for name in files)
+    (code / "conf/d").mkdir()
+    with pytest.raises(CommandFailed, match="files: writing conf/d failed") as caught:
+        release_build.write_files("blog", str(code), {"conf/d": "secret text"})
+    assert "secret text" not in str(caught.value)
+
+
+def test_a_command_that_says_a_secret_is_not_quoted(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_command, "_hidden", set())
+    monkeypatch.setattr(
+        release_build,
+        "run_shell",
+        lambda command, **options: host_command.run_shell(command, **{**options, "user": None, "cwd": "/"}),
+    )
+    os.makedirs(layout.release("blog", RELEASE))
+    Path(layout.release("blog", RELEASE), "environment.json").write_text(
+        json.dumps({"environment": {"KEY": "hunter22", "OPEN": "visible"}, "secrets": ["KEY"]})
+    )
+    said = release_build.run_app_command("blog", RELEASE, 'echo "$KEY $OPEN"', "build")
+    assert said == "******** visible\n"
+    with pytest.raises(CommandFailed) as caught:
+        release_build.run_app_command("blog", RELEASE, 'echo "$KEY"; exit 1', "build")
+    assert "hunter22" not in str(caught.value)
+
+
+# Another Python
+
+
+@pytest.mark.parametrize(
+    ("changes", "python", "pins"),
+    [
+        ({}, "3.13", {"six": "1.16.0"}),
+        ({}, "3.11", {}),
+        ({"revision": "b" * 40}, "3.13", {}),
+        ({"fingerprint": "g" * 64}, "3.13", {}),
+    ],
+    ids=["only the Python", "nothing", "the code too", "the settings too"],
+)
+def test_what_serves_is_kept_where_only_the_python_changes(
+    host: Path,
+    manifest: Callable[..., Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    python: str,
+    pins: dict[str, str],
+) -> None:
+    state = AppState("blog")
+    os.makedirs(layout.release("blog", RELEASE))
+    state.save(manifest(RELEASE))
+    Path(layout.release("blog", RELEASE), "requirements.lock").write_text("six==1.16.0\n")
+    monkeypatch.setattr(AppState, "live_release", lambda self: RELEASE)
+    wanted = {"revision": "a" * 40, "fingerprint": "f" * 64, **changes}
+    spec = {"fingerprint": wanted["fingerprint"]}
+    assert release_build._pins(state, spec, wanted["revision"], python) == pins
 
 
 # Ownership
