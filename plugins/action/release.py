@@ -157,6 +157,8 @@ class ActionModule(ActionBase):
             }
         self._rendered = self._texts() if phase in ("plan", "prepare") else {}
         self._host_variables = task_vars or {}
+        # The module's arguments hold secrets, and Ansible would write them to the host's journal.
+        quiet = {**self._host_variables, "ansible_no_target_syslog": True}
         specs = [self._spec(phase, app, secrets.get(app["name"]) or {}, root) for app in apps]
         try:
             if phase == "prepare" and not self._task.check_mode:
@@ -170,14 +172,14 @@ class ActionModule(ActionBase):
             }
             args.pop("listen", None)
             arguments = {**args, "apps": specs, "owner": owner}
-            result = self._execute_module("emperor.stack.release", module_args=arguments, task_vars=task_vars)
+            result = self._execute_module("emperor.stack.release", module_args=arguments, task_vars=quiet)
             dead = self._dead_holders(result)
             if dead:
                 again = [spec for spec in specs if (result["apps"][spec["name"]].get("locked"))]
                 second = self._execute_module(
                     "emperor.stack.release",
                     module_args={**arguments, "apps": again, "dead": dead},
-                    task_vars=task_vars,
+                    task_vars=quiet,
                 )
                 result = _merged(result, second)
         finally:

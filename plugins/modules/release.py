@@ -144,10 +144,8 @@ def main() -> None:
             "http_port": {"type": "int", "default": 80},
         },
         supports_check_mode=True,
-        # The arguments hold secrets: they do not go to the host's journal.
-        no_log=True,
     )
-    # Nor do they come back in a message, whatever an app's build prints. Not by Ansible's own masking: it would change
+    # No secret comes back in a message, whatever an app's build prints. Not by Ansible's own masking: it would change
     # names, revisions and everything else that happens to hold a short secret.
     for app in module.params["apps"]:
         hide([*(app.get("secrets") or {}).values(), *filter(None, [app.get("key")])])

@@ -62,4 +62,9 @@ def quoted(text: str) -> str:
     Marked as no template where it looks like one; elsewhere not, as Ansible makes a number of `!unsafe "1"`.
     """
     plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-    return ("!unsafe " if "{" in text else "") + '"' + "".join(c if c in plain else f"\\U{ord(c):08x}" for c in text) + '"'
+    return (
+        ("!unsafe " if "{" in text else "")
+        + '"'
+        + "".join(c if c in plain else f"\\U{ord(c):08x}" for c in text)
+        + '"'
+    )

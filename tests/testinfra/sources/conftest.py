@@ -49,6 +49,54 @@ systemctl is-active --quiet tests-sshd ||
 """
 
 
+_INDEX = """
+set -eu
+rm -rf /srv/index
+mkdir -p /srv/index/files/simple/privately
+cd /srv/index
+openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj '/CN=Tests' -days 2 2>/dev/null
+openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj '/CN=index' 2>/dev/null
+echo 'subjectAltName = IP:127.0.0.1' >server.ext
+openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -out server.pem -days 2 -extfile server.ext 2>/dev/null
+"""
+
+
+@pytest.fixture(scope="module")
+def private_index(machine: Host, directory: Path) -> Iterator[dict[str, str]]:
+    """The role's variables for an index that only this user with this authority can use; it has one package."""
+    machine.check_output(_INDEX)
+    wheel = directory / "privately-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as made:
+        made.writestr("privately.py", "")
+        made.writestr(
+            "privately-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: privately\nVersion: 1.0\n"
+        )
+        made.writestr(
+            "privately-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        made.writestr("privately-1.0.dist-info/RECORD", "")
+    user = "planted-5e7c-user:planted-5e7c-password"
+    container = machine.backend.host
+    for source, target in (
+        (str(wheel), f"{container}:/srv/index/files/simple/privately/"),
+        (str(HERE / "sources" / "index.py"), f"{container}:/srv/index/index.py"),
+        (f"{container}:/srv/index/ca.pem", str(directory / "index-ca.pem")),
+    ):
+        subprocess.run(["docker", "cp", "--quiet", source, target], check=True)
+    # Neither the password nor its digest goes over a command line: the test looks for them everywhere.
+    (directory / "user").write_text(user)
+    subprocess.run(
+        ["docker", "cp", "--quiet", str(directory / "user"), f"{container}:/srv/index/user"], check=True
+    )
+    machine.check_output("systemd-run --quiet --unit=tests-index python3 /srv/index/index.py /srv/index 8799")
+    yield {
+        "python_apps_index": f"https://{user}@127.0.0.1:8799/simple",
+        "python_apps_ca_bundle": str(directory / "index-ca.pem"),
+    }
+    machine.run("systemctl stop tests-index")
+    machine.run("rm -rf /srv/index")
+
+
 def one_of(name: str, source: dict[str, Any], **settings: Any) -> dict[str, Any]:
     return {
         "name": name,
@@ -179,7 +227,7 @@ def stack(
             files={"radicale.ini": str(FILES / "radicale.ini.j2"), "users": str(FILES / "users.j2")},
             secrets=["PASSWORD"],
             persistent=["data"],
-            health={"path": "/.web/", "timeout": 60},
+            health={"path": "/", "timeout": 60},
         ),
         one_of(
             "tarred", {"archive": str(tarball), "checksum": sha256(tarball), "subdirectory": "services/echo"}

@@ -64,17 +64,13 @@ def test_real_applications_answer(machine: Host, stack: Vaulted) -> None:
     [
         ("tarred", {"version.txt": "from a tar\n"}),
         ("zipped", {"version.txt": "from a zip\n"}),
-        ("modular", {"version.txt": "v1\n", "part/version.txt": "from a submodule\n"}),
+        # The version of the whole repository stands at its top, outside of the subdirectory.
+        ("modular", {"part/version.txt": "from a submodule\n"}),
     ],
 )
 def test_the_code_is_what_the_source_holds(stack: Vaulted, app: str, files: dict[str, str]) -> None:
     found = told(stack, app, "/code")
     wanted = {name: hashlib.sha256(content.encode()).hexdigest() for name, content in files.items()}
-    if app == "modular":
-        # The version of the whole repository stands at its top, outside of the subdirectory.
-        del wanted["version.txt"]
-        wanted["part/version.txt"] = hashlib.sha256(b"v1\n").hexdigest()
-        found.pop("part/requirements.txt", None)
     assert found == wanted
     assert not stack.host.run("find /srv/apps/%s/releases/ -name .git -o -name '.fetch-*'", app).stdout
 
@@ -171,24 +167,32 @@ def test_a_changed_secret_is_a_new_release_with_the_same_code(stack: Vaulted) ->
     test_secrets_arrive_byte_for_byte(stack)
 
 
-def test_secrets_are_nowhere_else(machine: Host, stack: Vaulted) -> None:
-    """A deploy with all the output that there is, of an app whose build says its secrets aloud and then fails."""
+def test_secrets_are_nowhere_else(machine: Host, stack: Vaulted, private_index: dict[str, str]) -> None:
+    """Runs with all the output that there is, of an app from a private index whose build says its secrets aloud."""
     plant = "planted-5e7c-multi\nplanted-5e7c-line two"
-    index = "planted-5e7c-user:planted-5e7c-password"
     stack.secrets["tarred"] = {"PLANT": plant}
     app = app_of(stack, "tarred")
     app["secrets"] = ["PLANT"]
-    app["files"] = {"plant.txt": str(stack.directory / "plant.j2")}
-    (stack.directory / "plant.j2").write_text("{{ secrets.PLANT }}\n")
-    private = {"python_apps_extra_indexes": [f"http://{index}@127.0.0.1:8765/simple"]}
-    outcomes = [deploy(stack, "tarred", "-vvv", "--diff", **private)]
+    app["files"] = {name: str(stack.directory / f"{name}.j2") for name in ("plant.txt", "pins/all.txt")}
+    app["requirements"] = "pins/all.txt"
+    (stack.directory / "pins").mkdir()
+    (stack.directory / "pins/all.txt.j2").write_text("privately==1.0\n")
+    (stack.directory / "plant.txt.j2").write_text("{{ secrets.PLANT }}\n")
+    outcomes = [
+        stack.play("site.yml", "-vvv", "--diff", python_apps_interpreters=INTERPRETERS, **private_index)
+    ]
     assert outcomes[0].code == 0, outcomes[0].output[-3000:]
-    everywhere = "grep -rlIs planted-5e7c /etc /run /var/lib /var/log /usr/local /proc/[0-9]*/cmdline /root /tmp || true"
-    found = machine.check_output(everywhere).split()
-    journal = machine.run("journalctl -a --no-pager | grep -c planted-5e7c").stdout.strip()
+    assert told(stack, "tarred", "/python")["packages"]["privately"] == "1.0"
+    # [c]: the search must not find itself.
+    places = "/etc /run /var/lib /var/log /usr/local /root /tmp"
+    found = machine.check_output(f"grep -rlIs 'planted-5e7[c]' {places} || true").split()
+    found += machine.check_output(
+        "grep -la 'planted-5e7[c]' /proc/[0-9]*/cmdline 2>/dev/null || true"
+    ).split()
+    journal = machine.check_output("journalctl -a --no-pager | grep -c 'planted-5e7[c]' || true")
     releases = machine.check_output("grep -rl planted-5e7c /srv/apps --exclude-dir=cache").split()
     app["build"] = ['echo "$PLANT"; env; python -c "import os; print(repr(os.environ[\'PLANT\']))"; exit 3']
-    outcomes.append(deploy(stack, "tarred", "-vvv", "--diff", **private))
+    outcomes.append(deploy(stack, "tarred", "-vvv", "--diff", **private_index))
     del app["build"]
     assert outcomes[1].code != 0
     assert "exit status 3" in outcomes[1].output
