@@ -8,10 +8,10 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.template import Templar
+from ansible.template import Templar, is_trusted_as_template
 
 from ..module_utils.app_problems import APPS, SECRETS, Controller, HostApps, Problem, app_count, problems
-from ..module_utils.schema import Unresolved
+from ..module_utils.schema import TemplateLike, Unresolved
 
 #: Where a connection goes to. Two hosts that agree in all of them are one machine.
 _CONNECTION = (
@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
         parts = [str(resolved(templar, variables[name])) for name in _CONNECTION if name in variables]
         return HostApps(
             apps=resolved(templar, variables.get(APPS, [])),
-            secrets=resolved(templar, variables.get(SECRETS, {})),
+            secrets=resolved(templar, no_blocks(variables.get(SECRETS, {}))),
             variables=frozenset(name for name in variables if isinstance(name, str)),
             machine=" ".join(parts) if variables.get("ansible_host") else "",
         )
@@ -69,6 +69,8 @@ def bundle_root(playbook_directory: str) -> str:
 
 def resolved(templar: Templar, value: Any) -> Any:
     """*value* with its templates resolved; where one cannot be, a mark stands in its place."""
+    if isinstance(value, Unresolved):
+        return value
     try:
         return plain(templar.template(value))
     except AnsibleError as error:
@@ -77,6 +79,18 @@ def resolved(templar: Templar, value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [resolved(templar, item) for item in value]
         return Unresolved(cause(error))
+
+
+def no_blocks(value: Any) -> Any:
+    """Secrets with a mark in the place of each that has a Jinja statement or comment in it, by chance and not on purpose.
+
+    An expression may well be meant: one secret is often made of others.
+    """
+    if isinstance(value, Mapping):
+        return {key: no_blocks(item) for key, item in value.items()}
+    if isinstance(value, str) and ("{%" in value or "{#" in value) and is_trusted_as_template(value):
+        return TemplateLike()
+    return value
 
 
 def cause(error: BaseException) -> str:

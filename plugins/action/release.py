@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import socket
 import subprocess
 import tarfile
@@ -15,12 +16,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ..module_utils import layout
 from ..module_utils.apps import unit_files
-from .check_apps import bundle_root
+from .check_apps import bundle_root, cause
 
 #: Part of every fingerprint: raised when releases must be made anew although nothing of the app changed.
 FORMAT = "1"
@@ -28,6 +29,9 @@ FORMAT = "1"
 #: What of the role is part of every release.
 TEMPLATES = ("vassal.ini.j2", "gunicorn.conf.py.j2", "process.service.j2", "process.timer.j2")
 FILES = ("entry.py", "launch.py")
+
+#: What of a source is told by the revision.
+REVISION_KEYS = ("version", "path", "archive", "checksum", "package")
 
 #: Directories of a source that are no part of it, where it is not a git checkout that says so itself.
 NO_SOURCE = {
@@ -157,6 +161,9 @@ class ActionModule(ActionBase):
                 "skipped_reason": "no app is in this phase",
             }
         self._rendered = self._texts() if phase in ("plan", "prepare") else {}
+        self._host_variables = task_vars or {}
+        # The module's arguments hold secrets, and Ansible would write them to the host's journal.
+        quiet = {**self._host_variables, "ansible_no_target_syslog": True}
         specs = [self._spec(phase, app, secrets.get(app["name"]) or {}, root) for app in apps]
         try:
             if phase == "prepare" and not self._task.check_mode:
@@ -170,14 +177,14 @@ class ActionModule(ActionBase):
             }
             args.pop("listen", None)
             arguments = {**args, "apps": specs, "owner": owner}
-            result = self._execute_module("emperor.stack.release", module_args=arguments, task_vars=task_vars)
+            result = self._execute_module("emperor.stack.release", module_args=arguments, task_vars=quiet)
             dead = self._dead_holders(result)
             if dead:
                 again = [spec for spec in specs if (result["apps"][spec["name"]].get("locked"))]
                 second = self._execute_module(
                     "emperor.stack.release",
                     module_args={**arguments, "apps": again, "dead": dead},
-                    task_vars=task_vars,
+                    task_vars=quiet,
                 )
                 result = _merged(result, second)
         finally:
@@ -210,28 +217,34 @@ class ActionModule(ActionBase):
                 key = file.read()
         chosen = {name: str(secrets[name]) for name in app["secrets"]}
         made = {
+            "files": {
+                name: self._render_file(app, name, root / template, chosen)
+                for name, template in app["files"].items()
+            },
             "server_files": self._server_files(app),
             "units": self._units(app),
             **{name.removesuffix(".py"): self._rendered[name] for name in FILES},
         }
         material = {
             **app,
-            "source": {k: v for k, v in source.items() if k not in ("version", "path")},
+            # The revision is in the name of the release, and the Python in its manifest.
+            "source": {k: v for k, v in source.items() if k not in REVISION_KEYS},
             "secrets": chosen,
             **made,
             "format": FORMAT,
         }
-        material.pop("action", None)
-        material.pop("revision", None)
+        for name in ("action", "revision", "python"):
+            material.pop(name, None)
         fingerprint = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
         spec: dict[str, Any] = {
             "name": app["name"],
             "source": source,
+            "python": app["python"],
             "key": key,
             "fingerprint": fingerprint,
         }
-        if source.get("path"):
-            spec["digest"] = directory_digest(root / source["path"])
+        if digest := source_digest(source, root):
+            spec["digest"] = digest
         if phase == "plan":
             return spec
         return {
@@ -239,9 +252,25 @@ class ActionModule(ActionBase):
             **spec,
             "revision": spec.get("digest") or app["revision"],
             "environment": {**app["env"], **chosen},
-            "secret_values": list(chosen.values()),
+            "secrets": chosen,
             **made,
         }
+
+    def _render_file(self, app: dict[str, Any], name: str, template: Path, secrets: dict[str, str]) -> str:
+        """One of the app's `files`, by the variables of the host. No message shows its content."""
+        variables = {**self._host_variables, "app": app, "secrets": secrets}
+        place = f"{app['name']}: files: {name}: {template}"
+        text = ""
+        try:
+            text = _trusted(self._loader.get_text_file_contents(str(template)))
+            templar = self._templar.copy_with_new_env(
+                searchpath=[str(template.parent)], available_variables=variables
+            )
+            rendered = templar.template(text, escape_backslashes=False, overrides={"trim_blocks": True})
+        except AnsibleError as error:
+            line = line_of(error, text)
+            raise AnsibleActionFail(f"{place}{f', line {line}' if line else ''}: {cause(error)}") from None
+        return "" if rendered is None else str(rendered)
 
     def _server_files(self, app: dict[str, Any]) -> dict[str, str]:
         """The configuration of the app's server, by file name."""
@@ -271,19 +300,48 @@ class ActionModule(ActionBase):
         return text
 
     def _send_source(self, spec: dict[str, Any], app: dict[str, Any], root: Path) -> None:
-        """Put a directory source into a file on the host, for the module to unpack."""
-        if not app["source"].get("path") or app.get("action") == "finish":
+        """Put a directory or an archive of the controller into a file on the host, for the module to unpack."""
+        source = app["source"]
+        local_archive = source.get("archive") and "://" not in source["archive"]
+        if not (source.get("path") or local_archive) or app.get("action") == "finish":
             return
         if self._connection._shell.tmpdir is None:
             self._make_tmp_path()
+        remote = self._connection._shell.join_path(self._connection._shell.tmpdir, f"{app['name']}.source")
         with tempfile.TemporaryDirectory() as directory:
-            local = Path(directory) / "source.tar.gz"
-            pack(root / app["source"]["path"], local)
-            remote = self._connection._shell.join_path(
-                self._connection._shell.tmpdir, f"{app['name']}.tar.gz"
-            )
+            if local_archive:
+                local = root / source["archive"]
+            else:
+                local = Path(directory) / "source.tar.gz"
+                pack(code_directory(source, root), local)
             self._transfer_file(str(local), remote)
         spec["archive"] = remote
+
+
+def code_directory(source: Mapping[str, Any], root: Path) -> Path:
+    return root / source["path"] / (source.get("subdirectory") or ".")
+
+
+def source_digest(source: Mapping[str, Any], root: Path) -> str:
+    """The revision of a source that the controller knows it of: 40 hex digits. Of git the host knows it."""
+    if source.get("path"):
+        return directory_digest(code_directory(source, root))
+    if source.get("archive"):
+        return str(source["checksum"]).removeprefix("sha256:")[:40]
+    if source.get("package"):
+        return hashlib.sha1(source["package"].encode(), usedforsecurity=False).hexdigest()
+    return ""
+
+
+def line_of(error: BaseException, template: str) -> int | None:
+    """The line of a template in which it failed: as Jinja says, else the first that has the name which is undefined."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if lineno := getattr(error, "lineno", None):
+        return int(lineno)
+    names = re.findall(r"'([A-Za-z_]\w*)'", cause(error))
+    lines = enumerate(template.splitlines(), 1)
+    return next((number for number, line in lines if names and re.search(rf"\b{names[-1]}\b", line)), None)
 
 
 def _trusted(text: str) -> str:

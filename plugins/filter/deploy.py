@@ -89,6 +89,12 @@ def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def warnings(result: Mapping[str, Any]) -> list[str]:
+    """One line for each warning of a prepare phase."""
+    apps = result.get("apps", {}).items()
+    return [f"{name}: {warning}" for name, one in apps for warning in one.get("warnings", [])]
+
+
 def deployed(result: Mapping[str, Any]) -> list[str]:
     """One line for each app that a drain phase finished."""
     return [
@@ -175,6 +181,7 @@ class FilterModule:
             "errors": errors,
             "deployed": deployed,
             "held": held,
+            "warnings": warnings,
             "status_table": status_table,
             "status_of_hosts": status_of_hosts,
         }

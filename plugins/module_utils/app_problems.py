@@ -17,7 +17,7 @@ from typing import Any
 
 from . import value_rules as rule
 from .app_schema import APP, PER_HOST
-from .schema import Fault, Hidden, Unresolved, closest, given, member, shown, unresolved
+from .schema import Fault, Hidden, Unresolved, closest, given, listed, member, shown, unresolved
 
 APPS = "python_apps"
 SECRETS = "vault_python_apps_secrets"
@@ -117,6 +117,7 @@ def _app_faults(app: Any, where: str, controller: Controller) -> Iterator[Fault]
     if isinstance(app, Mapping):
         for cross_rule in (
             _source_faults,
+            _file_faults,
             _static_faults,
             _persistent_faults,
             _health_faults,
@@ -187,11 +188,19 @@ def _source_faults(app: Mapping[str, Any], where: str, controller: Controller) -
     if source.get("git") is not None and source.get("version") is None:
         reason = "`version` is missing: which tag, branch or commit is to be deployed?"
         yield Fault(place, reason, "version: v1.4.0")
-    if source.get("path") is not None and source.get("git") is None:
-        for name in ("version", "key", "known_hosts"):
-            if source.get(name) is not None:
-                reason = f"`{name}` belongs to `git`, and means nothing beside `path`"
-                yield Fault(f"{place}.{name}", reason, f"remove {name}")
+    kind = next((name for name in _SOURCES if source.get(name) is not None), "")
+    if kind == "archive" and source.get("checksum") is None:
+        reason = "`checksum` is missing: an archive is only taken when it is the one that was meant"
+        yield Fault(place, reason, "checksum: sha256:…    # what `sha256sum FILE` prints")
+    for name, kinds in _BELONGS.items():
+        # False is what `submodules` is anyway.
+        if (
+            kind
+            and source.get(name) not in (None, False)
+            and not any(source.get(one) is not None for one in kinds)
+        ):
+            reason = f"`{name}` belongs to {listed(kinds)}, and means nothing beside `{kind}`"
+            yield Fault(f"{place}.{name}", reason, f"remove {name}")
     key, path = _good(source.get("key"), rule.key_path), _good(source.get("path"), rule.controller_path)
     if key and not controller.is_file(controller.at(key)):
         yield Fault(
@@ -199,14 +208,83 @@ def _source_faults(app: Mapping[str, Any], where: str, controller: Controller) -
             f"there is no file {controller.at(key)} on the controller",
             "create it there, or correct the path (a relative one starts at the root of the bundle)",
         )
+    archive = _good(source.get("archive"), rule.archive)
+    if archive and "://" not in archive and not controller.is_file(controller.at(archive)):
+        yield Fault(
+            f"{place}.archive",
+            f"there is no file {controller.at(archive)} on the controller",
+            "put it there, or correct the path (a relative one starts at the root of the bundle)",
+        )
     if path:
         yield from _directory_faults(app, where, path, controller)
+    if kind == "package":
+        yield from _package_faults(app, where)
+
+
+#: Where the code may come from, and what else belongs to which of them.
+_SOURCES = ("git", "path", "archive", "package")
+_BELONGS = {
+    "version": ("git",),
+    "key": ("git",),
+    "known_hosts": ("git",),
+    "submodules": ("git",),
+    "checksum": ("archive",),
+    "subdirectory": ("git", "path", "archive"),
+}
+
+
+def _package_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
+    """The code of a package holds nothing but `files`."""
+    files = _pairs(app.get("files"), rule.file_path, rule.controller_path)
+    for name, file in _named_files(app).items():
+        if file and file not in files:
+            reason = f"the code of a package holds nothing but `files`, and {shown(file)} is none of them"
+            yield Fault(f"{where}.{name}", reason, f"files: {{{file}: templates/{file}.j2}}")
+
+
+def _named_files(app: Mapping[str, Any]) -> dict[str, str | None]:
+    """The files that the app's other keys expect in the code."""
+    return {
+        "requirements": _good(app.get("requirements"), rule.file_path),
+        "paste": (_good(app.get("paste"), rule.paste) or "").partition("#")[0],
+    }
+
+
+def _file_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
+    files = _pairs(app.get("files"), rule.file_path, rule.controller_path)
+    for name, template in files.items():
+        place = f"{where}.files{member(name)}"
+        if not controller.is_file(controller.at(template)):
+            yield Fault(
+                place,
+                f"there is no file {controller.at(template)} on the controller",
+                "create it there, or correct the path (a relative one starts at the root of the bundle)",
+            )
+        for index, kept in _items(app.get("persistent"), rule.relative_path):
+            if _inside(name, kept):
+                reason = f"it lies in the persistent directory {shown(kept)}, which outlives releases"
+                yield Fault(place, reason, f"choose a path outside of it, or change persistent[{index}]")
+        for other in files:
+            if other != name and _inside(name, other):
+                yield Fault(
+                    place,
+                    f"{shown(other)} is a file already, and cannot be a directory",
+                    "rename one of them",
+                )
 
 
 def _directory_faults(
     app: Mapping[str, Any], where: str, path: str, controller: Controller
 ) -> Iterator[Fault]:
     code = controller.at(path)
+    source = app["source"]
+    subdirectory = _good(source.get("subdirectory"), rule.relative_path)
+    if subdirectory and controller.is_directory(code):
+        code = f"{code}/{subdirectory.removesuffix('/')}"
+        if not controller.is_directory(code):
+            reason = f"there is no directory {code} on the controller"
+            yield Fault(f"{where}.source.subdirectory", reason, "correct subdirectory, or the path before it")
+            return
     if not controller.is_directory(code):
         yield Fault(
             f"{where}.source.path",
@@ -214,12 +292,9 @@ def _directory_faults(
             "create it there, or correct the path (a relative one starts at the root of the bundle)",
         )
         return
-    files = {
-        "requirements": _good(app.get("requirements"), rule.file_path),
-        "paste": (_good(app.get("paste"), rule.paste) or "").partition("#")[0],
-    }
-    for name, file in files.items():
-        if file and not controller.is_file(f"{code}/{file}"):
+    rendered = _pairs(app.get("files"), rule.file_path, rule.controller_path)
+    for name, file in _named_files(app).items():
+        if file and file not in rendered and not controller.is_file(f"{code}/{file}"):
             reason = f"there is no file {file} in {code}"
             yield Fault(f"{where}.{name}", reason, f"correct {name}, or add the file to the code")
 

@@ -66,8 +66,42 @@ SOURCE = Section(
             "bundle.",
             "path: examples/django",
         ),
+        Field(
+            "archive",
+            Text(rule.archive, "URL, or file on the controller", "dist/blog-1.4.0.tar.gz", show=False),
+            "Archive to take the code from (tar with gz, xz or bz2, or zip): a URL that the host fetches, or a file on "
+            "the controller. A single directory at its top is left out. Needs `checksum`.",
+            "archive: https://example.com/blog-1.4.0.tar.gz",
+        ),
+        Field(
+            "checksum",
+            Text(rule.checksum, "sha256:…", f"sha256:{'0' * 64}"),
+            "What `sha256sum` says of the archive. It is the revision: another checksum is another release.",
+            f"checksum: sha256:{'0' * 64}",
+        ),
+        Field(
+            "package",
+            Text(rule.package, "package of the index with its exact version", "kinto==25.1.0"),
+            "A package that is installed from the index; the code then holds nothing but `files`. Pin what it depends "
+            "on by `requirements`, which may name one of the `files`.",
+            "package: kinto==25.1.0",
+        ),
+        Field(
+            "subdirectory",
+            CODE_PATH,
+            "The directory of a repository, a directory or an archive that is the code; all paths of the app start "
+            "there.",
+            "subdirectory: services/blog",
+        ),
+        Field(
+            "submodules",
+            Flag(),
+            "Whether the repository's submodules are fetched too, and theirs, with the same key.",
+            "submodules: true",
+            default=False,
+        ),
     ),
-    exactly_one_of=("git", "path"),
+    exactly_one_of=("git", "path", "archive", "package"),
 )
 
 PROCESS_NAME = Text(rule.process_name, "small letters, digits and hyphens, a letter first", "jobs")
@@ -194,6 +228,24 @@ APP = Section(
             "File with the pinned requirements. By default uv.lock, requirements.txt or pyproject.toml is "
             "looked for.",
             "requirements: requirements/production.txt",
+        ),
+        Field(
+            "python",
+            Text(rule.python, "minor version", "3.12"),
+            "Python of this app, where the host has it in /usr/bin, /usr/local/bin or `python_apps_interpreters`. By "
+            "default that of the host's uWSGI; with any other the app gets a uWSGI of its own from the index.",
+            'python: "3.12"',
+        ),
+        Field(
+            "files",
+            MapOf(
+                CODE_FILE,
+                Text(rule.controller_path, "template on the controller", "templates/blog.ini.j2"),
+            ),
+            "Files rendered into the code of each release, on the controller, with the variables of the host, `app` and "
+            "`secrets`. The app's user alone may read them. A relative path starts at the root of the bundle.",
+            "files: {config/blog.ini: templates/blog.ini.j2}",
+            default={},
         ),
         Field(
             "build",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
 #: How much of a command's output an error message carries, in lines.
@@ -15,12 +16,40 @@ OUTPUT_LINES = 25
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+#: Values that no message may show, and what a command prints least of all; see `hide`.
+_hidden: set[str] = set()
+
+#: A shorter value is a common word, and hiding it would garble the messages.
+SHORTEST_HIDDEN = 4
+
+
+def hide(values: Iterable[str]) -> None:
+    """From now on `hidden` masks *values*: whole, line by line, and as Python and JSON quote them."""
+    for value in values:
+        for text in (value, *value.splitlines()):
+            forms = (
+                text,
+                repr(text)[1:-1],
+                json.dumps(text)[1:-1],
+                json.dumps(text, ensure_ascii=False)[1:-1],
+            )
+            _hidden.update(form for form in forms if len(form.strip()) >= SHORTEST_HIDDEN)
+
+
+def hidden(text: str) -> str:
+    """*text* with asterisks in the place of what `hide` was told."""
+    for value in sorted(_hidden, key=len, reverse=True):
+        text = text.replace(value, "********")
+    return text
+
+
 class CommandFailed(Exception):
     """A command ended with an error or was still running at its time limit."""
 
     def __init__(self, what: str, command: str, outcome: str, output: str) -> None:
         self.what = what
-        self.output = tail(output)
+        # Before it is cut: half of a secret would not be recognised.
+        self.output = tail(hidden(output))
         message = f"{what} failed ({outcome}): {command}"
         super().__init__(f"{message}\n{self.output}" if self.output else message)
 

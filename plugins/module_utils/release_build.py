@@ -17,13 +17,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from . import layout
-from .host_command import CommandFailed, run, run_shell
+from . import layout, release_source, release_venv
+from .host_command import CommandFailed, hidden, hide, run, run_shell
+from .release_source import ReleaseError
 from .release_state import AppState, Manifest, now, write_atomically
 
-#: The interpreter of Debian's uWSGI plugin: a venv must have the same minor version.
-PYTHON = "/usr/bin/python3"
-UV = f"{layout.LIBRARY}/tools/bin/uv"
 UWSGI = "/usr/bin/uwsgi"
 
 #: The first gunicorn whose uwsgi protocol leaves bodies without a length whole, and reads requests that come in parts.
@@ -34,160 +32,8 @@ NEEDED_BYTES = 300 * 1024 * 1024
 NEEDED_INODES = 20_000
 
 
-class ReleaseError(Exception):
-    """The release cannot be made. The message says what to do about it."""
-
-
-def python_version() -> str:
-    return run([PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], what="python3").strip()
-
-
 def new_release_id(revision: str) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{revision[:7]}"
-
-
-# Where the code comes from
-
-
-@contextlib.contextmanager
-def _git_environment(source: Mapping[str, Any], key: str | None) -> Iterator[dict[str, str]]:
-    """Variables for git as root: no prompt, no configuration but ours, the app's deploy key and known hosts."""
-    with tempfile.TemporaryDirectory(prefix="emperor-stack-git-") as directory:
-        ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
-        if source.get("known_hosts"):
-            path = f"{directory}/known_hosts"
-            write_atomically(path, source["known_hosts"].rstrip("\n") + "\n")
-            ssh += ["-o", f"UserKnownHostsFile={path}", "-o", "StrictHostKeyChecking=yes"]
-        else:
-            ssh += ["-o", "StrictHostKeyChecking=accept-new"]
-        if key:
-            path = f"{directory}/key"
-            write_atomically(path, key.rstrip("\n") + "\n")
-            ssh += ["-i", path, "-o", "IdentitiesOnly=yes"]
-        yield {
-            "GIT_SSH_COMMAND": " ".join(ssh),
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "HOME": directory,
-            # A repository on this host's disk belongs to somebody else; reading it is what was asked for.
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "safe.directory",
-            "GIT_CONFIG_VALUE_0": "*",
-        }
-
-
-def is_commit(version: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{40}", version) is not None
-
-
-def resolve_git(source: Mapping[str, Any], key: str | None) -> str:
-    """The commit that `version` (branch, tag or full commit id) names in the remote now. Raises ReleaseError."""
-    version = source["version"]
-    if is_commit(version):
-        return str(version)
-    with _git_environment(source, key) as env:
-        try:
-            listing = run(
-                ["git", "ls-remote", "--", source["git"], version, f"{version}^{{}}"],
-                what=f"asking {source['git']} for {version}",
-                env=env,
-                timeout=120,
-            )
-        except CommandFailed as error:
-            raise ReleaseError(
-                f"{error}\nIs source.git right, can this host reach it, and may source.key read it?"
-            ) from error
-    return pick_reference(listing, version, source["git"])
-
-
-def pick_reference(listing: str, version: str, url: str) -> str:
-    """The commit of *version* in what `git ls-remote` printed: a tag before a branch, the commit a tag points at."""
-    references = {}
-    for line in listing.splitlines():
-        commit, _, name = line.partition("\t")
-        if re.fullmatch(r"[0-9a-f]{40}", commit):
-            references[name] = commit
-    for name in (
-        f"refs/tags/{version}^{{}}",
-        f"refs/tags/{version}",
-        f"refs/heads/{version}",
-        f"{version}^{{}}",
-        version,
-    ):
-        if name in references:
-            return references[name]
-    raise ReleaseError(
-        f"{url} has no branch or tag {version}. Push it, or correct source.version "
-        "(a branch, a tag, or a full commit id of 40 digits)."
-    )
-
-
-def fetch_git(app: str, source: Mapping[str, Any], key: str | None, commit: str, code: str) -> None:
-    """Bring *commit* into the directory *code*; objects stay in the app's bare repository for the next time."""
-    repository = f"{layout.app_root(app)}/repo.git"
-    with _git_environment(source, key) as env:
-        if not os.path.isdir(repository):
-            partial = f"{repository}.new"
-            shutil.rmtree(partial, ignore_errors=True)
-            run(["git", "init", "--quiet", "--bare", partial], what="git init", env=env)
-            os.chmod(partial, 0o700)
-            os.rename(partial, repository)
-        git = ["git", "--git-dir", repository]
-        # Locks of a git that was killed; it has the app's repository to itself while the phase runs.
-        for left in ("shallow.lock", "packed-refs.lock", f"refs/emperor-stack/{commit}.lock"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{repository}/{left}")
-        if not _has_commit(git, commit, env):
-            fetch = [*git, "fetch", "--quiet", "--no-tags", "--force"]
-            # By its id first: one commit and no history. Servers may refuse that; then all branches and tags.
-            try:
-                run(
-                    [*fetch, "--depth=1", "--", source["git"], commit],
-                    what="git fetch",
-                    env=env,
-                    timeout=600,
-                )
-            except CommandFailed:
-                run(
-                    [*fetch, "--", source["git"], "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"],
-                    what=f"fetching {source['git']}",
-                    env=env,
-                    timeout=600,
-                )
-        if not _has_commit(git, commit, env):
-            raise ReleaseError(f"{source['git']} has no commit {commit}. Is it pushed?")
-        # A reference keeps the commit from being collected as garbage.
-        run([*git, "update-ref", f"refs/emperor-stack/{commit}", commit], what="git update-ref", env=env)
-        os.mkdir(code)
-        with tempfile.TemporaryDirectory(prefix="emperor-stack-index-") as directory:
-            run(
-                [*git, "--work-tree", code, "checkout", "--quiet", "--force", commit, "--", "."],
-                what=f"checking out {commit}",
-                env={**env, "GIT_INDEX_FILE": f"{directory}/index"},
-            )
-
-
-def _has_commit(git: list[str], commit: str, env: Mapping[str, str]) -> bool:
-    try:
-        run([*git, "cat-file", "-e", f"{commit}^{{tree}}"], what="git cat-file", env=env)
-    except CommandFailed:
-        return False
-    return True
-
-
-def unpack(app: str, archive: str, code: str) -> None:
-    """Unpack the tar file that the controller made of its directory: as the app's user, who can harm nobody else."""
-    account = pwd.getpwnam(app)
-    os.mkdir(code, 0o750)
-    os.chown(code, account.pw_uid, account.pw_gid)
-    with open(archive, "rb") as file:
-        run(
-            ["tar", "--extract", "--gzip", "--no-same-owner", "--no-same-permissions", f"--directory={code}"],
-            what="unpacking the source",
-            user=app,
-            stdin=file,
-        )
 
 
 # Ownership
@@ -257,133 +103,6 @@ def link_persistent(app: str, directories: Iterable[Mapping[str, Any]], code: st
         )
 
 
-# The venv
-
-
-def uv_environment(app: str, index: Mapping[str, str]) -> dict[str, str]:
-    cache = layout.cache(app)
-    return {
-        "HOME": cache,
-        "UV_CACHE_DIR": f"{cache}/uv",
-        # The venv becomes root's: a hard link would take the cached file away from the app's user.
-        "UV_LINK_MODE": "copy",
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_NO_PROGRESS": "1",
-        "UV_SYSTEM_CERTS": "1",
-        "UV_COMPILE_BYTECODE": "1",
-        **index,
-    }
-
-
-def venv_steps(code: str, venv: str, requirements: str | None, files: set[str]) -> list[list[str]]:
-    """The uv commands that fill *venv*, chosen by which of the *files* at the top of the code exist.
-
-    `requirements` when it is named, else uv.lock, requirements.txt, pyproject.toml, in that order. Raises ReleaseError.
-    """
-    python = f"{venv}/bin/python"
-    if requirements is None:
-        requirements = next(
-            (n for n in ("uv.lock", "requirements.txt", "pyproject.toml") if n in files), None
-        )
-        if requirements is None:
-            return []
-    path = f"{code}/{requirements}"
-    if requirements.endswith("uv.lock"):
-        return [
-            [
-                UV,
-                "sync",
-                "--frozen",
-                "--no-dev",
-                "--no-editable",
-                "--active",
-                "--project",
-                os.path.dirname(path),
-            ]
-        ]
-    if requirements.endswith("pyproject.toml"):
-        return [[UV, "pip", "install", "--python", python, os.path.dirname(path)]]
-    hashes = ["--require-hashes"] if _has_hashes(path) else []
-    return [[UV, "pip", "install", "--python", python, *hashes, "-r", path]]
-
-
-def _has_hashes(path: str) -> bool:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return any("--hash=" in line.partition("#")[0] for line in file)
-    except FileNotFoundError:
-        name = os.path.basename(path)
-        raise ReleaseError(f"the source has no {name}. Correct `requirements:` of the app.") from None
-
-
-_EXACT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*===?\s*[\w.!+-]+\s*(;[^#]*)?(\s+--hash=\S+)*\s*")
-
-
-def is_exact(requirements: str) -> bool:
-    """Whether a requirements file names a version for every package and nothing but packages of an index.
-
-    Such a file always gives the same venv; one that says `django>=5`, `-e .` or `-r other.txt` may not.
-    """
-    lines = re.sub(r"\\\n", " ", requirements).splitlines()
-    wanted = [line.partition(" #")[0].strip() for line in lines if not line.lstrip().startswith("#")]
-    return all(_EXACT.fullmatch(line) for line in wanted if line)
-
-
-def venv_key(code: str, requirements: str | None, python: str, index: Mapping[str, str]) -> str:
-    """A digest of all that decides what the venv holds; empty where that cannot be told without building it."""
-    files = set(os.listdir(code))
-    if requirements is None:
-        requirements = "" if "uv.lock" in files or "requirements.txt" not in files else "requirements.txt"
-    if not requirements.endswith(".txt") or not os.path.isfile(f"{code}/{requirements}"):
-        return ""
-    with open(f"{code}/{requirements}", encoding="utf-8") as file:
-        content = file.read()
-    if not is_exact(content):
-        return ""
-    parts = [content, python, os.path.realpath(UV), json.dumps(dict(index), sort_keys=True)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def link_venv(old: str, new: str) -> None:
-    """Make *new* a copy of the venv *old*: hard links to its files, which are root's and never change.
-
-    Files that hold the venv's own path are written anew.
-    """
-    for directory, names, files in os.walk(old):
-        target = new + directory.removeprefix(old)
-        os.makedirs(target, mode=0o750, exist_ok=True)
-        for name in [*names, *files]:
-            source = f"{directory}/{name}"
-            if os.path.islink(source):
-                os.symlink(os.readlink(source), f"{target}/{name}")
-            elif name in files:
-                if directory == f"{old}/bin" or name.endswith((".pth", ".cfg")):
-                    _copy_with_path(source, f"{target}/{name}", old, new)
-                else:
-                    os.link(source, f"{target}/{name}")
-
-
-def _copy_with_path(source: str, target: str, old: str, new: str) -> None:
-    with open(source, "rb") as file:
-        content = file.read()
-    with open(target, "wb") as file:
-        file.write(content.replace(old.encode(), new.encode()))
-    shutil.copystat(source, target)
-
-
-def build_venv(app: str, code: str, venv: str, requirements: str | None, index: Mapping[str, str]) -> None:
-    env = {**uv_environment(app, index), "VIRTUAL_ENV": venv, "UV_PROJECT_ENVIRONMENT": venv}
-    run(
-        [UV, "venv", "--quiet", "--python", PYTHON, venv],
-        what="making the venv",
-        user=app,
-        cwd=code,
-        env=env,
-    )
-    for step in venv_steps(code, venv, requirements, set(os.listdir(code))):
-        run(step, what="installing the requirements", user=app, cwd=code, env=env, timeout=1800)
-
-
 # The app's own environment
 
 
@@ -402,8 +121,7 @@ def app_environment(app: str, release: str, revision: str, declared: Mapping[str
 def command_environment(app: str, release: str) -> dict[str, str]:
     """The environment for a command of the app: its own, and the venv's programs first on the path."""
     directory = layout.release(app, release)
-    with open(f"{directory}/environment.json", encoding="utf-8") as file:
-        declared = dict(json.load(file)["environment"])
+    declared = dict(_entry(app, release)["environment"])
     return {
         **declared,
         "HOME": layout.cache(app),
@@ -414,9 +132,22 @@ def command_environment(app: str, release: str) -> dict[str, str]:
     }
 
 
+def _entry(app: str, release: str) -> dict[str, Any]:
+    with open(f"{layout.release(app, release)}/environment.json", encoding="utf-8") as file:
+        return dict(json.load(file))
+
+
+def hide_secrets(app: str, release: str) -> None:
+    """Let no message show a secret of *release* from now on, whatever its commands and its log say."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        entry = _entry(app, release)
+        hide(entry["environment"][name] for name in entry["secrets"])
+
+
 def run_app_command(app: str, release: str, command: str, what: str, timeout: float = 1800) -> str:
     """Run a command line of the app in the release's code directory, as the app's user. Raises CommandFailed."""
-    return run_shell(
+    hide_secrets(app, release)
+    said = run_shell(
         command,
         what=what,
         user=app,
@@ -424,6 +155,7 @@ def run_app_command(app: str, release: str, command: str, what: str, timeout: fl
         env=command_environment(app, release),
         timeout=timeout,
     )
+    return hidden(said)
 
 
 # Publishing and checking
@@ -482,8 +214,9 @@ def check_import(app: str, directory: str, timeout: float) -> None:
 
 def check_vassal(app: str, directory: str, timeout: float) -> None:
     """Let uWSGI read the vassal's config and load the app without serving it. Raises CommandFailed."""
+    own = f"{directory}/server"
     run(
-        [UWSGI, "--ini", f"{directory}/vassal.ini", "--no-server"],
+        [own if os.path.lexists(own) else UWSGI, "--ini", f"{directory}/vassal.ini", "--no-server"],
         what="loading the app in uWSGI",
         user=app,
         cwd=f"{directory}/code",
@@ -569,8 +302,13 @@ def check_space() -> None:
         )
 
 
-def fill(template: str, app: str, release: str) -> str:
-    """Put the release into a text that the controller rendered before the release had a name and its host was asked."""
+def fill(template: str, app: str, release: str, own_server: bool = False) -> str:
+    """Put the release into a text that the controller rendered before the release had a name and its host was asked.
+
+    A uWSGI of the app's own has its Python built in and no plugin to load.
+    """
+    if own_server:
+        template = template.replace("plugin = python3\n", "")
     known = {
         "@RELEASE_DIRECTORY@": layout.release(app, release),
         "@RELEASE@": release,
@@ -591,7 +329,7 @@ def processes_of(app: str) -> int:
 
 
 def write_configuration(
-    spec: Mapping[str, Any], release: str, environment: Mapping[str, str], gid: int
+    spec: Mapping[str, Any], release: str, environment: Mapping[str, str], gid: int, own_server: bool = False
 ) -> None:
     """Everything in a release that is neither code nor venv."""
     app = spec["name"]
@@ -603,16 +341,58 @@ def write_configuration(
         "paste": spec["paste"],
         "app": {"name": app, "home": layout.cache(app)},
         "commands": {name: process["command"] for name, process in processes.items()},
-        "secrets": list(spec["secrets"]),
+        "secrets": sorted(spec.get("secrets") or {}),
     }
     write_atomically(f"{directory}/environment.json", json.dumps(entry, indent=1), 0o440, gid)
     for name in ("entry", "launch"):
         write_atomically(f"{directory}/{name}.py", spec[name], 0o440, gid)
     for name, text in spec["server_files"].items():
-        write_atomically(f"{directory}/{name}", fill(text, app, release), 0o440, gid)
+        write_atomically(f"{directory}/{name}", fill(text, app, release, own_server), 0o440, gid)
     os.mkdir(layout.release_units(app, release), 0o700)
     for name, text in spec["units"].items():
         write_atomically(f"{layout.release_units(app, release)}/{name}", fill(text, app, release))
+
+
+def wanted_python(spec: Mapping[str, Any]) -> str:
+    """The minor version that the app asks for, else that of the host's uWSGI plugin."""
+    return str(spec.get("python") or release_venv.python_version())
+
+
+#: $1 is the path in the code. A link or a file of the source gives way; what the file holds comes by standard input.
+_WRITE_FILE = """
+umask 027
+mkdir -p "$(dirname "$1")"
+rm -f "$1"
+cat > "$1"
+"""
+
+
+def write_files(app: str, code: str, files: Mapping[str, str]) -> None:
+    """Put the rendered `files:` of an app into its code, all of it as the app's user, whose tree that is until the seal.
+
+    Raises CommandFailed.
+    """
+    for name, content in files.items():
+        with tempfile.TemporaryFile() as file:
+            file.write(content.encode())
+            file.seek(0)
+            run(
+                ["/bin/sh", "-ec", _WRITE_FILE, "sh", f"{code}/{name}"],
+                what=f"files: writing {name}",
+                user=app,
+                stdin=file,
+                shown_as=f"cat > {name}",
+            )
+
+
+def _pins(state: AppState, spec: Mapping[str, Any], revision: str, python: str) -> dict[str, str]:
+    """What the live release's venv holds, where nothing but the Python is to change; else nothing."""
+    live = state.manifest(state.live_release() or "")
+    if live is None or live.python == python:
+        return {}
+    if (live.revision, live.fingerprint) != (revision, spec["fingerprint"]):
+        return {}
+    return release_venv.pins_of(state.app, live.release)
 
 
 def prepare(
@@ -621,8 +401,12 @@ def prepare(
     release: str,
     index: Mapping[str, str],
     say: Callable[[str], None],
+    interpreters: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Make *release* of the app in *spec*, sealed and checked, and write its manifest last.
+
+    *index* are variables for uv, *interpreters* the Pythons that the role variable names. *say* takes the name of each
+    step, and warnings.
 
     Raises ReleaseError and CommandFailed; what it made by then is no release and goes with the next clean-up.
     """
@@ -634,29 +418,49 @@ def prepare(
     os.mkdir(directory)
     os.chmod(directory, 0o711)
     hooks = spec["hooks"]
+    source = spec["source"]
+    python, plugins = wanted_python(spec), release_venv.python_version()
+    own_server = python != plugins
+    interpreter = (
+        release_venv.interpreter(app, python, interpreters or {}) if own_server else release_venv.PYTHON
+    )
+    hide((spec.get("secrets") or {}).values())
 
     say("fetch")
-    if spec["source"].get("git"):
-        fetch_git(app, spec["source"], spec.get("key"), revision, code)
-    else:
-        unpack(app, spec["archive"], code)
+    proxies = {
+        scheme: index[name] for scheme in ("http", "https") if (name := f"{scheme.upper()}_PROXY") in index
+    }
+    release_source.fetch(spec, revision, code, proxies)
     own_tree(code, account.pw_uid, account.pw_gid, keep_group_write=True)
+    write_files(app, code, spec.get("files") or {})
     link_persistent(app, spec["persistent_directories"], code)
 
     environment = app_environment(app, release, revision, spec["environment"])
-    write_configuration(spec, release, environment, account.pw_gid)
+    write_configuration(spec, release, environment, account.pw_gid, own_server)
 
     say("venv")
-    python = python_version()
-    key = venv_key(code, spec["requirements"], python, index)
-    same = [m.release for m in AppState(app).manifests() if key and m.venv == key]
+    state = AppState(app)
+    requirements, package = spec["requirements"], source.get("package")
+    key = release_venv.venv_key(code, requirements, python, index, package)
+    same = [m.release for m in state.manifests() if key and m.venv == key]
     if same:
-        link_venv(f"{layout.release(app, same[-1])}/venv", venv)
+        release_venv.link_venv(f"{layout.release(app, same[-1])}/venv", venv)
     else:
         os.mkdir(venv)
         os.chown(venv, account.pw_uid, account.pw_gid)
         os.chmod(venv, 0o750)
-        build_venv(app, code, venv, spec["requirements"], index)
+        pins = _pins(state, spec, revision, python)
+        for warning in release_venv.build_venv(
+            app, code, venv, requirements, index, package, interpreter, pins, own_server
+        ):
+            say(f"warning: {warning}")
+    # For the day when another Python needs the same.
+    write_atomically(
+        f"{directory}/{release_venv.LOCK}", release_venv.freeze(app, venv), 0o440, account.pw_gid
+    )
+    if own_server:
+        # What runs the vassal in place of Debian's uWSGI: the emperor's wrapper and the check look for it.
+        os.symlink("venv/bin/uwsgi", f"{directory}/server")
     # Sealed before the build: a venv holds what the requirements say, whether it is new or linked.
     own_tree(venv, 0, account.pw_gid)
 
@@ -691,7 +495,7 @@ def prepare(
         app=app,
         release=release,
         revision=revision,
-        version=str(spec["source"].get("version") or revision),
+        version=release_source.version_of(source, revision),
         fingerprint=spec["fingerprint"],
         python=python,
         venv=key,
@@ -710,5 +514,5 @@ def prepare(
         },
         schedule=sorted(spec["schedule"]),
     )
-    AppState(app).save(manifest)
+    state.save(manifest)
     return manifest

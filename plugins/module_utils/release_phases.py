@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from . import app_units, layout, release_build, release_run, release_workers
-from .host_command import CommandFailed, run
-from .release_build import ReleaseError
+from . import app_units, layout, release_build, release_run, release_source, release_workers
+from .host_command import CommandFailed, hidden, run
 from .release_run import Health, NotHealthy
+from .release_source import ReleaseError
 from .release_state import AppState, Locked, Manifest, now, prunable
 
 Spec = Mapping[str, Any]
@@ -38,6 +38,7 @@ class Options:
     keep_releases: int = 5
     keep_warm: int = 600
     uv_environment: Mapping[str, str] = field(default_factory=dict)
+    interpreters: Mapping[str, str] = field(default_factory=dict)
     http_port: int = 80
     check_mode: bool = False
 
@@ -53,7 +54,7 @@ def _each(
         except Locked as error:
             return {"error": str(error), "locked": error.holder}
         except FAILURES as error:
-            return {"error": str(error) or type(error).__name__}
+            return {"error": hidden(str(error)) or type(error).__name__}
 
     def phase(specs: Sequence[Spec], options: Options) -> dict[str, Outcome]:
         with ThreadPoolExecutor(max_workers=at_once) as pool:
@@ -77,7 +78,7 @@ def _plan(spec: Spec, options: Options) -> Outcome:
     if revision is None:
         if not os.path.exists("/usr/bin/git") and options.check_mode:
             return {"action": "deploy", "why": "nothing is set up yet", "changed": True}
-        revision = release_build.resolve_git(source, spec.get("key"))
+        revision = release_source.resolve_git(source, spec.get("key"))
     outcome: Outcome = {"live": live, "revision": revision, "action": "none"}
     left = state.lock()
     if left is not None and manifest is not None:
@@ -87,7 +88,7 @@ def _plan(spec: Spec, options: Options) -> Outcome:
         unfinished = False
     if unfinished:
         return {**outcome, "action": "finish", "why": "an earlier run did not finish", "changed": True}
-    why = difference(manifest, spec["fingerprint"], revision, _python(), options.again)
+    why = difference(manifest, spec["fingerprint"], revision, _python(spec), options.again)
     if why is None:
         running = state.live_activation()
         if release_run.runner_of(running) is None:
@@ -115,13 +116,8 @@ def _is(manifest: Manifest, spec: Spec, revision: str) -> bool:
     return manifest.fingerprint == spec["fingerprint"] and manifest.revision == revision
 
 
-_python_version: list[str] = []
-
-
-def _python() -> str:
-    if not _python_version:
-        _python_version.append(release_build.python_version())
-    return _python_version[0]
+def _python(spec: Spec) -> str:
+    return release_build.wanted_python(spec)
 
 
 def difference(
@@ -135,7 +131,10 @@ def difference(
     if manifest.fingerprint != fingerprint:
         return "its settings changed"
     if manifest.python != python:
-        return f"it was built for Python {manifest.python}, the host has {python}"
+        return (
+            f"it was built for Python {manifest.python}, {python} is wanted; "
+            "the versions of its venv are kept where they can be"
+        )
     return "asked for again" if again else None
 
 
@@ -182,7 +181,7 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
             ready = [
                 m
                 for m in state.manifests()
-                if m.status == "prepared" and m.python == _python() and _is(m, spec, spec["revision"])
+                if m.status == "prepared" and m.python == _python(spec) and _is(m, spec, spec["revision"])
             ]
             if ready:
                 _note(state, options, release=ready[-1].release)
@@ -190,12 +189,15 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
             release = _unused_release_id(state, spec["revision"])
             _note(state, options, release=release)
             steps: list[str] = []
-            release_build.prepare(spec, spec["revision"], release, options.uv_environment, steps.append)
+            release_build.prepare(
+                spec, spec["revision"], release, options.uv_environment, steps.append, options.interpreters
+            )
         except FAILURES as error:
             if release is not None:
                 _keep_failed(state, spec, release)
             return _failed(state, options, "prepare", str(error) or type(error).__name__)
-        return {"release": release, "changed": True}
+        warnings = [step.removeprefix("warning: ") for step in steps if step.startswith("warning: ")]
+        return {"release": release, "changed": True, **({"warnings": warnings} if warnings else {})}
 
 
 def _unused_release_id(state: AppState, revision: str) -> str:
@@ -215,7 +217,7 @@ def _keep_failed(state: AppState, spec: Spec, release: str) -> None:
                 app=state.app,
                 release=release,
                 revision=spec["revision"],
-                version=str(spec["source"].get("version") or spec["revision"]),
+                version=release_source.version_of(spec["source"], spec["revision"]),
                 fingerprint=spec["fingerprint"],
                 python="",
                 created=now(),
@@ -239,6 +241,7 @@ def _failed(state: AppState, options: Options, phase: str, reason: str) -> Outco
 
     Where the new release is live already (a hook of the drain failed, say), it stays so and stays good.
     """
+    reason = hidden(reason)
     held = state.lock() or {}
     release, activation = held.get("release"), held.get("activation")
     live = state.live_activation()
@@ -310,6 +313,7 @@ def _with_lock(
                 return _failed(
                     state, options, phase, f"release {held.get('release')} is gone or was never whole"
                 )
+            release_build.hide_secrets(state.app, manifest.release)
             try:
                 return work(state, held, manifest, options)
             except FAILURES as error:

@@ -10,7 +10,7 @@ import datetime
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +29,13 @@ class Hidden(Unresolved):
     """Stands in the data where a value must not reach a message, in any form."""
 
     reason: str = "the value has a secret in it, so that neither it nor its problem can be shown"
+
+
+@dataclass(frozen=True)
+class TemplateLike(Unresolved):
+    """Stands in the place of a secret that Ansible would take for a template which nobody can have meant."""
+
+    reason: str = "it holds {% or {#, and Ansible would take it for a template and change it"
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,15 @@ def unresolved(value: Unresolved, where: str) -> Fault:
         return Fault(
             where, value.reason, "name the secret in `secrets`: the app then finds it in its environment"
         )
+    if isinstance(value, TemplateLike):
+        return Fault(
+            where, value.reason, "put !unsafe before the value, and it is taken as it is: KEY: !unsafe '…'"
+        )
     return Fault(
         where,
         f"the template cannot be resolved: {value.reason}",
         "define it in the inventory (facts of the hosts are not known yet), or give a default: "
-        "\"{{ it | default('…') }}\"",
+        "\"{{ it | default('…') }}\"; a text that is no template takes !unsafe before it",
     )
 
 
@@ -310,6 +321,12 @@ class MapOf:
         return f"map of {self.key.described()} to {self.value.described()}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """`a`, `b` and `c`."""
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[:-1] else quoted)
+
+
 def member(name: str) -> str:
     """How a place names a key: `.env`, or `["/static/"]` where a bare word would mislead."""
     return f".{name}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else f"[{shown(name)}]"
@@ -366,16 +383,18 @@ class Section:
         found = [name for name in self.exactly_one_of if value.get(name) is not None]
         if len(found) == 1:
             return
-        names = " and ".join(f"`{name}`" for name in self.exactly_one_of)
+        names = listed(found or self.exactly_one_of)
         examples = "\n# or\n".join(
-            field.example for field in self.fields if field.name in self.exactly_one_of
+            field.example for field in self.fields if field.name in (found or self.exactly_one_of)
         )
         if found:
+            which = "both" if len(found) == 2 else "all"
             yield Fault(
-                where, f"{names} exclude each other, and both are there", f"keep one of them:\n{examples}"
+                where, f"{names} exclude each other, and {which} are there", f"keep one of them:\n{examples}"
             )
         else:
-            yield Fault(where, f"exactly one of {names} is needed, and neither is there", examples)
+            none = "neither" if len(self.exactly_one_of) == 2 else "none"
+            yield Fault(where, f"exactly one of {names} is needed, and {none} is there", examples)
 
     def _unknown(self, name: object, where: str) -> Fault:
         if not isinstance(name, str):

@@ -53,6 +53,9 @@ RESERVED_ENV_PREFIXES = ("LD_", "UWSGI_")
 #: Names of an app's own units: its web server, and commands of `playbooks/run.yml`.
 RESERVED_PROCESSES = ("run", "web")
 
+#: The kernel takes 128 KiB for a variable, its name and two more bytes included.
+LONGEST_ENV_VALUE = 127 * 1024
+
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~@+][A-Za-z0-9._~@+-]*")
 _CHALLENGES = "/.well-known/acme-challenge/"
@@ -233,9 +236,13 @@ def env_value(text: str) -> Wrong | None:
     if "\0" in text:
         return Wrong("it has a NUL character, which no environment can hold")
     try:
-        text.encode()
+        size = len(text.encode())
     except UnicodeEncodeError:
         return Wrong("it has characters that cannot be written as UTF-8")
+    if size > LONGEST_ENV_VALUE:
+        return Wrong(
+            f"it has {size // 1024} KiB, and a variable of a process can hold 127: render it into a file, by `files`"
+        )
     return None
 
 
@@ -359,6 +366,47 @@ def git_version(text: str) -> Wrong | None:
     if ".." in text or "@{" in text or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/@+#-]*", text):
         return Wrong("it has to be one tag, branch or commit, as in v1.4.0")
     return None
+
+
+def archive(text: str) -> Wrong | None:
+    """A URL to fetch, or a file on the controller."""
+    if "://" not in text:
+        return controller_path(text)
+    if found := unprintable(text):
+        return Wrong(f"the character {found} is not allowed in a URL")
+    if not re.fullmatch(r"https?://[^\s\"'`\\<>|;{}$]+", text) or not text.isascii():
+        return Wrong("an archive is fetched by https (or http: its checksum is compared in any case)")
+    if not _hostname(text):
+        return Wrong("this URL has no host")
+    return None
+
+
+def checksum(text: str) -> Wrong | None:
+    if re.fullmatch(r"sha256:[0-9a-f]{64}", text):
+        return None
+    better = f"sha256:{text.strip().lower().removeprefix('sha256:').strip()}"
+    reason = "it has to be sha256: and 64 hex digits, as `sha256sum FILE` prints them"
+    return Wrong(reason, better if better != text and not checksum(better) else "")
+
+
+def package(text: str) -> Wrong | None:
+    name = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+    if re.fullmatch(rf"{name}(?:\[{name}(?:,{name})*\])?==[0-9][A-Za-z0-9.!+_-]*", text):
+        return None
+    found = re.fullmatch(rf"({name}(?:\[[^]]*\])?)\s*===?\s*([0-9][A-Za-z0-9.!+_-]*)", text.strip())
+    better = re.sub(r"\s", "", f"{found[1]}=={found[2]}") if found else ""
+    return Wrong(
+        "it has to be a package of the index with its exact version, as in kinto==25.1.0, so that every host and "
+        "every day gets the same",
+        better if better != text and better and not package(better) else "",
+    )
+
+
+def python(text: str) -> Wrong | None:
+    if re.fullmatch(r"3\.(9|[1-9][0-9])", text):
+        return None
+    found = re.match(r"(?:python)?(3\.(?:9|[1-9][0-9]))(?:\.[0-9]+)?$", text.strip())
+    return Wrong("it has to be a minor version, as in 3.12", found[1] if found and found[1] != text else "")
 
 
 def controller_path(text: str) -> Wrong | None:

@@ -66,6 +66,10 @@ options:
     description: Environment variables for uv, such as C(UV_DEFAULT_INDEX).
     type: dict
     default: {}
+  interpreters:
+    description: Further Pythons of the host, minor version to path.
+    type: dict
+    default: {}
   http_port:
     description: Port of nginx on the host, for the probe after the switch.
     type: int
@@ -96,10 +100,12 @@ apps:
   returned: always
 """
 
+from collections.abc import Iterable  # noqa: E402
 from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
+from ..module_utils.host_command import hide  # noqa: E402
 from ..module_utils.release_phases import PHASES, Options  # noqa: E402
 
 
@@ -107,6 +113,16 @@ def summary(failed: list[str], of: int) -> str:
     """One line; each app's reason stands in its own result."""
     rest = "" if len(failed) == of else "; the others go on"
     return f"{', '.join(failed)} failed{rest}"
+
+
+def credentials(values: Iterable[Any]) -> list[str]:
+    """User and password of each URL in *values*, as one text and the password alone."""
+    found = []
+    for word in " ".join(str(value) for value in values).split():
+        user, at, _ = word.partition("://")[2].partition("/")[0].rpartition("@")
+        if at:
+            found += [user, user.partition(":")[2]]
+    return found
 
 
 def main() -> None:
@@ -123,17 +139,17 @@ def main() -> None:
             "emperor": {"type": "str"},
             "keep_releases": {"type": "int", "default": 5},
             "keep_warm": {"type": "int", "default": 600},
-            "uv_environment": {"type": "dict", "default": {}, "no_log": True},
+            "uv_environment": {"type": "dict", "default": {}, "no_log": False},
+            "interpreters": {"type": "dict", "default": {}},
             "http_port": {"type": "int", "default": 80},
         },
         supports_check_mode=True,
     )
-    # The values of secrets never come back, whatever an app's build prints.
+    # No secret comes back in a message, whatever an app's build prints. Not by Ansible's own masking: it would change
+    # names, revisions and everything else that happens to hold a short secret.
     for app in module.params["apps"]:
-        module.no_log_values.update(str(app[name]) for name in ("key",) if app.get(name))
-        module.no_log_values.update(
-            str(value) for value in (app.get("secret_values") or []) if len(str(value)) > 3
-        )
+        hide([*(app.get("secrets") or {}).values(), *filter(None, [app.get("key")])])
+    hide(credentials(module.params["uv_environment"].values()))
     phase = PHASES[module.params["phase"]]
     options = Options(
         owner=module.params["owner"],
@@ -146,6 +162,7 @@ def main() -> None:
         keep_releases=max(module.params["keep_releases"], 2),
         keep_warm=module.params["keep_warm"],
         uv_environment={str(k): str(v) for k, v in module.params["uv_environment"].items()},
+        interpreters={str(k): str(v) for k, v in module.params["interpreters"].items()},
         http_port=module.params["http_port"],
         check_mode=module.check_mode,
     )

@@ -49,3 +49,33 @@ def test_the_environment_is_only_what_was_given(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_tail_leaves_empty_lines_out() -> None:
     assert host_command.tail("a\n\n b\n \nc\n", 2) == " b\nc"
+
+
+@pytest.fixture
+def nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_command, "_hidden", set())
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("hunter22", "********"),
+        ("x=hunter22;", "x=********;"),
+        (repr("two\nlines'"), '"********"'),
+        ('{"a": "two\\nlines\'"}', '{"a": "********"}'),
+        ("first two\nthen lines' too", "first two\nthen ******** too"),
+        ("abc", "abc"),
+    ],
+    ids=["alone", "inside", "quoted by Python", "quoted by JSON", "a line of it", "short"],
+)
+def test_what_no_message_shows(nothing_hidden: None, said: str, shown: str) -> None:
+    host_command.hide(["hunter22", "two\nlines'", "abc", ""])
+    assert host_command.hidden(said) == shown
+
+
+def test_a_secret_is_masked_before_the_output_is_cut(nothing_hidden: None) -> None:
+    secret = "\n".join(f"line{number}" for number in range(40))
+    host_command.hide([secret])
+    with pytest.raises(CommandFailed) as caught:
+        run(["sh", "-c", f"echo '{secret}'; exit 1"], what="x", shown_as="x")
+    assert "line" not in str(caught.value)

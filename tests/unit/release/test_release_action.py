@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import socket
@@ -16,7 +17,13 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.emperor.stack.plugins.action import release as action
+from ansible_collections.emperor.stack.plugins.action.check_apps import plain
+from ansible_collections.emperor.stack.plugins.module_utils import value_rules as rule
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 Git = Callable[..., str]
 
@@ -126,6 +133,104 @@ def test_the_archive_holds_the_source_with_links_as_links(tmp_path: Path) -> Non
         assert tar.getnames() == [".env", "app.py", "debug.log", "link", "static/x.css"]
         assert tar.getmember("app.py").mode & 0o100
         assert tar.getmember("link").linkname == "/etc/passwd"
+
+
+# Files of an app
+
+
+@pytest.fixture
+def plugin() -> Any:
+    made = object.__new__(action.ActionModule)
+    made._loader = DataLoader()
+    made._templar = Templar(loader=made._loader)
+    made._host_variables = {"inventory_hostname": "web1", "app": "from -e app=blog", "port": "{{ 70 + 10 }}"}
+    return made
+
+
+SECRETS = {"S": "{{ 7 * 7 }} {# x #}\n%"}
+
+
+@pytest.mark.parametrize(
+    ("template", "rendered"),
+    [
+        ("[{{ app.name }}]\nhost = {{ inventory_hostname }}\n", "[blog]\nhost = web1\n"),
+        ("s = {{ secrets.S }}\n", "s = {{ 7 * 7 }} {# x #}\n%\n"),
+        ("{% for s in secrets %}\n{{ s }}\n{% endfor %}\nend\n", "S\nend\n"),
+        ("{{ 7 }}", "7"),
+        ("{{ secrets }}", "{'S': '{{ 7 * 7 }} {# x #}\\n%'}"),
+        ("", ""),
+        ("no newline at the end", "no newline at the end"),
+        (r"back\slash \n", r"back\slash \n"),
+    ],
+)
+def test_files_are_rendered_as_templates_are(
+    plugin: Any, tmp_path: Path, template: str, rendered: str
+) -> None:
+    path = tmp_path / "x.j2"
+    path.write_text(template)
+    assert plugin._render_file({"name": "blog"}, "x", path, SECRETS) == rendered
+
+
+@pytest.mark.parametrize(
+    ("template", "line", "says"),
+    [
+        ("one\n{{ nothing_there }}\n", 2, "'nothing_there' is undefined"),
+        ("one\ntwo\n{{ secrets.LACKING }}\n", 3, "has no attribute 'LACKING'"),
+        ("one\n{% if %}\n", 2, "Expected an expression"),
+    ],
+)
+def test_a_template_that_fails_says_where(
+    plugin: Any, tmp_path: Path, template: str, line: int, says: str
+) -> None:
+    path = tmp_path / "x.j2"
+    path.write_text(template)
+    with pytest.raises(AnsibleActionFail) as caught:
+        plugin._render_file({"name": "blog"}, "conf/x", path, {"S": "valuevalue"})
+    assert str(caught.value).startswith(f"blog: files: conf/x: {path}, line {line}: ")
+    assert says in str(caught.value)
+    assert "valuevalue" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "digest"),
+    [
+        ({"archive": "x", "checksum": f"sha256:{'ab' * 32}"}, "ab" * 20),
+        ({"package": "kinto==25.1.0"}, "2a8b540abf2943c161a3d22520d653d1fde9de3d"),
+        ({"git": "x", "version": "v1"}, ""),
+    ],
+)
+def test_the_revision_of_a_source(source: dict[str, str], digest: str) -> None:
+    assert action.source_digest(source, Path("/")) == digest
+
+
+def test_a_subdirectory_is_all_of_a_directory_source(tmp_path: Path) -> None:
+    tree(tmp_path, {"inner/app.py": "a", "outer.py": "o"})
+    inner = {"path": str(tmp_path), "subdirectory": "inner"}
+    before = action.source_digest(inner, Path("/"))
+    (tmp_path / "outer.py").write_text("changed")
+    assert action.source_digest(inner, Path("/")) == before
+    (tmp_path / "inner/app.py").write_text("changed")
+    assert action.source_digest(inner, Path("/")) != before
+
+
+# Secrets
+
+
+@given(st.dictionaries(st.from_regex("[A-Z][A-Z_]{0,9}", fullmatch=True), st.text(min_size=1), min_size=1))
+@settings(max_examples=300, deadline=None)
+def test_any_text_reaches_the_environment_unchanged(values: dict[str, str]) -> None:
+    """What the check lets through: by the variables' templar, the module's arguments and environment.json to os.environ."""
+    good = {name: text for name, text in values.items() if rule.secret_value(text) is None}
+    variables = {"vault": {name: str(text) for name, text in good.items()}}
+    templar = Templar(loader=DataLoader(), variables=variables)
+    sent = json.loads(json.dumps(plain(templar.template(trust_as_template("{{ vault }}")))))
+    written = json.dumps({"environment": sent}, indent=1).encode("utf-8")
+    read = json.loads(written.decode("utf-8"))["environment"]
+    assert {name: os.fsencode(value) for name, value in read.items()} == {
+        name: text.encode() for name, text in good.items()
+    }
+    refused = set(values) - set(good)
+    assert all("\0" in values[n] or any("\ud800" <= c <= "\udfff" for c in values[n]) for n in refused)
 
 
 # Who is dead

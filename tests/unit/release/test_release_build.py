@@ -12,136 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import layout, release_build
-from ansible_collections.emperor.stack.plugins.module_utils.release_build import UV, ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils import host_command, layout, release_build
+from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.release_source import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, Manifest
 
 RELEASE = "20261122T193000-ab12cd3"
 ENTRY = Path(__file__).resolve().parents[3] / "roles/python_apps/files/entry.py"
-A, B, C = "a" * 40, "b" * 40, "c" * 40
-
-
-# git
-
-
-@pytest.mark.parametrize(
-    ("version", "is_one"),
-    [
-        (A, True),
-        (A[:7], False),
-        (A.upper(), False),
-        (A + "a", False),
-        (A + "\n", False),
-        ("main", False),
-        ("", False),
-    ],
-)
-def test_what_is_a_commit(version: str, is_one: bool) -> None:
-    assert release_build.is_commit(version) is is_one
-
-
-@pytest.mark.parametrize(
-    ("listing", "version", "commit"),
-    [
-        (f"{A}\trefs/heads/main\n", "main", A),
-        (f"{A}\trefs/heads/v1\n{B}\trefs/tags/v1\n", "v1", B),
-        (f"{B}\trefs/tags/v1\n{C}\trefs/tags/v1^{{}}\n", "v1", C),
-        (f"{C}\trefs/heads/feature/main\n{A}\trefs/heads/main\n", "main", A),
-        (f"{A}\tHEAD\n{B}\trefs/remotes/origin/HEAD\n", "HEAD", A),
-        (f"{B}\trefs/tags/v1\n{C}\trefs/tags/v1^{{}}\n", "refs/tags/v1", C),
-        (f"warning: redirecting\n{A}\trefs/heads/main\n", "main", A),
-    ],
-    ids=["branch", "tag first", "annotated", "not a suffix", "HEAD", "full name", "noise"],
-)
-def test_the_reference_that_a_version_names(listing: str, version: str, commit: str) -> None:
-    assert release_build.pick_reference(listing, version, "url") == commit
-
-
-@pytest.mark.parametrize("listing", ["", f"{A}\trefs/heads/x/main\n", "garbage"])
-def test_a_version_that_the_remote_lacks(listing: str) -> None:
-    with pytest.raises(ReleaseError, match=r"url has no branch or tag main\. Push it"):
-        release_build.pick_reference(listing, "main", "url")
-
-
-def test_a_commit_comes_from_a_repository_into_the_code(host: Path, git: Callable[..., str]) -> None:
-    remote = host / "remote"
-    remote.mkdir()
-    git(remote, "init", "-q", "-b", "main")
-    (remote / "app.py").write_text("one")
-    git(remote, "add", ".")
-    git(remote, "commit", "-qm", "one")
-    source = {"git": str(remote), "version": "main"}
-    commit = release_build.resolve_git(source, None)
-    assert commit == git(remote, "rev-parse", "HEAD")
-    release_build.fetch_git("blog", source, None, commit, str(host / "code"))
-    assert os.listdir(host / "code") == ["app.py"]
-    # A killed git leaves its locks: nobody has to remove them by hand.
-    repository = Path(layout.app_root("blog"), "repo.git")
-    for lock in ("shallow.lock", "packed-refs.lock", f"refs/emperor-stack/{commit}.lock"):
-        (repository / lock).write_text("")
-    release_build.fetch_git("blog", source, None, commit, str(host / "again"))
-    with pytest.raises(ReleaseError, match=r"has no commit b.*Is it pushed"):
-        release_build.fetch_git("blog", source, None, B, str(host / "none"))
-    with pytest.raises(ReleaseError, match=r"Is source\.git right"):
-        release_build.resolve_git({"git": str(host / "nothing"), "version": "main"}, None)
-
-
-# venv
-
-
-@pytest.mark.parametrize(
-    ("requirements", "files", "expected"),
-    [
-        (None, [], []),
-        (None, ["uv.lock", "requirements.txt", "pyproject.toml"], "sync"),
-        (None, ["requirements.txt", "pyproject.toml"], "requirements.txt"),
-        (None, ["pyproject.toml"], "project"),
-        ("deploy/pinned.txt", ["requirements.txt", "uv.lock", "deploy/pinned.txt"], "deploy/pinned.txt"),
-        ("api/uv.lock", ["requirements.txt", "api/uv.lock"], "sync api"),
-        ("api/pyproject.toml", ["api/pyproject.toml"], "project api"),
-    ],
-)
-def test_how_a_venv_is_filled(
-    tmp_path: Path, requirements: str | None, files: list[str], expected: Any
-) -> None:
-    for name in files:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    code = str(tmp_path)
-    steps = release_build.venv_steps(code, "/venv", requirements, set(os.listdir(code)))
-    kind, _, where = str(expected).partition(" ")
-    if not expected:
-        assert steps == []
-    elif kind == "sync":
-        assert steps == [
-            [UV, "sync", "--frozen", "--no-dev", "--no-editable", "--active", "--project"]
-            + [f"{code}/{where}".rstrip("/")]
-        ]
-    elif kind == "project":
-        assert steps == [
-            [UV, "pip", "install", "--python", "/venv/bin/python", f"{code}/{where}".rstrip("/")]
-        ]
-    else:
-        assert steps == [[UV, "pip", "install", "--python", "/venv/bin/python", "-r", f"{code}/{expected}"]]
-
-
-@pytest.mark.parametrize(
-    ("content", "hashes"),
-    [
-        ("flask==3.0 \\\n    --hash=sha256:aa\n", True),
-        ("flask==3.0\n", False),
-        ("# made without --hash=…\nflask==3.0  # --hash=x\n", False),
-        ("caf\xe9==1\n", False),
-    ],
-)
-def test_hashes_are_required_where_there_are_some(tmp_path: Path, content: str, hashes: bool) -> None:
-    (tmp_path / "requirements.txt").write_bytes(content.encode("latin-1", errors="replace"))
-    (step,) = release_build.venv_steps(str(tmp_path), "/venv", "requirements.txt", set())
-    assert ("--require-hashes" in step) is hashes
-
-
-def test_requirements_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match=r"the source has no prod\.txt\. Correct `requirements:`"):
-        release_build.venv_steps(str(tmp_path), "/venv", "prod.txt", set())
 
 
 # Environment
@@ -179,6 +56,81 @@ def test_fill_puts_the_release_in(host: Path) -> None:
         release_build.fill(text, "blog", RELEASE)
         == f"{RELEASE} {layout.releases('blog')}/{RELEASE}/code @OTHER@"
     )
+
+
+def test_an_own_server_has_no_plugin_to_load(host: Path) -> None:
+    text = "strict = true\nplugin = python3\nmaster = true\n"
+    assert release_build.fill(text, "blog", RELEASE) == text
+    assert release_build.fill(text, "blog", RELEASE, own_server=True) == "strict = true\nmaster = true\n"
+
+
+# Files of the app
+
+
+def test_files_take_the_place_of_what_the_source_has(host: Path, as_myself: None) -> None:
+    code, outside = host / "code", host / "outside"
+    (code / "conf").mkdir(parents=True)
+    outside.write_text("kept")
+    (code / "conf/a.ini").write_text("the source's")
+    (code / "conf/b.ini").symlink_to(outside)
+    files = {"conf/a.ini": "it's $(id) `x` é\n", "conf/b.ini": "b", "new/deep/c": "", "-x": "no option"}
+    release_build.write_files("blog", str(code), files)
+    assert {name: (code / name).read_text() for name in files} == files
+    assert outside.read_text() == "kept"
+    assert all(mode(code / name) == 0o640 for name in files)
+    (code / "conf/d").mkdir()
+    with pytest.raises(CommandFailed, match="files: writing conf/d failed") as caught:
+        release_build.write_files("blog", str(code), {"conf/d": "secret text"})
+    assert "secret text" not in str(caught.value)
+
+
+def test_a_command_that_says_a_secret_is_not_quoted(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_command, "_hidden", set())
+    monkeypatch.setattr(
+        release_build,
+        "run_shell",
+        lambda command, **options: host_command.run_shell(command, **{**options, "user": None, "cwd": "/"}),
+    )
+    os.makedirs(layout.release("blog", RELEASE))
+    Path(layout.release("blog", RELEASE), "environment.json").write_text(
+        json.dumps({"environment": {"KEY": "hunter22", "OPEN": "visible"}, "secrets": ["KEY"]})
+    )
+    said = release_build.run_app_command("blog", RELEASE, 'echo "$KEY $OPEN"', "build")
+    assert said == "******** visible\n"
+    with pytest.raises(CommandFailed) as caught:
+        release_build.run_app_command("blog", RELEASE, 'echo "$KEY"; exit 1', "build")
+    assert "hunter22" not in str(caught.value)
+
+
+# Another Python
+
+
+@pytest.mark.parametrize(
+    ("changes", "python", "pins"),
+    [
+        ({}, "3.13", {"six": "1.16.0"}),
+        ({}, "3.11", {}),
+        ({"revision": "b" * 40}, "3.13", {}),
+        ({"fingerprint": "g" * 64}, "3.13", {}),
+    ],
+    ids=["only the Python", "nothing", "the code too", "the settings too"],
+)
+def test_what_serves_is_kept_where_only_the_python_changes(
+    host: Path,
+    manifest: Callable[..., Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    python: str,
+    pins: dict[str, str],
+) -> None:
+    state = AppState("blog")
+    os.makedirs(layout.release("blog", RELEASE))
+    state.save(manifest(RELEASE))
+    Path(layout.release("blog", RELEASE), "requirements.lock").write_text("six==1.16.0\n")
+    monkeypatch.setattr(AppState, "live_release", lambda self: RELEASE)
+    wanted = {"revision": "a" * 40, "fingerprint": "f" * 64, **changes}
+    spec = {"fingerprint": wanted["fingerprint"]}
+    assert release_build._pins(state, spec, wanted["revision"], python) == pins
 
 
 # Ownership

@@ -21,7 +21,12 @@ from ansible_collections.emperor.stack.plugins.module_utils.schema import Unreso
 from hypothesis import given
 from hypothesis import strategies as st
 
-FILES = {"/bundle/code/production.ini", "/bundle/code/requirements.txt", "/bundle/secrets/key"}
+FILES = {
+    "/bundle/code/production.ini",
+    "/bundle/code/requirements.txt",
+    "/bundle/secrets/key",
+    "/bundle/templates/blog.ini.j2",
+}
 CONTROLLER = Controller("/bundle", {"/bundle/code"}.__contains__, FILES.__contains__)
 NOTHING: Any = object()
 
@@ -40,6 +45,8 @@ FULL: dict[str, Any] = {
         "known_hosts": "a b c",
     },
     "requirements": "requirements.txt",
+    "python": "3.12",
+    "files": {"config/blog.ini": "templates/blog.ini.j2"},
     "build": ["make"],
     "migrate": "python manage.py migrate",
     "hooks": {"after_switch": ["make warm"]},
@@ -106,8 +113,8 @@ def test_null_means_not_given() -> None:
 
 
 NAMES = (
-    "name, domains, source, wsgi, paste, requirements, build, migrate, workers, schedule, hooks, static, persistent, env, "
-    "secrets, health, server, web, on_demand, idle, limits"
+    "name, domains, source, wsgi, paste, requirements, python, files, build, migrate, workers, schedule, hooks, static, "
+    "persistent, env, secrets, health, server, web, on_demand, idle, limits"
 )
 BOTH = "wsgi: blog.wsgi:application\n# or\npaste: production.ini"
 NUMBER = "and has to be a whole number from 1 to"
@@ -457,6 +464,104 @@ ONE_FIELD = [
 def test_one_wrong_field(where: str, value: Any, place: str, reason: str, fix: str) -> None:
     place = place if place.startswith("python_apps") else f"python_apps[0] (blog){place}"
     assert found(changed(where, value)) == [Problem(("web1",), place, reason, fix)]
+
+
+ARCHIVE = {"archive": "https://example.com/a.tgz", "checksum": f"sha256:{'0' * 64}"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "reason", "fix"),
+    [
+        (
+            {"source": {"archive": "https://example.com/a.tgz"}},
+            ".source",
+            "`checksum` is missing: an archive is only taken when it is the one that was meant",
+            "checksum: sha256:…    # what `sha256sum FILE` prints",
+        ),
+        (
+            {"source": {**ARCHIVE, "archive": "dist/a.tgz"}},
+            ".source.archive",
+            "there is no file /bundle/dist/a.tgz on the controller",
+            "put it there, or correct the path (a relative one starts at the root of the bundle)",
+        ),
+        (
+            {"source": {**ARCHIVE, "submodules": True}},
+            ".source.submodules",
+            "`submodules` belongs to `git`, and means nothing beside `archive`",
+            "remove submodules",
+        ),
+        (
+            {"source": {"package": "kinto==25.1.0", "subdirectory": "x"}},
+            ".source.subdirectory",
+            "`subdirectory` belongs to `git`, `path` and `archive`, and means nothing beside `package`",
+            "remove subdirectory",
+        ),
+        (
+            {"source": {**GIT, "checksum": f"sha256:{'0' * 64}"}},
+            ".source.checksum",
+            "`checksum` belongs to `archive`, and means nothing beside `git`",
+            "remove checksum",
+        ),
+        (
+            {"source": {**GIT, "submodules": "yes"}},
+            ".source.submodules",
+            "this is a text, and has to be true or false, without quotes",
+            "submodules: true",
+        ),
+        (
+            {"source": {"path": "code", "subdirectory": "inner"}},
+            ".source.subdirectory",
+            "there is no directory /bundle/code/inner on the controller",
+            "correct subdirectory, or the path before it",
+        ),
+        (
+            {"source": {"package": "kinto==25.1.0"}, "requirements": "pins.txt"},
+            ".requirements",
+            'the code of a package holds nothing but `files`, and "pins.txt" is none of them',
+            "files: {pins.txt: templates/pins.txt.j2}",
+        ),
+        (
+            {"files": {"a.ini": "templates/none.j2"}},
+            '.files["a.ini"]',
+            "there is no file /bundle/templates/none.j2 on the controller",
+            "create it there, or correct the path (a relative one starts at the root of the bundle)",
+        ),
+        (
+            {"files": {"media/a.ini": "templates/blog.ini.j2"}, "persistent": ["media"]},
+            '.files["media/a.ini"]',
+            'it lies in the persistent directory "media", which outlives releases',
+            "choose a path outside of it, or change persistent[0]",
+        ),
+        (
+            {"files": {"a/b": "templates/blog.ini.j2", "a": "templates/blog.ini.j2"}},
+            '.files["a/b"]',
+            '"a" is a file already, and cannot be a directory',
+            "rename one of them",
+        ),
+        (
+            {"python": 3.11},
+            ".python",
+            "this is the number 3.11 (YAML reads a bare 1.10 as 1.1), and has to be a text: quote it",
+            'python: "3.11"',
+        ),
+    ],
+)
+def test_sources_and_files(changes: dict[str, Any], place: str, reason: str, fix: str) -> None:
+    assert found({**BLOG, **changes}) == [Problem(("web1",), f"python_apps[0] (blog){place}", reason, fix)]
+
+
+def test_what_files_bring_counts_as_code() -> None:
+    rendered = {"files": {"pins.txt": "templates/blog.ini.j2"}, "requirements": "pins.txt"}
+    for source in ({"package": "kinto==25.1.0"}, {"path": "code"}, ARCHIVE, {**GIT, "submodules": True}):
+        assert found({**BLOG, **rendered, "source": source}) == []
+
+
+def test_more_than_one_source() -> None:
+    problem = found({**BLOG, "source": {**ARCHIVE, "path": "code", "package": "kinto==25.1.0"}})[0]
+    assert problem.reason == "`path`, `archive` and `package` exclude each other, and all are there"
+    assert found({**BLOG, "source": {}})[0].reason == (
+        "exactly one of `git`, `path`, `archive` and `package` is needed, and none is there"
+    )
 
 
 def test_rules_between_fields() -> None:

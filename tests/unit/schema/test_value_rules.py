@@ -36,6 +36,19 @@ ACCEPTED = {
         "https://user:token@git.example.com/blog.git",
     ],
     rule.git_version: ["v1.4.0", "main", "feature/x-1", "0123abc", "release_2026-11"],
+    rule.archive: [
+        "https://example.com/blog-1.0.tar.gz?x=1",
+        "http://u:p@127.0.0.1:8080/a.zip",
+        "dist/blog.tar.xz",
+    ],
+    rule.checksum: [f"sha256:{'0a' * 32}"],
+    rule.package: [
+        "kinto==25.1.0",
+        "zope.interface==8.7",
+        "kinto[redis,postgresql]==25.1.0",
+        "a==1!2.0.post1+local",
+    ],
+    rule.python: ["3.9", "3.11", "3.13"],
     rule.controller_path: ["examples/django", "/srv/code", "../blog", "with blank"],
     rule.key_path: ["secrets/key", "/root/.ssh/id_ed25519"],
     rule.known_hosts: ["git.example.com ssh-ed25519 AAAA", "# a\n\n[h]:22 ssh-rsa AAAA comment\n"],
@@ -97,7 +110,14 @@ PROCESS = (
     "31 characters at most"
 )
 CALENDAR = 'it has to be a time, as in "03:00", or a calendar expression of systemd, as in "Mon..Fri 18:30"'
-
+LONG = "it has 128 KiB, and a variable of a process can hold 127: render it into a file, by `files`"
+ARCHIVE = "an archive is fetched by https (or http: its checksum is compared in any case)"
+CHECKSUM = "it has to be sha256: and 64 hex digits, as `sha256sum FILE` prints them"
+PACKAGE = (
+    "it has to be a package of the index with its exact version, as in kinto==25.1.0, so that every host and every day "
+    "gets the same"
+)
+PYTHON = "it has to be a minor version, as in 3.12"
 REFUSED = [
     (rule.name, "root", TAKEN, "root-app"),
     (rule.name, "www-data", TAKEN, "www-data-app"),
@@ -257,6 +277,31 @@ REFUSED = [
     ),
     (rule.git_url, "git@-x:y", "its host starts with a hyphen, so that ssh would take it for an option", ""),
     (rule.git_url, "https://a/$(x)", "it has a character that no URL has unescaped: quote it as %XX", ""),
+    (rule.archive, "ftp://example.com/x", ARCHIVE, ""),
+    (rule.archive, "file:///etc/x.tar", ARCHIVE, ""),
+    (rule.archive, "https://exa mple.com/x", ARCHIVE, ""),
+    (rule.archive, "https:///x", "this URL has no host", ""),
+    (rule.archive, "", "it is empty", ""),
+    (rule.checksum, "0A" * 32, CHECKSUM, f"sha256:{'0a' * 32}"),
+    (rule.checksum, "md5:00", CHECKSUM, ""),
+    (rule.checksum, f"sha256:{'0' * 63}", CHECKSUM, ""),
+    (rule.package, "kinto", PACKAGE, ""),
+    (rule.package, "kinto>=25", PACKAGE, ""),
+    (rule.package, "kinto==25.*", PACKAGE, ""),
+    (rule.package, "kinto == 25.1", PACKAGE, "kinto==25.1"),
+    (rule.package, "--index-url=x", PACKAGE, ""),
+    (rule.package, "kinto==25.1\n-r x", PACKAGE, ""),
+    (rule.package, "kinto @ https://x/y.whl", PACKAGE, ""),
+    (rule.python, "python3.12", PYTHON, "3.12"),
+    (rule.python, "3.12.4", PYTHON, "3.12"),
+    (rule.python, "3", PYTHON, ""),
+    (rule.python, "2.7", PYTHON, ""),
+    (
+        rule.env_value,
+        "é" * 65536,
+        "it has 128 KiB, and a variable of a process can hold 127: render it into a file, by `files`",
+        "",
+    ),
     (rule.git_version, "", "it is empty", ""),
     (rule.git_version, "-x", OPTION, ""),
     (rule.git_version, "a..b", "it has to be one tag, branch or commit, as in v1.4.0", ""),

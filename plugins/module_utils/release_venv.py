@@ -1,0 +1,296 @@
+"""The venv of a release: which Python it is made with, what is installed into it, and what of it is remembered."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+
+from . import layout
+from .host_command import CommandFailed, run
+from .release_source import ReleaseError
+from .release_state import write_atomically
+
+#: The interpreter of Debian's uWSGI plugin: a venv that this plugin loads must have the same minor version.
+PYTHON = "/usr/bin/python3"
+UV = f"{layout.LIBRARY}/tools/bin/uv"
+
+#: uWSGI for the apps whose Python is not the plugin's: an extension of that Python, with the whole server in it.
+OWN_SERVER = "pyuwsgi==2.0.30.post1"
+
+#: What a venv holds, in the release's directory: the versions that the next Python gets.
+LOCK = "requirements.lock"
+
+#: How many pinned versions without a build for a new Python are given up one after the other, before all are.
+PINS_GIVEN_UP = 8
+
+
+# Interpreters
+
+
+@functools.cache
+def python_version(interpreter: str = PYTHON) -> str:
+    """The minor version of *interpreter*, such as 3.13. Raises CommandFailed."""
+    program = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return run([interpreter, "-I", "-c", program], what=interpreter).strip()
+
+
+def interpreters(named: Mapping[str, str]) -> dict[str, str]:
+    """The Pythons of this host, version → path. Those that the role variable has *named* go first."""
+    found: dict[str, str] = {}
+    candidates = [*named.values(), PYTHON]
+    for directory in ("/usr/bin", "/usr/local/bin"):
+        names = os.listdir(directory) if os.path.isdir(directory) else []
+        candidates += [f"{directory}/{n}" for n in sorted(names) if re.fullmatch(r"python3\.\d+", n)]
+    for path in candidates:
+        if path in named.values() or os.access(path, os.X_OK):
+            try:
+                found.setdefault(python_version(path), path)
+            except CommandFailed:
+                # One that does not run is as good as none; who wants it is told what there is.
+                continue
+    return found
+
+
+def interpreter(app: str, version: str, named: Mapping[str, str]) -> str:
+    """The path of Python *version*. Raises ReleaseError that says what the host has."""
+    found = interpreters(named)
+    if version not in found:
+        there = ", ".join(f"{one} ({path})" for one, path in sorted(found.items()))
+        raise ReleaseError(
+            f"{app} wants Python {version}, and this host has {there or 'none'}. Install it, name it in "
+            f'python_apps_interpreters: {{"{version}": /path/to/python{version}}}, or change `python:` of the app.'
+        )
+    return found[version]
+
+
+# Filling
+
+
+def uv_environment(app: str, index: Mapping[str, str]) -> dict[str, str]:
+    cache = layout.cache(app)
+    return {
+        "HOME": cache,
+        "UV_CACHE_DIR": f"{cache}/uv",
+        # The venv becomes root's: a hard link would take the cached file away from the app's user.
+        "UV_LINK_MODE": "copy",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        "UV_SYSTEM_CERTS": "1",
+        "UV_COMPILE_BYTECODE": "1",
+        **index,
+    }
+
+
+def venv_steps(
+    code: str, venv: str, requirements: str | None, files: set[str], package: str | None = None
+) -> list[list[str]]:
+    """The uv commands that fill *venv*: with *package*, or chosen by which of the *files* at the top of the code exist.
+
+    `requirements` when it is named, else uv.lock, requirements.txt, pyproject.toml, in that order. Raises ReleaseError.
+    """
+    python = f"{venv}/bin/python"
+    install = [UV, "pip", "install", "--python", python]
+    if package is not None:
+        if requirements is None:
+            return [[*install, package]]
+        path = f"{code}/{requirements}"
+        # As constraints too: there uv finds the hash of a package that stands on the command line.
+        more = ["--require-hashes", "-c", path] if _has_hashes(path) else []
+        return [[*install, *more, package, "-r", path]]
+    if requirements is None:
+        requirements = next(
+            (n for n in ("uv.lock", "requirements.txt", "pyproject.toml") if n in files), None
+        )
+        if requirements is None:
+            return []
+    path = f"{code}/{requirements}"
+    if requirements.endswith("uv.lock"):
+        return [
+            [
+                UV,
+                "sync",
+                "--frozen",
+                "--no-dev",
+                "--no-editable",
+                "--active",
+                "--project",
+                os.path.dirname(path),
+            ]
+        ]
+    if requirements.endswith("pyproject.toml"):
+        return [[*install, os.path.dirname(path)]]
+    hashes = ["--require-hashes"] if _has_hashes(path) else []
+    return [[*install, *hashes, "-r", path]]
+
+
+def _has_hashes(path: str) -> bool:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return any("--hash=" in line.partition("#")[0] for line in file)
+    except FileNotFoundError:
+        name = os.path.basename(path)
+        raise ReleaseError(f"the source has no {name}. Correct `requirements:` of the app.") from None
+
+
+_EXACT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*===?\s*[\w.!+-]+\s*(;[^#]*)?(\s+--hash=\S+)*\s*")
+
+
+def is_exact(requirements: str) -> bool:
+    """Whether a requirements file names a version for every package and nothing but packages of an index.
+
+    Such a file always gives the same venv; one that says `django>=5`, `-e .` or `-r other.txt` may not.
+    """
+    lines = re.sub(r"\\\n", " ", requirements).splitlines()
+    wanted = [line.partition(" #")[0].strip() for line in lines if not line.lstrip().startswith("#")]
+    return all(_EXACT.fullmatch(line) for line in wanted if line)
+
+
+def venv_key(
+    code: str, requirements: str | None, python: str, index: Mapping[str, str], package: str | None = None
+) -> str:
+    """A digest of all that decides what the venv holds; empty where that cannot be told without building it."""
+    if package is not None:
+        return ""
+    files = set(os.listdir(code))
+    if requirements is None:
+        requirements = "" if "uv.lock" in files or "requirements.txt" not in files else "requirements.txt"
+    if not requirements.endswith(".txt") or not os.path.isfile(f"{code}/{requirements}"):
+        return ""
+    with open(f"{code}/{requirements}", encoding="utf-8") as file:
+        content = file.read()
+    if not is_exact(content):
+        return ""
+    parts = [content, python, os.path.realpath(UV), OWN_SERVER, json.dumps(dict(index), sort_keys=True)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def link_venv(old: str, new: str) -> None:
+    """Make *new* a copy of the venv *old*: hard links to its files, which are root's and never change.
+
+    Files that hold the venv's own path are written anew.
+    """
+    for directory, names, files in os.walk(old):
+        target = new + directory.removeprefix(old)
+        os.makedirs(target, mode=0o750, exist_ok=True)
+        for name in [*names, *files]:
+            source = f"{directory}/{name}"
+            if os.path.islink(source):
+                os.symlink(os.readlink(source), f"{target}/{name}")
+            elif name in files:
+                if directory == f"{old}/bin" or name.endswith((".pth", ".cfg")):
+                    _copy_with_path(source, f"{target}/{name}", old, new)
+                else:
+                    os.link(source, f"{target}/{name}")
+
+
+def _copy_with_path(source: str, target: str, old: str, new: str) -> None:
+    with open(source, "rb") as file:
+        content = file.read()
+    with open(target, "wb") as file:
+        file.write(content.replace(old.encode(), new.encode()))
+    shutil.copystat(source, target)
+
+
+def build_venv(
+    app: str,
+    code: str,
+    venv: str,
+    requirements: str | None,
+    index: Mapping[str, str],
+    package: str | None = None,
+    python: str = PYTHON,
+    pins: Mapping[str, str] | None = None,
+    own_server: bool = False,
+) -> list[str]:
+    """Make *venv* with the interpreter *python* and fill it; return warnings. Raises CommandFailed and ReleaseError.
+
+    *pins* (name → version) hold where the requirements leave a choice: what serves today goes to the next Python as it
+    is. A pin that this Python has no build for is given up, with a warning.
+    """
+    env = {**uv_environment(app, index), "VIRTUAL_ENV": venv, "UV_PROJECT_ENVIRONMENT": venv}
+    what = "installing the requirements"
+
+    def uv(*words: str, what: str = what, timeout: float = 1800) -> str:
+        return run([UV, *words], what=what, user=app, cwd=code, env=env, timeout=timeout)
+
+    uv("venv", "--quiet", "--python", python, venv, what="making the venv")
+    warnings: list[str] = []
+    kept = dict(pins or {})
+    for step in venv_steps(code, venv, requirements, set(os.listdir(code)), package):
+        # uv.lock has its own pins, and `uv sync` takes no others.
+        while kept and step[1] == "pip":
+            constraints = f"{os.path.dirname(venv)}/pins.txt"
+            content = "".join(f"{name}=={version}\n" for name, version in sorted(kept.items()))
+            write_atomically(constraints, content, 0o440, pwd.getpwnam(app).pw_gid)
+            try:
+                uv(*step[1:], "--constraint", constraints)
+                break
+            except CommandFailed as error:
+                given_up = blamed(error.output, kept) if len(warnings) < PINS_GIVEN_UP else []
+                for name in given_up or sorted(kept):
+                    warnings.append(
+                        f"{name}=={kept.pop(name)} of the live release has no build for this Python"
+                    )
+            finally:
+                os.unlink(constraints)
+        else:
+            uv(*step[1:])
+    if own_server:
+        uv(
+            "pip",
+            "install",
+            "--python",
+            f"{venv}/bin/python",
+            OWN_SERVER,
+            what="installing the app's own uWSGI",
+        )
+    return warnings
+
+
+def blamed(output: str, pins: Mapping[str, str]) -> list[str]:
+    """Those of *pins* whose exact version uv's error names, in the words that it chose."""
+    named = {normal(name) for name in re.findall(r"([A-Za-z0-9][A-Za-z0-9._-]*)==", output)}
+    return sorted(name for name in pins if name in named)
+
+
+# What a venv holds
+
+
+def normal(name: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def freeze(app: str, venv: str) -> str:
+    """The venv's packages, one `name==version` a line. Raises CommandFailed."""
+    return run(
+        [UV, "pip", "freeze", "--python", f"{venv}/bin/python"],
+        what="listing the venv's packages",
+        user=app,
+        env=uv_environment(app, {}),
+    )
+
+
+def pinned(lock: Iterable[str]) -> dict[str, str]:
+    """name → version of the lines of a lock; packages from elsewhere than an index are left out."""
+    found = {}
+    for line in lock:
+        if match := re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+)", line.strip()):
+            found[normal(match[1])] = match[2]
+    found.pop(normal(OWN_SERVER.partition("==")[0]), None)
+    return found
+
+
+def pins_of(app: str, release: str) -> dict[str, str]:
+    """What the venv of *release* holds; empty where no lock was written."""
+    try:
+        with open(f"{layout.release(app, release)}/{LOCK}", encoding="utf-8") as file:
+            return pinned(file)
+    except OSError:
+        return {}

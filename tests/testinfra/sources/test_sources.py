@@ -1,0 +1,264 @@
+"""Code, files, secrets and Pythons arrive as they were meant, and nothing of a secret is anywhere else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deploying import Outcome, figure, load
+from testinfra.host import Host
+from vaulted import OLDER, OLDER_PATH, Vaulted, tricky
+
+INTERPRETERS = {OLDER: OLDER_PATH}
+
+
+def told(stack: Vaulted, app: str, path: str) -> dict[str, Any]:
+    return dict(json.loads(stack.ask(f"{app}.localhost", path)))
+
+
+def app_of(stack: Vaulted, name: str) -> dict[str, Any]:
+    return next(app for app in stack.apps if app["name"] == name)
+
+
+def deploy(stack: Vaulted, name: str, *words: str, **extra: object) -> Outcome:
+    return stack.play(
+        "playbooks/deploy.yml", *words, app=name, python_apps_interpreters=INTERPRETERS, **extra
+    )
+
+
+def live(stack: Vaulted, name: str) -> dict[str, Any]:
+    path = stack.host.check_output("readlink -f /srv/apps/%s/active/release", name)
+    return dict(json.loads(stack.host.check_output("cat %s/release.json", path)))
+
+
+# Real applications
+
+
+def test_real_applications_answer(machine: Host, stack: Vaulted) -> None:
+    """Installed by nothing but their entry: kinto on its root, Radicale on what a calendar client asks first."""
+    command = "curl -s -o /tmp/answer -w '%%{http_code}' -H 'Host: %s.localhost' %s"
+    kinto = machine.check_output(command % ("kinto", "http://127.0.0.1/v1/"))
+    project = json.loads(machine.check_output("cat /tmp/answer"))["project_name"]
+    word = base64.b64encode(b"ann:planted-p:ss").decode()
+    ask = f"-X PROPFIND -H 'Depth: 0' -H 'Authorization: Basic {word}' http://127.0.0.1/ann/"
+    radicale = machine.check_output(command % ("radicale", ask))
+    wrong = machine.check_output(
+        command % ("radicale", ask.replace(word, base64.b64encode(b"ann:x").decode()))
+    )
+    figure("kinto_status", kinto)
+    figure("radicale_status", radicale)
+    figure("real_applications_answering", f"{(kinto == '200') + (radicale == '207')}/2")
+    assert project == f"kinto on {machine.backend.host}"
+    assert (kinto, radicale, wrong) == ("200", "207", "401")
+
+
+# Sources
+
+
+@pytest.mark.parametrize(
+    ("app", "files"),
+    [
+        ("tarred", {"version.txt": "from a tar\n"}),
+        ("zipped", {"version.txt": "from a zip\n"}),
+        # The version of the whole repository stands at its top, outside of the subdirectory.
+        ("modular", {"part/version.txt": "from a submodule\n"}),
+    ],
+)
+def test_the_code_is_what_the_source_holds(stack: Vaulted, app: str, files: dict[str, str]) -> None:
+    found = told(stack, app, "/code")
+    wanted = {name: hashlib.sha256(content.encode()).hexdigest() for name, content in files.items()}
+    assert found == wanted
+    assert not stack.host.run("find /srv/apps/%s/releases/ -name .git -o -name '.fetch-*'", app).stdout
+
+
+def test_a_repository_needs_its_key(stack: Vaulted, directory: Path) -> None:
+    app = app_of(stack, "modular")
+    kept = dict(app["source"])
+    other = directory / "other_key"
+    other.write_text(Path(kept["key"]).read_text().replace("A", "B", 5))
+    app["source"] = {**kept, "key": str(other), "version": "v0"}
+    refused = deploy(stack, "modular")
+    app["source"] = kept
+    assert refused.code != 0
+    assert "may source.key read it?" in refused.output
+    assert other.read_text().splitlines()[2] not in refused.output
+
+
+def test_an_archive_that_is_another_is_refused(stack: Vaulted) -> None:
+    before = live(stack, "zipped")
+    app = app_of(stack, "zipped")
+    kept = dict(app["source"])
+    app["source"] = {**kept, "checksum": f"sha256:{'0' * 64}"}
+    refused = deploy(stack, "zipped")
+    app["source"] = kept
+    assert refused.code != 0
+    assert f"has {kept['checksum']}, and source.checksum is sha256:000" in " ".join(refused.output.split())
+    assert live(stack, "zipped")["release"] == before["release"]
+    assert before["revision"] == kept["checksum"][7:47]
+
+
+def test_nothing_differs_then(stack: Vaulted) -> None:
+    before = stack.host.check_output("ls /srv/apps/*/releases")
+    again = stack.good("playbooks/deploy.yml", python_apps_interpreters=INTERPRETERS)
+    assert "changed=0" in again.output
+    assert stack.host.check_output("ls /srv/apps/*/releases") == before
+
+
+# Files
+
+
+def test_a_changed_template_is_a_new_release_with_the_same_code(stack: Vaulted, directory: Path) -> None:
+    template = directory / "note.txt.j2"
+    template.write_text("{{ app.name }} on {{ inventory_hostname }}: {{ secrets.S000 }}\n")
+    app = app_of(stack, "echo")
+    app["files"] = {"notes/note.txt": str(template)}
+    assert deploy(stack, "echo").code == 0
+    first = live(stack, "echo")
+    rendered = f"echo on {stack.host.backend.host}: {stack.secrets['echo']['S000']}\n"
+    assert told(stack, "echo", "/code")["notes/note.txt"] == hashlib.sha256(rendered.encode()).hexdigest()
+    template.write_text("another text\n")
+    assert deploy(stack, "echo").code == 0
+    second = live(stack, "echo")
+    assert told(stack, "echo", "/code")["notes/note.txt"] == hashlib.sha256(b"another text\n").hexdigest()
+    assert first["revision"] == second["revision"]
+    assert first["release"] != second["release"]
+    path = f"/srv/apps/echo/releases/{second['release']}/code/notes/note.txt"
+    assert stack.host.check_output("stat -c '%%U:%%G %%a' %s", path) in ("root:echo 640", "root:echo 440")
+
+
+def test_a_template_that_lacks_a_variable_says_where(stack: Vaulted, directory: Path) -> None:
+    template = directory / "note.txt.j2"
+    kept = template.read_text()
+    template.write_text("one\ntwo {{ no_such_variable }}\n")
+    refused = deploy(stack, "echo")
+    template.write_text(kept)
+    assert refused.code != 0
+    said = " ".join(refused.output.split())
+    assert f"echo: files: notes/note.txt: {template}, line 2: 'no_such_variable' is undefined" in said
+    template.rename(directory / "elsewhere.j2")
+    refused = deploy(stack, "echo")
+    (directory / "elsewhere.j2").rename(template)
+    assert refused.code != 0
+    assert "no host was touched" in refused.output
+    assert f"there is no file {template} on the controller" in " ".join(refused.output.split())
+
+
+# Secrets
+
+
+def test_secrets_arrive_byte_for_byte(stack: Vaulted) -> None:
+    found = told(stack, "echo", "/environment")
+    wanted = stack.secrets["echo"]
+    wrong = [n for n, v in wanted.items() if found.get(n) != hashlib.sha256(v.encode()).hexdigest()]
+    figure("secrets_unchanged", f"{len(wanted) - len(wrong)}/{len(wanted)}")
+    assert not wrong, {name: wanted[name][:80] for name in wrong}
+
+
+def test_a_changed_secret_is_a_new_release_with_the_same_code(stack: Vaulted) -> None:
+    before = live(stack, "echo")
+    stack.secrets["echo"] = {**stack.secrets["echo"], **dict(list(tricky(5, 300).items())[60:])}
+    assert deploy(stack, "echo").code == 0
+    after = live(stack, "echo")
+    assert (after["revision"], after["release"] != before["release"]) == (before["revision"], True)
+    test_secrets_arrive_byte_for_byte(stack)
+
+
+def test_secrets_are_nowhere_else(machine: Host, stack: Vaulted, private_index: dict[str, str]) -> None:
+    """Runs with all the output that there is, of an app from a private index whose build says its secrets aloud."""
+    plant = "planted-5e7c-multi\nplanted-5e7c-line two"
+    stack.secrets["tarred"] = {"PLANT": plant}
+    app = app_of(stack, "tarred")
+    app["secrets"] = ["PLANT"]
+    app["files"] = {name: str(stack.directory / f"{name}.j2") for name in ("plant.txt", "pins/all.txt")}
+    app["requirements"] = "pins/all.txt"
+    (stack.directory / "pins").mkdir()
+    (stack.directory / "pins/all.txt.j2").write_text("privately==1.0\n")
+    (stack.directory / "plant.txt.j2").write_text("{{ secrets.PLANT }}\n")
+    outcomes = [
+        stack.play("site.yml", "-vvv", "--diff", python_apps_interpreters=INTERPRETERS, **private_index)
+    ]
+    assert outcomes[0].code == 0, outcomes[0].output[-3000:]
+    assert told(stack, "tarred", "/python")["packages"]["privately"] == "1.0"
+    # [c]: the search must not find itself.
+    places = "/etc /run /var/lib /var/log /usr/local /root /tmp"
+    found = machine.check_output(f"grep -rlIs 'planted-5e7[c]' {places} || true").split()
+    found += machine.check_output(
+        "grep -la 'planted-5e7[c]' /proc/[0-9]*/cmdline 2>/dev/null || true"
+    ).split()
+    journal = machine.check_output("journalctl -a --no-pager | grep -c 'planted-5e7[c]' || true")
+    releases = machine.check_output("grep -rl planted-5e7c /srv/apps --exclude-dir=cache").split()
+    app["build"] = ['echo "$PLANT"; env; python -c "import os; print(repr(os.environ[\'PLANT\']))"; exit 3']
+    outcomes.append(deploy(stack, "tarred", "-vvv", "--diff", **private_index))
+    del app["build"]
+    assert outcomes[1].code != 0
+    assert "exit status 3" in outcomes[1].output
+    outputs = sum("planted-5e7c" in outcome.output for outcome in outcomes)
+    figure("secrets_found_elsewhere", len(found) + int(journal) + outputs)
+    assert (found, journal, outputs) == ([], "0", 0)
+    assert {Path(path).name for path in releases} == {"environment.json", "plant.txt"}
+    assert "planted-5e7c" not in machine.check_output("cat /srv/apps/tarred/state/history.jsonl")
+    assert "planted-5e7c-password" not in stack.ask("tarred.localhost", "/environment")
+
+
+def test_a_text_that_only_looks_like_a_template_is_refused_or_marked(stack: Vaulted) -> None:
+    """Without !unsafe Ansible would change it silently."""
+    bare = {name: dict(values) for name, values in stack.secrets.items()}
+    bare["radicale"] = {"PASSWORD": "before {# gone #} after"}
+    refused = stack.play("playbooks/check.yml", "-e", json.dumps({"vault_python_apps_secrets": bare}))
+    assert refused.code != 0
+    assert "put !unsafe before the value" in " ".join(refused.output.split())
+    assert "gone" not in refused.output
+
+
+# Pythons
+
+
+def test_another_python_keeps_the_versions_that_serve(machine: Host, stack: Vaulted) -> None:
+    release = live(stack, "older")
+    lock = f"/srv/apps/older/releases/{release['release']}/requirements.lock"
+    assert "six==" in machine.check_output("cat %s", lock)
+    # As if this release had been built while 1.16.0 was the newest.
+    machine.check_output("sed -i 's/^six==.*/six==1.16.0/' %s", lock)
+    app_of(stack, "older")["python"] = OLDER
+    with load(machine, "older.localhost", ["/python"], seconds=200) as result:
+        outcome = deploy(stack, "older", "-v")
+    assert outcome.code == 0, outcome.output[-4000:]
+    assert "it was built for Python 3.13, 3.11 is wanted" in " ".join(outcome.output.split())
+    about = told(stack, "older", "/python")
+    assert (about["version"], about["packages"]["six"]) == (OLDER, "1.16.0")
+    figure("second_python", about["version"])
+    assert result.failed == 0, result.failures()
+    assert told(stack, "echo", "/python")["version"] == "3.13"
+
+
+def test_an_own_server_is_deployed_and_rolled_back_without_a_lost_request(
+    machine: Host, stack: Vaulted
+) -> None:
+    """Its uWSGI is another than the emperor's: stop, drain, statistics and restarts must work all the same."""
+    with load(machine, "older.localhost", ["/python"], seconds=300) as result:
+        outcomes = [deploy(stack, "older", again=True), stack.rollback("older")]
+        outcomes.append(stack.play("playbooks/restart.yml"))
+    assert [outcome.code for outcome in outcomes] == [0, 0, 0], outcomes[-1].output[-3000:]
+    figure("own_server_failed_requests", f"{result.failed}/{result.total}")
+    assert result.failed == 0, result.failures()
+    status = stack.status("older")
+    assert status["health"] == "ok"
+    assert [a["workers"] for a in status["activations"] if a["live"]] == [1]
+    pids = machine.check_output("pgrep -u older").split()
+    programs = {machine.check_output("readlink /proc/%s/exe", pid) for pid in pids}
+    assert programs == {OLDER_PATH}
+
+
+def test_a_python_that_the_host_lacks(stack: Vaulted) -> None:
+    before = live(stack, "older")["release"]
+    app_of(stack, "older")["python"] = "3.10"
+    refused = deploy(stack, "older")
+    app_of(stack, "older")["python"] = OLDER
+    assert refused.code != 0
+    said = " ".join(refused.output.split())
+    assert f"older wants Python 3.10, and this host has 3.11 ({OLDER_PATH}), 3.13 (/usr/bin/python3)" in said
+    assert live(stack, "older")["release"] == before
