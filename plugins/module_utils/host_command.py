@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -12,6 +13,12 @@ from typing import IO
 
 #: How much of a command's output an error message carries, in lines.
 OUTPUT_LINES = 25
+
+#: Exists where systemd is the init.
+SYSTEMD = "/run/systemd/system"
+
+#: Numbers for scopes, of which one process makes several at once.
+_serial = itertools.count(1)
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -73,12 +80,17 @@ def run(
     """Run *argv* and return what it printed, standard error included.
 
     As *user* it has that user's group alone and can gain no privilege; it dies with this process, so that a killed
-    deploy leaves no build behind. *timeout* is in seconds; its whole process group is ended then.
+    deploy leaves no build behind. Where systemd runs, it is among the apps' processes and within their limits, and what it
+    leaves running is ended with it. *timeout* is in seconds; its whole process group is ended then.
     Raises CommandFailed.
     """
     command = list(argv)
+    scope = (
+        f"app_{user}_command.{os.getpid()}.{next(_serial)}.scope" if user and os.path.isdir(SYSTEMD) else ""
+    )
     if user is not None:
         command = [
+            *(_in_scope(scope) if scope else ()),
             "setpriv",
             f"--reuid={user}",
             f"--regid={user}",
@@ -102,6 +114,37 @@ def run(
     except OSError as error:
         raise CommandFailed(what, shown, str(error), "") from error
     try:
+        raw = _output_of(process, what, shown, timeout)
+    finally:
+        if scope:
+            _end_scope(scope)
+    output = raw.decode(errors="replace")
+    if process.returncode != 0:
+        code = process.returncode
+        outcome = f"ended by {_signal_name(-code)}" if code < 0 else f"exit status {code}"
+        raise CommandFailed(what, shown, outcome, output)
+    return output
+
+
+def _in_scope(scope: str) -> list[str]:
+    """What goes before a command, for it to run in *scope*. Not in the app's own slice: builds take more than the app."""
+    return ["systemd-run", "--scope", "--quiet", "--collect", "--slice=apps.slice", f"--unit={scope}", "--"]
+
+
+def _end_scope(scope: str) -> None:
+    """End what the command has left running; a scope without processes is gone already."""
+    subprocess.run(
+        ["systemctl", "kill", "--signal=KILL", scope],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def _output_of(process: subprocess.Popen[bytes], what: str, shown: str, timeout: float) -> bytes:
+    """What *process* printed until its end. Raises CommandFailed when it is still running after *timeout* seconds."""
+    try:
         raw, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
@@ -115,12 +158,7 @@ def run(
         raise CommandFailed(
             what, shown, f"still running after {timeout:g} s", raw.decode(errors="replace")
         ) from None
-    output = raw.decode(errors="replace")
-    if process.returncode != 0:
-        code = process.returncode
-        outcome = f"ended by {_signal_name(-code)}" if code < 0 else f"exit status {code}"
-        raise CommandFailed(what, shown, outcome, output)
-    return output
+    return raw
 
 
 def _signal_name(number: int) -> str:
