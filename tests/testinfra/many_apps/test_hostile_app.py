@@ -39,6 +39,7 @@ def facts(filled: Filled) -> dict[str, Any]:
     live = {app: host.check_output("readlink %s", layout.active(app)) for app in ("victim", "hostile")}
     activation, own = (live[app].rpartition("/")[2] for app in ("victim", "hostile"))
     running = listening(host, activation, "victim")
+    emperor = host.run("cat %s/emperor", layout.CONFIG).stdout.strip() or "a"
     memory = "/sys/fs/cgroup/memory/apps.slice/apps-hostile.slice/memory.limit_in_bytes"
     unified = "/sys/fs/cgroup/apps.slice/apps-hostile.slice/memory.max"
     return {
@@ -52,14 +53,15 @@ def facts(filled: Filled) -> dict[str, Any]:
         "access_log": "/var/log/nginx/victim.access.log",
         "master": running["pid"],
         "worker": running["workers"][0]["pid"],
-        "emperor": int(host.check_output("systemctl show --property=MainPID --value 'emperor@a'")),
+        "emperor": int(host.check_output(f"systemctl show --property=MainPID --value emperor@{emperor}")),
+        "emperor_unit": f"emperor@{emperor}",
         "nginx": int(host.check_output("systemctl show --property=MainPID --value nginx")),
         "socket": layout.socket("victim", activation),
         "statistics": layout.stats_socket("victim", activation),
-        "emperor_statistics": f"{layout.RUN}/emperor-a.stats",
+        "emperor_statistics": f"{layout.RUN}/emperor-{emperor}.stats",
         "socket_directory": layout.socket_directory("victim"),
         "waiting": layout.waiting_directory("idle-001"),
-        "vassals": layout.vassals("a"),
+        "vassals": layout.vassals(emperor),
         "own_vassal": f"{layout.vassals('a')}/{own}.ini",
         "own_release": host.check_output("readlink -f %s/release", layout.active("hostile")),
         "own_media": f"{layout.shared('hostile')}/media",
@@ -108,7 +110,7 @@ def test_the_host_and_the_neighbour_never_noticed(filled: Filled, facts: dict[st
     running = listening(host, facts["socket"].rpartition("/")[2].removesuffix(".sock"), "victim")
     assert running["pid"] == facts["master"]
     assert host.check_output("curl -sS -H 'Host: victim.localhost' http://127.0.0.1/") == "victim"
-    for unit, pid in (("emperor@a", facts["emperor"]), ("nginx", facts["nginx"])):
+    for unit, pid in ((facts["emperor_unit"], facts["emperor"]), ("nginx", facts["nginx"])):
         assert host.check_output("systemctl show --property=MainPID --value %s", unit) == str(pid)
     assert host.check_output("systemctl --failed --plain --no-legend 'app*' 'emperor*' nginx.service") == ""
 
