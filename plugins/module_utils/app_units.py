@@ -120,7 +120,8 @@ def start(activation: str, units: Units) -> list[str]:
     write_atomically(layout.started(activation), "")
     if _write(units):
         _reload()
-    _systemctl("start", "--no-block", *units, what=f"starting the units of {activation}")
+    # It returns when the programs have begun, however long a busy host takes for that.
+    _systemctl("start", *units, what=f"starting the units of {activation}", timeout=180)
     return list(units)
 
 

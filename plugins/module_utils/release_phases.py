@@ -348,7 +348,8 @@ def _start(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
         # Warm: it runs already; that it answers is checked all the same.
         release_run.resume(manifest, activation)
         release_run.wait_until_healthy(state.app, activation, health)
-        release_workers.begin(state, manifest, activation)
+        # Its workers ran well before. A rollback that is warm is not kept waiting: they are looked at after the switch.
+        release_workers.begin(state, manifest, activation, wait=False)
         return {"activation": activation, "warm": True}
     _hooks(manifest, "before_start")
     activation = release_run.start(state, manifest, options.emperor or release_run.running_emperor())

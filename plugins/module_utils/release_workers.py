@@ -36,11 +36,12 @@ def _of_others(app: str, activation: str | None) -> dict[str, str]:
     }
 
 
-def _begin(manifest: Manifest, activation: str, names: Collection[str]) -> None:
+def _begin(manifest: Manifest, activation: str, names: Collection[str], wait: bool = True) -> None:
     """Start the workers *names*, all of which have to run after a while. Raises NotHealthy with their log."""
     began = time.time()
     units = app_units.start(activation, _units(manifest, activation, names))
-    _complain(app_units.settle(units), began)
+    if wait:
+        _complain(app_units.settle(units), began)
 
 
 def _complain(fallen: dict[str, str], since: float) -> None:
@@ -50,11 +51,14 @@ def _complain(fallen: dict[str, str], since: float) -> None:
         raise NotHealthy(f"{said}\nThe last lines of its log:\n{log}" if log else said)
 
 
-def begin(state: AppState, manifest: Manifest, activation: str) -> None:
-    """Start the workers of *activation* that may run beside those of the live one. Raises NotHealthy."""
+def begin(state: AppState, manifest: Manifest, activation: str, wait: bool = True) -> None:
+    """Start the workers of *activation* that may run beside those of the live one, and *wait* whether they keep running.
+
+    Raises NotHealthy.
+    """
     live = state.live_activation()
     other = state.manifest(str(state.release_of(live))) if live != activation else None
-    _begin(manifest, activation, set(manifest.workers) - _alone(manifest, other))
+    _begin(manifest, activation, set(manifest.workers) - _alone(manifest, other), wait)
 
 
 def take_over(state: AppState, manifest: Manifest, activation: str, previous: str | None) -> None:

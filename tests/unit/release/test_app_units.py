@@ -120,7 +120,7 @@ def gunicorn(state: AppState, save: Callable[..., Manifest]) -> Manifest:
 def test_it_takes_the_place_of_a_vassal(state: AppState, gunicorn: Manifest, systemctl: list[str]) -> None:
     activation = release_run.start(state, gunicorn, "a")
     unit = "app_blog_web@1.service"
-    assert systemctl == ["daemon-reload", f"start --no-block {unit}"]
+    assert systemctl == ["daemon-reload", f"start {unit}"]
     assert Path(layout.unit_file(unit)).read_text() == "run blog@1\n[Install]\n"
     assert os.readlink(layout.unit_at_boot(unit)) == layout.unit_file(unit)
     assert os.path.exists(layout.started(activation))
@@ -131,7 +131,7 @@ def test_it_takes_the_place_of_a_vassal(state: AppState, gunicorn: Manifest, sys
     # After a reboot the mark is gone; a rollback to it while it was warm finds it again.
     os.unlink(layout.started(activation))
     release_run.resume(gunicorn, activation)
-    assert systemctl[2:] == [f"start --no-block {unit}"]
+    assert systemctl[2:] == [f"start {unit}"]
     assert os.path.exists(layout.started(activation))
     release_run.stop(state, activation)
     assert systemctl[3:] == [f"stop {unit}", f"reset-failed {unit}", "daemon-reload"]

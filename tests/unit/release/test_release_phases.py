@@ -754,15 +754,22 @@ def test_workers_start_beside_the_old_ones_and_those_stop_after_the_switch(deplo
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
-def test_a_rollback_brings_workers_and_timers_back(deploys: Host, warm: bool) -> None:
+def test_a_rollback_brings_workers_and_timers_back(
+    deploys: Host, monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
     deploys.deploy("a" * 40, **PROCESSES)
     more = {"later": {"count": 1, "overlap": True}}
     deploys.deploy("b" * 40, workers={**PROCESSES["workers"], **more}, schedule={"hourly": "hourly"})
     with_processes(deploys)
     if not warm:
         release_run.stop(deploys.state, "blog@1")
+    settled: list[Any] = []
+    monkeypatch.setattr(app_units.time, "sleep", lambda seconds: settled.append(deploys.state.live_release()))
     assert "error" not in deploys.rollback()
-    assert str(deploys.state.live_release()).endswith("aaaaaaa")
+    back = deploys.state.live_release()
+    assert str(back).endswith("aaaaaaa")
+    # A warm one is switched to at once; the wait for its workers comes after that.
+    assert (settled[0] == back) is warm
     with_processes(deploys)
 
 
