@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
 from ansible_collections.emperor.stack.plugins.module_utils import value_rules  # noqa: E402
 from ansible_collections.emperor.stack.plugins.module_utils.app_schema import APP, PER_HOST  # noqa: E402
-from ansible_collections.emperor.stack.plugins.module_utils.schema import Field, MapOf, Section  # noqa: E402
+from ansible_collections.emperor.stack.plugins.module_utils.schema import Field, MapOf, Section, listed  # noqa: E402
 
 HEAD = """\
 # `python_apps`
@@ -44,7 +44,7 @@ def reference() -> str:
 
 def _table(section: Section) -> Iterator[str]:
     if section.exactly_one_of:
-        names = " and ".join(f"`{name}`" for name in section.exactly_one_of)
+        names = listed(section.exactly_one_of)
         yield f"Exactly one of {names} has to be given.\n"
     yield "| key | value | default | meaning |\n|---|---|---|---|"
     for field in section.fields:
@@ -105,7 +105,8 @@ def _listed(names: frozenset[str] | tuple[str, ...]) -> str:
 def _default(field: Field) -> str:
     if field.required:
         return "**required**"
-    return f"`{field.default}`" if field.default not in (None, (), {}) else ""
+    default = str(field.default).lower() if isinstance(field.default, bool) else field.default
+    return f"`{default}`" if default not in (None, (), {}) else ""
 
 
 def _cell(text: str) -> str:

@@ -96,7 +96,12 @@ def _plan(spec: Spec, options: Options) -> Outcome:
         if manifest and (missing := release_workers.missing(manifest, str(running))):
             return {**outcome, "action": "deploy", "why": f"{missing[0]} has no unit", "changed": True}
         return outcome
-    held = [m for m in state.manifests() if m.status == "rolled_back" and _is(m, spec, revision)]
+    held = [
+        m
+        for m in state.manifests()
+        # A Python that the app asks for is a setting; one that came with an upgrade of the host makes nothing better.
+        if m.status == "rolled_back" and _is(m, spec, revision) and spec.get("python") in (None, m.python)
+    ]
     if held and not options.again:
         return {
             **outcome,

@@ -208,7 +208,9 @@ def test_a_text_that_only_looks_like_a_template_is_refused_or_marked(stack: Vaul
     """Without !unsafe Ansible would change it silently."""
     bare = {name: dict(values) for name, values in stack.secrets.items()}
     bare["radicale"] = {"PASSWORD": "before {# gone #} after"}
-    refused = stack.play("playbooks/check.yml", "-e", json.dumps({"vault_python_apps_secrets": bare}))
+    path = stack.directory / "bare.yml"
+    path.write_text(json.dumps({"vault_python_apps_secrets": bare}))
+    refused = stack.play("playbooks/check.yml", "-e", f"@{path}")
     assert refused.code != 0
     assert "put !unsafe before the value" in " ".join(refused.output.split())
     assert "gone" not in refused.output

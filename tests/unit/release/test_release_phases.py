@@ -555,6 +555,8 @@ def test_what_was_rolled_back_is_held(deploys: Host, again: bool) -> None:
         assert "was rolled back" in plan["why"]
         assert "-e app=blog -e again=true" in plan["why"]
         assert deploys.phase("plan", fingerprint="g" * 64)["action"] == "deploy"
+        assert deploys.phase("plan", python="3.12")["action"] == "deploy"
+        assert deploys.phase("plan", python="3.11")["action"] == "held"
 
 
 def test_a_rollback_that_fails_leaves_both_as_they_were(deploys: Host) -> None:

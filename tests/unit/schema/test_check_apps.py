@@ -6,10 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.emperor.stack.plugins.action.check_apps import bundle_root, message, plain, resolved
+from ansible_collections.emperor.stack.plugins.action.check_apps import (
+    bundle_root,
+    message,
+    no_blocks,
+    plain,
+    resolved,
+)
 from ansible_collections.emperor.stack.plugins.module_utils.app_problems import Problem
-from ansible_collections.emperor.stack.plugins.module_utils.schema import Unresolved
+from ansible_collections.emperor.stack.plugins.module_utils.schema import TemplateLike, Unresolved
 
 
 @pytest.mark.parametrize("value", [True, False, 1, 1.5, None, "x", [True, {"a": False}], {"b": 0}])
@@ -48,3 +55,14 @@ def test_the_message_lists_all_problems() -> None:
         "host a: x\n  reason: r\n  fix:    f\n\n"
         "hosts a, b: y\n  reason: s\n  fix:\n    two\n    lines\n"
     )
+
+
+def test_a_secret_that_a_template_would_change_is_marked() -> None:
+    """An expression may be meant; a statement or a comment in a secret never is. What is no template stays as it is."""
+    templar = Templar(loader=DataLoader(), variables={"other": "x"})
+    texts = {"A": "a{# gone #}b", "B": "{% if", "C": "{{ other }}y", "D": "100% {"}
+    trusted = {"blog": {name: trust_as_template(text) for name, text in texts.items()}}
+    assert resolved(templar, no_blocks(trusted)) == {
+        "blog": {"A": TemplateLike(), "B": TemplateLike(), "C": "xy", "D": "100% {"}
+    }
+    assert resolved(templar, no_blocks({"blog": texts})) == {"blog": texts}
