@@ -212,6 +212,8 @@ class ActionModule(ActionBase):
             "entry": self._rendered["entry"],
             "format": FORMAT,
         }
+        # Of the front, and of no release.
+        material.pop("tls", None)
         material.pop("action", None)
         material.pop("revision", None)
         fingerprint = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()

@@ -25,6 +25,7 @@ _CHECKED = "the list of apps as emperor.stack.check_apps lets it pass, which nam
 _FILTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "complete_apps": (apps.complete_all, _CHECKED),
     "nginx_sites": (apps.nginx_sites, _CHECKED),
+    "tls_apps": (apps.tls_apps, _CHECKED),
     "app_users": (apps.app_users, _CHECKED),
     "longest_request_timeout": (apps.longest_request_timeout, _CHECKED),
     "app_timeouts": (apps.timeouts, "a number of seconds"),

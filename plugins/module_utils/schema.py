@@ -187,6 +187,54 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Flag:
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+        elif isinstance(value, str) and value.lower() in ("true", "false", "yes", "no", "on", "off"):
+            meant = "true" if value.lower() in ("true", "yes", "on") else "false"
+            yield Fault(
+                where,
+                f"this is the text {shown(value)}, and has to be true or false: write it without quotes "
+                "(or end its template with | bool)",
+                f"{key}{meant}",
+            )
+        elif not isinstance(value, bool):
+            yield Fault(where, f"this is {given(value)}, and has to be true or false", f"{key}true")
+
+    def complete(self, value: Any) -> Any:
+        return value
+
+    def described(self) -> str:
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        known = ", ".join(self.words)
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+        elif not isinstance(value, str):
+            yield Fault(
+                where, f"this is {given(value)}, and has to be one of {known}", f"{key}{self.words[0]}"
+            )
+        elif value not in self.words:
+            near = closest(value, self.words) or self.words[0]
+            yield Fault(where, f"{shown(value)} is not one of {known}", f"{key}{near}")
+
+    def complete(self, value: Any) -> Any:
+        return value
+
+    def described(self) -> str:
+        return " or ".join((", ".join(self.words[:-1]), self.words[-1]))
+
+
+@dataclass(frozen=True)
 class ListOf:
     item: Kind
     least: int = 0
@@ -362,7 +410,7 @@ class Section:
     def _completed(self, field: Field, value: Any) -> Any:
         if value is None:
             value = field.default
-        if value is None and isinstance(field.kind, Text | Number):
+        if value is None and isinstance(field.kind, Text | Number | Flag | Choice):
             return None
         return field.kind.complete(value)
 
