@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -22,6 +23,7 @@ import tarfile
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -271,7 +273,9 @@ def issue(again: bool = False, patience: float = 3600) -> dict[str, dict[str, An
         except (CommandFailed, OSError, Unusable) as error:
             errors = {"": str(error)}
         if app["provider"] == "acme":
-            _remember(app["name"], problems(app["name"]), errors)
+            # A full disk must not keep the next app from being looked at.
+            with contextlib.suppress(OSError):
+                _remember(app["name"], problems(app["name"]), errors)
         outcome[app["name"]] = {"changed": changed, **certificates.summary(app, found, errors, time.time())}
     return outcome
 
@@ -330,6 +334,37 @@ def _order(
 
 def _ask(app: App, domains: Sequence[str], settings: Mapping[str, Any], seconds: float) -> Certificate:
     """One order. Raises Refused."""
+    _forget_half_written_accounts()
+    try:
+        return _ask_once(app, domains, settings, seconds)
+    except Refused as refused:
+        # An authority that was set up anew, or that closed the account, would refuse for ever.
+        if "accountDoesNotExist" not in refused.said or not _set_account_aside(settings):
+            raise
+    return _ask_once(app, domains, settings, seconds)
+
+
+def _forget_half_written_accounts() -> None:
+    """lego does not write them atomically, and ends at once when it finds such a one."""
+    for path in glob.glob(f"{glob.escape(layout.TLS_ACCOUNTS)}/*/*/account.json"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                json.load(file)
+        except ValueError:
+            os.unlink(path)
+
+
+def _set_account_aside(settings: Mapping[str, Any]) -> bool:
+    host = urllib.parse.urlsplit(settings["directory"]).netloc.replace(":", "_")
+    account = f"{layout.TLS_ACCOUNTS}/{host}/{settings['email']}"
+    if not os.path.isdir(account):
+        return False
+    shutil.rmtree(f"{account}.unknown", ignore_errors=True)
+    os.rename(account, f"{account}.unknown")
+    return True
+
+
+def _ask_once(app: App, domains: Sequence[str], settings: Mapping[str, Any], seconds: float) -> Certificate:
     with tempfile.TemporaryDirectory(dir=layout.TLS) as directory:
         os.symlink(layout.TLS_ACCOUNTS, f"{directory}/accounts")
         command = certificates.lego_command(app, domains, settings, directory, layout.CHALLENGES)
