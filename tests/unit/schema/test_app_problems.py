@@ -389,7 +389,12 @@ def test_one_wrong_field(where: str, value: Any, place: str, reason: str, fix: s
             "this is the number 1, and has to be true or false",
             "redirect: true",
         ),
-        ({"provider": "files"}, "", "`files` is missing: which certificate and key?", "files: {certificate: "),
+        (
+            {"provider": "files"},
+            "",
+            "`files` is missing: which certificate and key?",
+            "files: {certificate: ",
+        ),
         (
             {"provider": "files", "files": {"certificate": "secrets/blog.crt"}},
             ".files",

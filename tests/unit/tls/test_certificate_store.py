@@ -325,3 +325,79 @@ def test_strange_archives_are_refused_whole(host: Path, data: str) -> None:
         store.restore(data)
     assert sorted(os.listdir(host / "tls")) == before
     assert os.listdir(layout.TLS_ACCOUNTS) == []
+
+
+class Lego:
+    """Stands in for the program: says what it is told to, or leaves a certificate."""
+
+    def __init__(self, pair: Pair, *script: str) -> None:
+        self.pair, self.script, self.environments = pair, list(script), list[dict[str, str]]()
+        self.really = store.run
+
+    def __call__(self, command: list[str], **options: Any) -> str:
+        if command[0] != "lego":
+            return self.really(command, **options)
+        self.environments.append(options["env"])
+        said = self.script.pop(0) if self.script else ""
+        if said:
+            raise store.CommandFailed("the order", "lego", "exit status 1", said)
+        directory = command[command.index("--path") + 1]
+        domains = [command[i + 1] for i, word in enumerate(command) if word == "--domains"]
+        os.makedirs(f"{directory}/certificates")
+        certificate, key = self.pair(*domains)
+        Path(f"{directory}/certificates/{domains[0]}.crt").write_text(certificate)
+        Path(f"{directory}/certificates/{domains[0]}.key").write_text(key)
+        return ""
+
+
+UNKNOWN = "2026/11/22 23:40:41 Could not obtain: urn:ietf:params:acme:error:accountDoesNotExist :: unknown"
+
+
+def account(host: Path, text: str) -> Path:
+    made = host / "tls/accounts/ca.example.com/a@example.com"
+    made.mkdir(parents=True)
+    (made / "account.json").write_text(text)
+    return made
+
+
+def test_an_authority_that_forgot_the_account_is_no_dead_end(
+    host: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = account(host, '{"mine": 1}')
+    monkeypatch.setattr(store, "run", Lego(pair, UNKNOWN))
+    store.prepare([app()], SETTINGS, False)
+    assert store.issue()["blog"]["source"] == "acme"
+    assert not mine.exists()
+    assert Path(f"{mine}.unknown/account.json").read_text() == '{"mine": 1}'
+
+
+def test_an_account_that_is_refused_twice_is_a_refusal(
+    host: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account(host, "{}")
+    lego = Lego(pair, UNKNOWN, UNKNOWN, UNKNOWN)
+    monkeypatch.setattr(store, "run", lego)
+    store.prepare([app()], SETTINGS, False)
+    assert "accountDoesNotExist" in store.issue()["blog"]["errors"]["blog.example"]
+    assert len(lego.environments) == 2
+
+
+def test_a_half_written_account_is_forgotten(host: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = account(host, '{"mine"')
+    monkeypatch.setattr(store, "run", Lego(pair))
+    store.prepare([app()], SETTINGS, False)
+    assert store.issue()["blog"]["source"] == "acme"
+    assert not (mine / "account.json").exists()
+
+
+def test_a_private_authority_and_credentials_reach_the_client(
+    host: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(layout.TLS_AUTHORITY).write_text("x")
+    lego = Lego(pair)
+    monkeypatch.setattr(store, "run", lego)
+    dns = app(challenge="dns-01", dns_provider="exec", environment={"EXEC_PATH": "/x"})
+    store.prepare([dns], SETTINGS, False)
+    assert store.issue()["blog"]["source"] == "acme"
+    assert lego.environments[0]["EXEC_PATH"] == "/x"
+    assert lego.environments[0]["LEGO_CA_CERTIFICATES"] == layout.TLS_AUTHORITY
