@@ -174,7 +174,7 @@ Try next:
 
 def up(ports: dict[int, int], debian: int | None) -> int:
     ensure_host(ports, debian)
-    code = converge()
+    code = converge(clients_ports(ports))
     if code:
         raise Stop(
             "ansible-playbook failed, see above",
@@ -189,10 +189,15 @@ def up(ports: dict[int, int], debian: int | None) -> int:
     return 0
 
 
-def check() -> int:
+def clients_ports(ports: dict[int, int]) -> list[str]:
+    """What the host cannot know: where redirects to HTTPS have to lead."""
+    return ["-e", f"nginx_https_public_port={ports[443]}"]
+
+
+def check(ports: dict[int, int]) -> int:
     if not (engine.answers() and container.inspect(NAME)):
         raise Stop("there is no local host to check", "Run `make up` first.")
-    return converge(["--check", "--diff"])
+    return converge(["--check", "--diff", *clients_ports(ports)])
 
 
 def down() -> int:
@@ -235,7 +240,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.action == "host":
         print("started" if ensure_host(ports, options.debian) else "running", file=sys.stderr)
         return 0
-    return {"check": check, "down": down, "clean": clean}[options.action]()
+    if options.action == "check":
+        return check(ports)
+    return {"down": down, "clean": clean}[options.action]()
 
 
 if __name__ == "__main__":

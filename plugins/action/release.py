@@ -233,7 +233,8 @@ class ActionModule(ActionBase):
             **made,
             "format": FORMAT,
         }
-        for name in ("action", "revision", "python"):
+        # `tls` is of the front, and of no release.
+        for name in ("action", "revision", "python", "tls"):
             material.pop(name, None)
         fingerprint = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
         spec: dict[str, Any] = {

@@ -26,6 +26,7 @@ _FILTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "complete_apps": (apps.complete_all, _CHECKED),
     "sites": (apps.sites, _CHECKED),
     "site_problems": (apps.site_problems, "sites as emperor.stack.sites derives them"),
+    "tls_apps": (apps.tls_apps, _CHECKED),
     "app_users": (apps.app_users, _CHECKED),
     "app_slices": (apps.app_slices, _CHECKED),
     "longest_request_timeout": (apps.longest_request_timeout, _CHECKED),

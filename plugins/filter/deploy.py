@@ -170,6 +170,32 @@ def status_of_hosts(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> dict[s
     return {host: hostvars[host].get("__python_apps_status", {}).get("apps", {}) for host in hosts}
 
 
+def certificate_table(apps: Mapping[str, Any]) -> str:
+    """The certificates that the phase `status` found, one line per app; then what is wrong with them."""
+    rows = [("app", "tls", "certificate", "until", "days", "names")]
+    for name, one in apps.items():
+        rows.append(
+            (
+                name,
+                one["provider"],
+                one["source"],
+                one["not_after"] or "-",
+                str(one["days"]),
+                " ".join(one["names"]),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    for name, one in apps.items():
+        lines += [f"WARNING {name}: {text}" for text in one["warnings"]]
+        lines += [
+            f"WARNING {name}: {domain and domain + ': '}{text}" for domain, text in one["errors"].items()
+        ]
+    return "\n".join(lines)
+
+
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
@@ -184,4 +210,5 @@ class FilterModule:
             "warnings": warnings,
             "status_table": status_table,
             "status_of_hosts": status_of_hosts,
+            "certificate_table": certificate_table,
         }

@@ -115,15 +115,7 @@ def _host_faults(
 def _app_faults(app: Any, where: str, controller: Controller) -> Iterator[Fault]:
     yield from APP.faults(app, where, "- ")
     if isinstance(app, Mapping):
-        for cross_rule in (
-            _source_faults,
-            _file_faults,
-            _static_faults,
-            _persistent_faults,
-            _health_faults,
-            _env_faults,
-            _process_faults,
-        ):
+        for cross_rule in _CROSS_RULES:
             yield from cross_rule(app, where, controller)
 
 
@@ -369,6 +361,73 @@ def _process_faults(app: Mapping[str, Any], where: str, _controller: Controller)
         if isinstance(job, Mapping) and job.get("every") is not None and job.get("missed") is not None:
             reason = "`missed` belongs to `at`: with `every` the next run never depends on a time of the day"
             yield Fault(f"{place}.missed", reason, "remove missed")
+
+
+def _tls_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
+    tls = app.get("tls")
+    if not isinstance(tls, Mapping):
+        return
+    place = f"{where}.tls"
+    provider = tls.get("provider") or "none"
+    yield from _misplaced_tls_faults(tls, place, provider)
+    if provider == "files":
+        yield from _certificate_file_faults(tls.get("files"), place, controller)
+    if provider == "acme" and tls.get("challenge") == "dns-01" and tls.get("dns_provider") is None:
+        reason = "`dns_provider` is missing: whose DNS gets the record?"
+        yield Fault(place, reason, "dns_provider: hetzner    # `lego dnshelp` on the host lists them all")
+    hsts = tls.get("hsts")
+    if isinstance(hsts, Mapping) and hsts.get("preload") is True:
+        age = hsts.get("max_age")
+        if hsts.get("subdomains") is not True or not isinstance(age, int) or age < 31536000:
+            yield Fault(
+                f"{place}.hsts.preload",
+                "browsers take a domain into their lists only with subdomains and for a year at least",
+                "hsts: {max_age: 63072000, subdomains: true, preload: true}",
+            )
+
+
+def _misplaced_tls_faults(tls: Mapping[str, Any], place: str, provider: str) -> Iterator[Fault]:
+    """Settings that would be ignored: the provider is another one than they were written for."""
+    belongs = {"files": "files", "challenge": "acme", "dns_provider": "acme"}
+    for name, owner in belongs.items():
+        if tls.get(name) is not None and provider != owner:
+            reason = f"`{name}` belongs to `provider: {owner}`, and the provider is {provider}"
+            yield Fault(f"{place}.{name}", reason, f"provider: {owner}    # or remove {name}")
+    if tls.get("dns_provider") is not None and provider == "acme" and tls.get("challenge") != "dns-01":
+        reason = "`dns_provider` means nothing without `challenge: dns-01`"
+        yield Fault(f"{place}.dns_provider", reason, "challenge: dns-01    # or remove dns_provider")
+    if tls.get("hsts") is not None and provider == "none":
+        reason = "`hsts` means nothing without TLS; a proxy that ends it has to say this"
+        yield Fault(f"{place}.hsts", reason, "provider: acme    # or remove hsts")
+
+
+def _certificate_file_faults(files: Any, place: str, controller: Controller) -> Iterator[Fault]:
+    example = "files: {certificate: secrets/blog.crt, key: secrets/blog.key}"
+    if files is None:
+        yield Fault(place, "`files` is missing: which certificate and key?", example)
+    if not isinstance(files, Mapping):
+        return
+    for name, check in (("certificate", rule.controller_path), ("key", rule.key_path)):
+        if files.get(name) is None:
+            yield Fault(f"{place}.files", f"`{name}` is missing", example)
+        elif (path := _good(files[name], check)) and not controller.is_file(controller.at(path)):
+            yield Fault(
+                f"{place}.files.{name}",
+                f"there is no file {controller.at(path)} on the controller",
+                "create it there, or correct the path (a relative one starts at the root of the bundle)",
+            )
+
+
+_CROSS_RULES = (
+    _source_faults,
+    _file_faults,
+    _static_faults,
+    _persistent_faults,
+    _health_faults,
+    _env_faults,
+    _process_faults,
+    _tls_faults,
+)
 
 
 def _inside(path: str, directory: str) -> bool:

@@ -183,6 +183,95 @@ SCHEDULED = Section(
     exactly_one_of=("at", "every"),
 )
 
+TLS = Section(
+    (
+        Field(
+            "provider",
+            Choice(("acme", "files", "self_signed", "none")),
+            "Where the certificate comes from. `acme`: a certificate authority, by the role's `tls_acme_*` "
+            "variables; until it has answered, and where it does not, the site has a self-signed one. `files`: "
+            "from the controller. `self_signed`: made on the host. `none`: plain HTTP, such as behind a proxy "
+            "that ends TLS.",
+            "provider: acme",
+            default="none",
+        ),
+        Field(
+            "files",
+            Section(
+                (
+                    Field(
+                        "certificate",
+                        Text(rule.controller_path, "file on the controller", "secrets/blog.crt", show=False),
+                        "The certificate in PEM, followed by those of its intermediate authorities.",
+                        "certificate: secrets/blog.crt",
+                    ),
+                    Field(
+                        "key",
+                        Text(rule.key_path, "file on the controller", "secrets/blog.key", show=False),
+                        "Its private key in PEM, without a passphrase; the file may be encrypted by "
+                        "ansible-vault.",
+                        "key: secrets/blog.key",
+                    ),
+                )
+            ),
+            "Certificate and key for `provider: files`. Relative paths start at the root of the bundle.",
+            "files: {certificate: secrets/blog.crt, key: secrets/blog.key}",
+        ),
+        Field(
+            "challenge",
+            Choice(("http-01", "dns-01")),
+            "How the authority sees that the domains are yours: by a file that it fetches on port 80, or by a "
+            "record in DNS, which works without a port open to it.",
+            "challenge: dns-01",
+            default="http-01",
+        ),
+        Field(
+            "dns_provider",
+            Text(rule.dns_provider, "name that `lego dnshelp` lists", "hetzner"),
+            "Who hosts the domains' DNS, for `dns-01`. Its credentials stand in `tls_dns_environment`.",
+            "dns_provider: hetzner",
+        ),
+        Field(
+            "redirect",
+            Flag(),
+            "Whether plain HTTP redirects to HTTPS.",
+            "redirect: false",
+            default=True,
+        ),
+        Field(
+            "hsts",
+            Section(
+                (
+                    Field(
+                        "max_age",
+                        Number(0, 63072000, "seconds"),
+                        "How long a browser that came once refuses plain HTTP and bad certificates. It cannot be "
+                        "taken back sooner; 0 takes it back from browsers that come again. Not given: nothing is "
+                        "said.",
+                        "max_age: 63072000",
+                    ),
+                    Field(
+                        "subdomains",
+                        Flag(),
+                        "It holds for all names below the domains too, whoever serves them.",
+                        "subdomains: true",
+                        default=False,
+                    ),
+                    Field(
+                        "preload",
+                        Flag(),
+                        "Browsers may build it in. Practically for ever.",
+                        "preload: true",
+                        default=False,
+                    ),
+                )
+            ),
+            "Strict-Transport-Security, off unless `max_age` is given. What the app itself sends goes first.",
+            "hsts: {max_age: 63072000}",
+        ),
+    )
+)
+
 APP = Section(
     (
         Field(
@@ -452,6 +541,12 @@ APP = Section(
             ),
             "Limits of one request, and of the app as a whole.",
             "limits: {body: 100m, request_timeout: 120, memory: 512M}",
+        ),
+        Field(
+            "tls",
+            TLS,
+            "HTTPS for the app's domains.",
+            "tls: {provider: acme}",
         ),
     ),
     exactly_one_of=("wsgi", "paste"),

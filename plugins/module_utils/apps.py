@@ -80,6 +80,7 @@ def sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
             ],
             "body": app["limits"]["body"],
             "read_timeout": app["timeouts"]["nginx_read"],
+            **({"tls": _site_tls(app)} if app["tls"]["provider"] != "none" else {}),
         }
         for app in complete_all(apps)
     ]
@@ -116,6 +117,42 @@ def site_problems(sites: Iterable[Mapping[str, Any]]) -> list[str]:
             if not re.fullmatch(rule, value)
         ]
     return found
+
+
+def _site_tls(app: App) -> dict[str, Any]:
+    tls = app["tls"]
+    return {
+        "certificate": layout.certificate(app["name"]),
+        "key": layout.certificate_key(app["name"]),
+        "challenges": layout.CHALLENGES if tls["provider"] == "acme" else "",
+        "redirect": tls["redirect"],
+        "hsts": hsts(tls["hsts"]),
+    }
+
+
+def hsts(declared: Mapping[str, Any]) -> str:
+    """The value of Strict-Transport-Security, or nothing."""
+    if declared["max_age"] is None:
+        return ""
+    parts = [f"max-age={declared['max_age']}"]
+    parts += ["includeSubDomains"] if declared["subdomains"] else []
+    parts += ["preload"] if declared["preload"] else []
+    return "; ".join(parts)
+
+
+def tls_apps(apps: Iterable[App] | None) -> list[dict[str, Any]]:
+    """What role tls takes as `tls_apps`."""
+    return [
+        {
+            "name": app["name"],
+            "domains": app["domains"],
+            **{
+                key: app["tls"][key] for key in ("provider", "files", "challenge", "dns_provider", "redirect")
+            },
+        }
+        for app in complete_all(apps)
+        if app["tls"]["provider"] != "none"
+    ]
 
 
 def app_users(apps: Iterable[App] | None) -> list[dict[str, Any]]:

@@ -146,3 +146,45 @@ def temporary(app: str) -> str:
 def vassals(emperor: str) -> str:
     """The directory that emperor *emperor* (`a` or `b`) watches."""
     return f"{CONFIG}/vassals/{emperor}"
+
+
+#: Certificates, their keys, the accounts at authorities; root only. nginx's master reads it before it gives up root.
+TLS = "/var/lib/emperor-stack/tls"
+
+#: What the last run of site.yml wanted, for the timer; has secrets of DNS providers in it.
+TLS_WANTED = f"{TLS}/wanted.json"
+
+#: Held while something in there changes.
+TLS_LOCK = f"{TLS}/lock"
+
+#: lego's directory of accounts, one for each authority and address.
+TLS_ACCOUNTS = f"{TLS}/accounts"
+
+#: Certificates of the authority's own server, where it is a private one.
+TLS_AUTHORITY = f"{CONFIG}/acme-authority.crt"
+
+#: What is served below /.well-known/acme-challenge/ on port 80 of every site that asks an authority.
+CHALLENGES = "/var/lib/emperor-stack/challenges"
+
+
+def certificates(app: str) -> str:
+    """All certificates of *app*, what the last attempts said, and `live`."""
+    return f"{TLS}/apps/{app}"
+
+
+def live_certificate(app: str) -> str:
+    """The symlink whose rename changes certificate and key at once."""
+    return f"{certificates(app)}/live"
+
+
+def certificate(app: str) -> str:
+    return f"{live_certificate(app)}/certificate.pem"
+
+
+def certificate_key(app: str) -> str:
+    return f"{live_certificate(app)}/key.pem"
+
+
+def tls_paths(app: str) -> list[str]:
+    """All that TLS keeps of exactly this app. The next run takes it out of `wanted.json`."""
+    return [certificates(app)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -39,6 +40,7 @@ class Health:
     timeout: float
     host: str
     release: str
+    scheme: str = "http"
 
     @classmethod
     def of(cls, manifest: Manifest) -> Health:
@@ -50,6 +52,7 @@ class Health:
             timeout=health["timeout"],
             host=manifest.host,
             release=manifest.release,
+            scheme=front_scheme(manifest.app),
         )
 
     def complaint(self, answer: Answer) -> str | None:
@@ -63,6 +66,15 @@ class Health:
             body = answer.body[:200].decode(errors="replace").strip()
             return f"GET {self.path} with Host {self.host} answered {answer.status}, not {wanted}: {body}"
         return None
+
+
+def front_scheme(app: str) -> str:
+    """What visitors of *app* use: an app that wants HTTPS must not pass its probe by redirecting there."""
+    with contextlib.suppress(OSError, ValueError), open(layout.TLS_WANTED, encoding="utf-8") as file:
+        for one in json.load(file)["apps"]:
+            if one["name"] == app and one["redirect"]:
+                return "https"
+    return "http"
 
 
 def vassal_path(emperor: str, activation: str) -> str:
@@ -145,7 +157,7 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
     Raises NotHealthy with the last complaint and the app's log.
     """
     socket = os.readlink(f"{layout.activations(app)}/{activation}/app.sock")
-    variables = uwsgi_client.get_variables(health.path, health.host)
+    variables = uwsgi_client.get_variables(health.path, health.host, health.scheme)
     began = time.time()
     deadline = time.monotonic() + health.timeout
     row = requests = 0
@@ -185,7 +197,9 @@ def probe_through_front(health: Health, answers: int, timeout: float, port: int)
     """The same question through nginx, *answers* times. Raises NotHealthy at the first wrong answer."""
     for _ in range(answers):
         try:
-            wrong = health.complaint(uwsgi_client.ask_http(health.host, health.path, timeout, port))
+            wrong = health.complaint(
+                uwsgi_client.ask_http(health.host, health.path, timeout, port, health.scheme)
+            )
         except NoAnswer as error:
             wrong = str(error)
         if wrong is not None:

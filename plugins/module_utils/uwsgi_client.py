@@ -98,11 +98,16 @@ def ask(path: str, variables: Mapping[str, str], timeout: float) -> Answer:
     return parse_answer(raw)
 
 
-def ask_http(host: str, path: str, timeout: float, port: int = 80) -> Answer:
-    """The same question through nginx on this host. Raises NoAnswer."""
+def ask_http(host: str, path: str, timeout: float, port: int = 80, scheme: str = "http") -> Answer:
+    """The same question through nginx on this host. Raises NoAnswer.
+
+    Also for a site of HTTPS on the port of HTTP, where nginx answers this header from this host as it would there: a
+    certificate is no part of a release.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
-        connection.request("GET", path, headers={"Host": host, "User-Agent": "emperor-stack-probe"})
+        headers = {"Host": host, "User-Agent": "emperor-stack-probe", "X-Emperor-Stack-Probe": scheme}
+        connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, response.read())

@@ -425,6 +425,12 @@ def key_path(text: str) -> Wrong | None:
     return controller_path(text)
 
 
+def dns_provider(text: str) -> Wrong | None:
+    if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", text):
+        return None
+    return Wrong("it has to be a name that `lego dnshelp` lists: small letters, digits and hyphens", "")
+
+
 def known_hosts(text: str) -> Wrong | None:
     if not text.strip():
         return Wrong("it is empty")

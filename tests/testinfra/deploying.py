@@ -94,10 +94,12 @@ class Stack:
     directory: Path
     apps: list[dict[str, Any]] = field(default_factory=list)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
 
     def command(self, playbook: str, *words: str, **extra: object) -> list[str]:
         """The ansible-playbook command with this stack's apps, and *extra* as variables."""
-        variables = {"python_apps": self.apps, "vault_python_apps_secrets": self.secrets, **extra}
+        variables = {"python_apps": self.apps, "vault_python_apps_secrets": self.secrets}
+        variables |= {**self.variables, **extra}
         path = self.directory / f"vars-{time.monotonic_ns()}.json"
         path.write_text(json.dumps(variables))
         program = Path(sys.executable).with_name("ansible-playbook")
@@ -182,6 +184,7 @@ def load(
     slow: str = "",
     echo: str = "",
     rate: float = 230,
+    tls: bool = False,
 ) -> Iterator[Load]:
     """Run the load client on the host during the block; its answers are there after it. Ends by itself after *seconds*."""
     result = Load()
@@ -197,6 +200,7 @@ def load(
     command += ["--seconds", str(seconds), "--rate", str(rate)]
     command += ["--stop", f"{directory}/stop", "--out", f"{directory}/answers.jsonl"]
     command += [word for path in paths for word in ("--path", path)]
+    command += ["--tls", "--port", "443"] if tls else []
     command += (["--slow", slow] if slow else []) + (["--echo", echo] if echo else [])
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

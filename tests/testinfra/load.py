@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import ssl
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -64,6 +65,13 @@ class Client:
         self.out = out
         self.stop = Path(arguments.stop)
         self.deadline = time.monotonic() + arguments.seconds
+        self.secured: dict[str, Any] = {}
+        if arguments.tls:
+            # Whether the certificate is the right one is asked elsewhere; here, whether there is always an answer.
+            anything = ssl.create_default_context()
+            anything.check_hostname = False
+            anything.verify_mode = ssl.CERT_NONE
+            self.secured = {"ssl": anything, "server_hostname": arguments.host}
         self.counts = {"total": 0, "failed": 0, "truncated": 0, "reopened": 0}
 
     def running(self) -> bool:
@@ -106,7 +114,9 @@ class Client:
                 if kept:
                     reader, writer = kept
                 else:
-                    reader, writer = await asyncio.open_connection("127.0.0.1", self.arguments.port)
+                    reader, writer = await asyncio.open_connection(
+                        "127.0.0.1", self.arguments.port, **self.secured
+                    )
                 writer.write(self.request(path, kept is not None, body))
                 await writer.drain()
                 status, headers, answer = await asyncio.wait_for(read_answer(reader), LONGEST_ANSWER)
@@ -176,6 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, default=80)
+    parser.add_argument("--tls", action="store_true", help="speak HTTPS, with any certificate")
     parser.add_argument("--path", action="append", required=True)
     parser.add_argument("--echo", help="path that answers a POST with the length and sha256 of its body")
     parser.add_argument("--slow", help="path that takes some seconds")

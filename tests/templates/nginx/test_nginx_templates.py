@@ -21,7 +21,30 @@ SITE: dict[str, Any] = {
     "body": "20m",
     "read_timeout": 65,
 }
-PARTS = ["default", "headers", "hidden", "http", "listen", "log", "persistent", "site", "static", "uwsgi"]
+PARTS = [
+    *[
+        "challenge",
+        "default",
+        "headers",
+        "hidden",
+        "http",
+        "listen",
+        "listen_tls",
+        "log",
+        "persistent",
+        "site",
+    ],
+    *["static", "tls", "uwsgi"],
+]
+TLS: dict[str, Any] = {
+    "certificate": "/var/lib/emperor-stack/tls/apps/blog/live/certificate.pem",
+    "key": "/var/lib/emperor-stack/tls/apps/blog/live/key.pem",
+    "challenges": "/var/lib/emperor-stack/challenges",
+    "redirect": True,
+    "hsts": "max-age=63072000",
+}
+SECURED = {**SITE, "tls": TLS}
+DEBIAN_13 = {"distribution": "Debian", "distribution_major_version": "13"}
 
 Render = Callable[..., str]
 
@@ -188,6 +211,98 @@ def test_proxies_are_believed_only_when_named(render: Render) -> None:
 def test_further_includes(render: Render) -> None:
     text = squeezed(render("nginx", "nginx.conf.j2", nginx_http_includes=["conf.d/*.conf"]))
     assert "include conf.d/*.conf; include emperor-stack/default.conf;" in text
+
+
+def test_a_site_with_a_certificate_answers_on_both_ports_and_redirects(render: Render) -> None:
+    serving, redirecting = squeezed(render("nginx", "vhost.conf.j2", site=SECURED)).split("} server {")
+    for server in (serving, redirecting):
+        assert "include emperor-stack/listen.conf; include emperor-stack/listen_tls.conf;" in server
+        assert f"ssl_certificate {TLS['certificate']}; ssl_certificate_key {TLS['key']};" in server
+        assert "if ($front_to_https) { return 301 https://$host$request_uri; }" in server
+        assert "location ^~ /.well-known/acme-challenge/ { root /var/lib/emperor-stack/challenges;" in server
+    text = render(
+        "nginx", "vhost.conf.j2", site={**SITE, "tls": {**TLS, "redirect": False, "challenges": ""}}
+    )
+    assert "front_to_https" not in text and "acme-challenge" not in text
+    assert "ssl" not in render("nginx", "vhost.conf.j2", site=SITE)
+
+
+def test_the_redirect_names_the_port_that_clients_use(render: Render) -> None:
+    text = squeezed(render("nginx", "vhost.conf.j2", site=SECURED, nginx_https_public_port=8443))
+    assert "return 301 https://$host:8443$request_uri;" in text
+
+
+def test_neither_authorities_nor_probes_are_redirected(render: Render) -> None:
+    text = squeezed(render("nginx", "part.j2", part="http"))
+    assert (
+        'map "$front_scheme:$uri" $front_to_https { default 0; "~^http:/\\.well-known/acme-challenge/" 0; '
+        '"~^http:" 1; }'
+    ) in text
+    assert (
+        'map "$front_loopback:$http_x_emperor_stack_probe" $front_probe { default 0; "1:https" 1; }' in text
+    )
+
+
+def test_nothing_listens_for_tls_where_no_site_has_a_certificate(render: Render) -> None:
+    assert "443" not in render("nginx", "part.j2", part="default", nginx_sites=[SITE])
+    text = squeezed(render("nginx", "part.j2", part="default", nginx_sites=[SECURED]))
+    assert "listen 443 ssl http2 default_server backlog=4096;" in text
+    assert "ssl_reject_handshake on; return 444;" in text
+
+
+def test_each_nginx_gets_the_directives_that_it_knows(render: Render) -> None:
+    old = squeezed(render("nginx", "part.j2", part="listen_tls", nginx_sites=[SECURED], nginx_http3=True))
+    assert old == "listen 443 ssl http2; listen [::]:443 ssl http2;"
+    new = squeezed(
+        render("nginx", "part.j2", part="listen_tls", nginx_sites=[SECURED], ansible_facts=DEBIAN_13)
+    )
+    assert new == "listen 443 ssl; listen [::]:443 ssl; http2 on;"
+    assert "MLKEM" not in render("nginx", "part.j2", part="tls")
+    assert "ssl_ecdh_curve X25519MLKEM768:X25519:" in render(
+        "nginx", "part.j2", part="tls", ansible_facts=DEBIAN_13
+    )
+
+
+def test_http3_is_an_option_of_debian_13(render: Render) -> None:
+    given: dict[str, Any] = {"nginx_sites": [SECURED], "nginx_http3": True}
+    modern = {**given, "ansible_facts": DEBIAN_13}
+    assert "listen 443 quic; listen [::]:443 quic;" in squeezed(
+        render("nginx", "part.j2", part="listen_tls", **modern)
+    )
+    assert "listen 443 quic reuseport default_server;" in render("nginx", "part.j2", part="default", **modern)
+    assert "add_header Alt-Svc $front_alternative always;" in render(
+        "nginx", "part.j2", part="headers", **modern
+    )
+    assert """https 'h3=":443"; ma=86400';""" in render("nginx", "part.j2", part="http", **modern)
+    for part in ("listen_tls", "default", "headers", "http"):
+        text = render("nginx", "part.j2", part=part, **given)
+        assert "quic" not in text and "Alt-Svc" not in text and "h3=" not in text
+
+
+def test_hsts_is_said_over_https_for_the_sites_that_want_it(render: Render) -> None:
+    silent = {**SITE, "name": "shop", "domains": ["shop.example.com"], "tls": {**TLS, "hsts": ""}}
+    text = squeezed(render("nginx", "part.j2", part="http", nginx_sites=[SECURED, silent, SITE]))
+    assert (
+        'map "$front_scheme:$server_name" $front_site_hsts { default ""; '
+        '"https:blog.example.com" "max-age=63072000"; "https:www.blog.example.com" "max-age=63072000"; }'
+    ) in text
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({"certificate": "relative.pem"}, "relative.pem"),
+        ({"key": "/k;}"}, "/k;}"),
+        ({"challenges": "/x y"}, "/x y"),
+        ({"hsts": 'max-age=1"; evil'}, 'max-age=1"; evil'),
+    ],
+)
+def test_strange_values_of_tls_are_named(
+    role_value: Callable[..., Any], change: dict[str, Any], shown: str
+) -> None:
+    site = {**SITE, "tls": {**TLS, **change}}
+    assert role_value("nginx", "__nginx_strange", nginx_sites=[site]) == [shown]
+    assert role_value("nginx", "__nginx_strange", nginx_sites=[SECURED]) == []
 
 
 @pytest.mark.parametrize(

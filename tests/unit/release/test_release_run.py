@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -122,6 +123,32 @@ def test_the_front_is_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     release_run.probe_through_front(health(), 2, 1, 80)
     with pytest.raises(NotHealthy, match=r"through nginx: .* release r0"):
         release_run.probe_through_front(health(), 2, 1, 80)
+
+
+def test_a_site_of_https_is_probed_as_its_visitors_ask(
+    host: Path, state: AppState, save: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an app that redirects to HTTPS would pass its probe by doing so."""
+    manifest = save(R1)
+    wanted = host / "wanted.json"
+    monkeypatch.setattr(layout, "TLS_WANTED", str(wanted))
+    assert Health.of(manifest).scheme == "http"
+    for redirect, scheme in ((True, "https"), (False, "http")):
+        wanted.write_text(json.dumps({"apps": [{"name": "blog", "redirect": redirect}]}))
+        assert Health.of(manifest).scheme == scheme
+    wanted.write_text(json.dumps({"apps": [{"name": "blog2", "redirect": True}]}))
+    assert Health.of(manifest).scheme == "http"
+
+
+def test_both_probes_ask_with_the_scheme(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(layout.socket("blog", "blog@1")).write_text("")
+    asked: list[Any] = []
+    monkeypatch.setattr(uwsgi_client, "ask", lambda _, variables, __: asked.append(variables) or answer())
+    monkeypatch.setattr(uwsgi_client, "ask_http", lambda *given: asked.append(given) or answer())
+    release_run.wait_until_healthy("blog", "blog@1", health(answers=1, scheme="https"))
+    release_run.probe_through_front(health(scheme="https"), 1, 1, 80)
+    assert asked[0]["REQUEST_SCHEME"] == "https" and asked[0]["HTTPS"] == "on"
+    assert asked[1][-1] == "https"
 
 
 def test_an_activation_is_a_directory_and_a_vassal(

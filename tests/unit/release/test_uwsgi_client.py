@@ -173,6 +173,7 @@ def test_through_the_front(answers: bool, status: int | None) -> None:
                 return
             self.send_response(302)
             self.send_header("X-Release", self.headers["Host"])
+            self.send_header("X-Probe", self.headers["X-Emperor-Stack-Probe"])
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -184,8 +185,9 @@ def test_through_the_front(answers: bool, status: int | None) -> None:
         thread.start()
         port = server.server_address[1]
         if answers:
-            found = uwsgi_client.ask_http("blog.example.com", "/", 2, port)
+            found = uwsgi_client.ask_http("blog.example.com", "/", 2, port, "https")
             assert (found.status, found.release) == (status, "blog.example.com")
+            assert found.headers["x-probe"] == "https"
         else:
             with pytest.raises(NoAnswer, match=f"nginx on port {port}: "):
                 uwsgi_client.ask_http("blog.example.com", "/", 2, port)

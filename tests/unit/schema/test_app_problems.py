@@ -26,6 +26,8 @@ FILES = {
     "/bundle/code/requirements.txt",
     "/bundle/secrets/key",
     "/bundle/templates/blog.ini.j2",
+    "/bundle/secrets/blog.crt",
+    "/bundle/secrets/blog.key",
 }
 CONTROLLER = Controller("/bundle", {"/bundle/code"}.__contains__, FILES.__contains__)
 NOTHING: Any = object()
@@ -70,6 +72,13 @@ FULL: dict[str, Any] = {
     "server": "gunicorn",
     "web": {"processes": 1, "threads": 1},
     "limits": {"body": "1m", "request_timeout": 10},
+    "tls": {
+        "provider": "acme",
+        "challenge": "dns-01",
+        "dns_provider": "hetzner",
+        "redirect": False,
+        "hsts": {"max_age": 63072000, "subdomains": True, "preload": True},
+    },
 }
 GIT = {"git": "https://git.example.com/blog.git", "version": "v1"}
 
@@ -114,7 +123,7 @@ def test_null_means_not_given() -> None:
 
 NAMES = (
     "name, domains, source, wsgi, paste, requirements, python, files, build, migrate, workers, schedule, hooks, static, "
-    "persistent, env, secrets, health, server, web, on_demand, idle, limits"
+    "persistent, env, secrets, health, server, web, on_demand, idle, limits, tls"
 )
 BOTH = "wsgi: blog.wsgi:application\n# or\npaste: production.ini"
 NUMBER = "and has to be a whole number from 1 to"
@@ -562,6 +571,97 @@ def test_more_than_one_source() -> None:
     assert found({**BLOG, "source": {}})[0].reason == (
         "exactly one of `git`, `path`, `archive` and `package` is needed, and none is there"
     )
+
+
+@pytest.mark.parametrize(
+    ("tls", "place", "reason", "fix"),
+    [
+        (
+            {"provider": "letsencrypt"},
+            ".provider",
+            '"letsencrypt" is not possible: it has to be acme or files or self_signed or none',
+            "provider: acme",
+        ),
+        ({"provider": True}, ".provider", "this is the boolean true (", "provider: acme"),
+        (
+            {"provider": "acme", "redirect": "no"},
+            ".redirect",
+            "this is a text, and has to be true or false, without quotes",
+            "redirect: false",
+        ),
+        (
+            {"provider": "acme", "redirect": 1},
+            ".redirect",
+            "this is the number 1, and has to be true or false, without quotes",
+            "redirect: true",
+        ),
+        (
+            {"provider": "files"},
+            "",
+            "`files` is missing: which certificate and key?",
+            "files: {certificate: ",
+        ),
+        (
+            {"provider": "files", "files": {"certificate": "secrets/blog.crt"}},
+            ".files",
+            "`key` is missing",
+            "files: {certificate: ",
+        ),
+        (
+            {"provider": "files", "files": {"certificate": "secrets/no.crt", "key": "secrets/blog.key"}},
+            ".files.certificate",
+            "there is no file /bundle/secrets/no.crt on the controller",
+            "create it there",
+        ),
+        (
+            {"provider": "acme", "files": {"certificate": "secrets/blog.crt", "key": "secrets/blog.key"}},
+            ".files",
+            "`files` belongs to `provider: files`, and the provider is acme",
+            "provider: files",
+        ),
+        (
+            {"challenge": "dns-01"},
+            ".challenge",
+            "`challenge` belongs to `provider: acme`, and",
+            "provider: acme",
+        ),
+        (
+            {"provider": "acme", "challenge": "dns-01"},
+            "",
+            "`dns_provider` is missing: whose DNS gets the record?",
+            "dns_provider: hetzner",
+        ),
+        (
+            {"provider": "acme", "dns_provider": "hetzner"},
+            ".dns_provider",
+            "`dns_provider` means nothing without `challenge: dns-01`",
+            "challenge: dns-01",
+        ),
+        (
+            {"provider": "acme", "challenge": "dns-01", "dns_provider": "exec; rm"},
+            ".dns_provider",
+            '"exec; rm": it has to be a name that `lego dnshelp` lists',
+            "dns_provider: hetzner",
+        ),
+        ({"hsts": {"max_age": 60}}, ".hsts", "`hsts` means nothing without TLS", "provider: acme"),
+        (
+            {"provider": "acme", "hsts": {"max_age": 60, "preload": True}},
+            ".hsts.preload",
+            "browsers take a domain into their lists only with subdomains",
+            "hsts: {max_age: 63072000, subdomains: true, preload: true}",
+        ),
+    ],
+)
+def test_tls_that_cannot_be_meant(tls: dict[str, Any], place: str, reason: str, fix: str) -> None:
+    [problem] = found({**BLOG, "tls": tls})
+    assert problem.where == f"python_apps[0] (blog).tls{place}"
+    assert problem.reason.startswith(reason)
+    assert problem.fix.startswith(fix)
+
+
+def test_certificates_from_the_controller() -> None:
+    files = {"certificate": "secrets/blog.crt", "key": "secrets/blog.key"}
+    assert found({**BLOG, "tls": {"provider": "files", "files": files}}) == []
 
 
 def test_rules_between_fields() -> None:

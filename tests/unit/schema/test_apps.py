@@ -79,6 +79,14 @@ def test_every_default() -> None:
         "on_demand": False,
         "idle": 300,
         "limits": LIMITS,
+        "tls": {
+            "provider": "none",
+            "files": {"certificate": None, "key": None},
+            "challenge": "http-01",
+            "dns_provider": None,
+            "redirect": True,
+            "hsts": {"max_age": None, "subdomains": False, "preload": False},
+        },
         "timeouts": apps.timeouts(60),
         "static_files": [],
         "persistent_directories": [],
@@ -239,3 +247,35 @@ def test_sites_of_two_apps_have_names_and_domains_of_their_own() -> None:
         "domains: 'blog.example.com' is there twice",
     ]
     assert apps.site_problems(apps.sites([LARGE])) == []
+
+
+def test_only_apps_with_tls_have_a_certificate() -> None:
+    secured = {**SMALL, "name": "shop", "tls": {"provider": "acme", "hsts": {"max_age": 0}}}
+    plain, site = apps.sites([SMALL, secured])
+    assert "tls" not in plain
+    assert site["tls"] == {
+        "certificate": "/var/lib/emperor-stack/tls/apps/shop/live/certificate.pem",
+        "key": "/var/lib/emperor-stack/tls/apps/shop/live/key.pem",
+        "challenges": "/var/lib/emperor-stack/challenges",
+        "redirect": True,
+        "hsts": "max-age=0",
+    }
+    assert [app["name"] for app in apps.tls_apps([SMALL, secured])] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({}, ""),
+        ({"max_age": 63072000}, "max-age=63072000"),
+        ({"max_age": 31536000, "subdomains": True}, "max-age=31536000; includeSubDomains"),
+        (
+            {"max_age": 63072000, "subdomains": True, "preload": True},
+            "max-age=63072000; includeSubDomains; preload",
+        ),
+        ({"subdomains": True}, ""),
+    ],
+)
+def test_hsts_is_said_only_when_it_is_meant(declared: dict[str, Any], said: str) -> None:
+    app = {**SMALL, "tls": {"provider": "self_signed", "hsts": declared}}
+    assert apps.sites([app])[0]["tls"]["hsts"] == said

@@ -1,0 +1,167 @@
+#!/usr/bin/python
+"""Certificates of all apps of a host in one exchange."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: certificates
+short_description: Keep, make, order, back up and restore the certificates of a host's apps
+description:
+  - Each app has a certificate of its own. C(prepare) sees to it that there is one at all, self-signed where nothing
+    better is there, so that nginx can start. C(issue) asks authorities by the client lego, each app for itself, and lets nginx
+    take up what is new. What goes wrong with one app, or with one domain of it, is reported for that one and touches no other.
+options:
+  phase:
+    description: What to do.
+    type: str
+    choices: [prepare, issue, status, backup, restore]
+    required: true
+  apps:
+    description: All apps of the host that have TLS, for C(prepare). See the filter C(tls_apps).
+    type: list
+    elements: dict
+    default: []
+  settings:
+    description: How authorities are asked and where nginx listens, for C(prepare).
+    type: dict
+    default: {}
+  dns_environment:
+    description: Credentials of DNS providers, by provider.
+    type: dict
+    default: {}
+  root:
+    description: Directory of the controller that relative paths of files start from.
+    type: str
+  again:
+    description: Ask also for what an authority refused lately.
+    type: bool
+    default: false
+  patience:
+    description: Seconds after which C(issue) begins no further order.
+    type: int
+    default: 600
+  data:
+    description: The archive to C(restore), in base64.
+    type: str
+author: [Emperor Stack maintainers]
+attributes:
+  check_mode:
+    description: Says for which apps a certificate would be made; asks no authority.
+    support: full
+  diff_mode:
+    description: No file content is shown.
+    support: none
+  idempotence:
+    description: Certificates that are as wanted are left alone.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Ask for what is missing
+  emperor.stack.certificates:
+    phase: issue
+"""
+
+RETURN = r"""
+apps:
+  description: By app, what is live until when, with warnings and errors.
+  type: dict
+  returned: for prepare, issue and status
+problems:
+  description: One text for each app that lacks something.
+  type: list
+  elements: str
+  returned: for prepare, issue and status
+data:
+  description: The archive in base64.
+  type: str
+  returned: for backup
+restored:
+  description: What was put back.
+  type: list
+  elements: str
+  returned: for restore
+"""
+
+from typing import Any  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ..module_utils import certificate_store as store  # noqa: E402
+from ..module_utils import certificates  # noqa: E402
+
+
+def told(outcome: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    errors = [
+        f"{name}: {certificates.sentence(one['errors'])}" for name, one in outcome.items() if one["errors"]
+    ]
+    warnings = [f"{name}: {text}" for name, one in outcome.items() for text in one["warnings"]]
+    return {"apps": outcome, "problems": errors, "notes": warnings}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "phase": {
+                "type": "str",
+                "required": True,
+                "choices": ["prepare", "issue", "status", "backup", "restore"],
+            },
+            "apps": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+            "settings": {"type": "dict", "default": {}, "no_log": True},
+            "dns_environment": {"type": "dict", "default": {}, "no_log": True},
+            "root": {"type": "str"},
+            "again": {"type": "bool", "default": False},
+            "patience": {"type": "int", "default": 600},
+            "data": {"type": "str", "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    phase, parameters = module.params["phase"], module.params
+    # Whole parts of the input are secret; of the result nothing is, and domains and names must not be masked in it.
+    module.no_log_values.clear()
+    try:
+        if phase == "status":
+            module.exit_json(changed=False, **told(store.status()))
+        if phase == "prepare" and (module.check_mode or not needed(parameters["apps"])):
+            outcome = store.prepare(parameters["apps"], parameters["settings"], True)
+            module.exit_json(changed=any(one.pop("changed") for one in outcome.values()), **told(outcome))
+        if module.check_mode:
+            module.exit_json(changed=False, skipped=True, msg="no authority is asked in check mode")
+        with store.locked():
+            result = run(phase, parameters)
+    except (store.Unusable, store.CommandFailed, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+def needed(apps: list[dict[str, Any]]) -> bool:
+    """Whether the host has, or gets, anything to do with TLS."""
+    return bool(apps or store.read_wanted()["apps"])
+
+
+def run(phase: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    if phase == "backup":
+        return {"changed": False, "data": store.backup()}
+    if phase == "restore":
+        restored = store.restore(parameters["data"] or "")
+        settled, left = store.settle()
+        return {"changed": bool(restored) or settled, "restored": restored, "left": left}
+    if phase == "prepare":
+        outcome = store.prepare(parameters["apps"], parameters["settings"], False)
+        changed = [one.pop("changed") for one in outcome.values()]
+        return {"changed": any(changed), **told(outcome)}
+    outcome = store.issue(parameters["again"], parameters["patience"])
+    changed = [one.pop("changed") for one in outcome.values()]
+    settled, left = store.settle()
+    result = told(outcome)
+    if left:
+        result["problems"].append(
+            f"nginx does not show the new certificate of {', '.join(left)}: see /var/log/nginx/error.log"
+        )
+    return {"changed": any(changed) or settled, **result}
+
+
+if __name__ == "__main__":
+    main()
