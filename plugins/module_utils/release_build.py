@@ -454,15 +454,15 @@ def prepare(
             app, code, venv, requirements, index, package, interpreter, pins, own_server
         ):
             say(f"warning: {warning}")
-    # For the day when another Python needs the same.
-    write_atomically(
-        f"{directory}/{release_venv.LOCK}", release_venv.freeze(app, venv), 0o440, account.pw_gid
-    )
     if own_server:
         # What runs the vassal in place of Debian's uWSGI: the emperor's wrapper and the check look for it.
         os.symlink("venv/bin/uwsgi", f"{directory}/server")
     # Sealed before the build: a venv holds what the requirements say, whether it is new or linked.
     own_tree(venv, 0, account.pw_gid)
+    # For the day when another Python needs the same.
+    write_atomically(
+        f"{directory}/{release_venv.LOCK}", release_venv.freeze(app, venv), 0o440, account.pw_gid
+    )
 
     say("build")
     for what, commands in (
