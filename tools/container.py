@@ -20,6 +20,8 @@ RECIPE = [
     "--security-opt=seccomp=unconfined",
     "--security-opt=apparmor=unconfined",
     "--cgroupns=private",
+    # As on a machine; the engine opens the low ports to everybody.
+    "--sysctl=net.ipv4.ip_unprivileged_port_start=1024",
     "--tmpfs=/run:exec,mode=755",
     "--tmpfs=/run/lock",
     "--stop-signal=SIGRTMIN+3",

@@ -141,6 +141,7 @@ def test_a_site_of_https_is_probed_as_its_visitors_ask(
 
 
 def test_both_probes_ask_with_the_scheme(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    activate()
     Path(layout.socket("blog", "blog@1")).write_text("")
     asked: list[Any] = []
     monkeypatch.setattr(uwsgi_client, "ask", lambda _, variables, __: asked.append(variables) or answer())
