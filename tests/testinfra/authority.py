@@ -87,6 +87,10 @@ class Pebble:
         )
         return len(re.findall(r"There are now \d+ orders in the db", said))
 
+    def root(self) -> str:
+        """The certificate that a client has to trust, in PEM."""
+        return self.host.check_output("curl -sSk https://127.0.0.1:15000/roots/0")
+
     def cannot_find(self, domain: str) -> None:
         body = json.dumps({"host": domain})
         self.host.check_output("curl -sS -d %s http://127.0.0.1:8055/set-servfail", body)

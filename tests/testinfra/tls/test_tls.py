@@ -245,15 +245,17 @@ def test_keys_are_for_root_only(either: Host) -> None:
     assert said.rc != 0 and "Permission denied" in said.stderr
 
 
-def test_the_profile_is_mozillas(either: Host, sslyze: Path, directory: Path) -> None:
+def test_the_profile_is_mozillas(either: Host, sslyze: Path, directory: Path, pebble: Pebble) -> None:
     name = either.backend.host
     inspected = json.loads(
         subprocess.run(["docker", "inspect", name], capture_output=True, text=True, check=True).stdout
     )
     address = next(iter(inspected[0]["NetworkSettings"]["Networks"].values()))["IPAddress"]
-    # Whose trust in the authority is not the matter here: everything else of the profile is.
+    root = directory / "root.pem"
+    root.write_text(pebble.root())
     done = subprocess.run(
-        [str(sslyze), "--mozilla_config=intermediate", f"one.example.com:443{{{address}}}"],
+        [str(sslyze), "--mozilla_config=intermediate", f"--certinfo_ca_file={root}"]
+        + [f"one.example.com:443{{{address}}}"],
         capture_output=True,
         text=True,
         check=False,
