@@ -9,8 +9,9 @@ module: certificates
 short_description: Keep, make, order, back up and restore the certificates of a host's apps
 description:
   - Each app has a certificate of its own. C(prepare) sees to it that there is one at all, self-signed where nothing
-    better is there, so that nginx can start. C(issue) asks authorities by the client lego, each app for itself, and lets nginx
-    take up what is new. What goes wrong with one app, or with one domain of it, is reported for that one and touches no other.
+    better is there, so that nginx can start. C(issue) asks authorities by the client lego, each app for itself, and
+    lets nginx take up what is new. What goes wrong with one app, or with one domain of it, is reported for that one
+    and touches no other.
 options:
   phase:
     description: What to do.
