@@ -279,9 +279,10 @@ def add_a_vassal(facts):
 
 
 @attempt()
-def replace_own_vassal(facts):
-    os.rename(facts["own_vassal"], f"{facts['own_vassal']}.gone")
-    os.rename(f"{facts['own_vassal']}.gone", facts["own_vassal"])
+def touch_own_vassal(facts):
+    """The emperor would reload it: in place, past every probe. The link is the app's, so that its times are too."""
+    found = os.lstat(facts["own_vassal"])
+    os.utime(facts["own_vassal"], ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)
     return facts["own_vassal"]
 
 
