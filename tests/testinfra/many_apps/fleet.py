@@ -69,7 +69,18 @@ LIVE: list[dict[str, Any]] = [
         workers={"jobs": {"command": "while :; do date >data/worked; sleep 1; done"}},
         schedule={"report": {"command": "date >data/reported", "every": "1m"}},
     ),
-    *(tiny(f"live-{number}") for number in range(1, 6)),
+    # A package of the index: nothing but this entry and its file.
+    {
+        "name": "kinto",
+        "domains": ["kinto.localhost"],
+        "source": {"package": "kinto==26.5.0"},
+        "paste": "kinto.ini",
+        "files": {"kinto.ini": "tests/testinfra/sources/files/kinto.ini.j2"},
+        "secrets": ["HMAC"],
+        "health": {"path": "/v1/__lbheartbeat__"},
+    },
+    tiny("green", server="gunicorn", files={"requirements.txt": "tests/testinfra/many_apps/gunicorn.txt.j2"}),
+    *(tiny(f"live-{number}") for number in range(1, 4)),
 ]
 SLEEPING = [tiny(f"idle-{number:03}", on_demand=True, idle=20) for number in range(1, 101)]
 
@@ -77,6 +88,7 @@ SLEEPING = [tiny(f"idle-{number:03}", on_demand=True, idle=20) for number in ran
 SECRETS = {
     **{name: {"SECRET_KEY": f"only-for-this-test-{name}-" * 3} for name in ("links", "notes", "polls")},
     "victim": {"SECRET": "what-the-neighbour-wants"},
+    "kinto": {"HMAC": "only-for-this-test-kinto"},
 }
 
 

@@ -112,7 +112,12 @@ def test_the_host_and_the_neighbour_never_noticed(filled: Filled, facts: dict[st
     assert host.check_output("curl -sS -H 'Host: victim.localhost' http://127.0.0.1/") == "victim"
     for unit, pid in ((facts["emperor_unit"], facts["emperor"]), ("nginx", facts["nginx"])):
         assert host.check_output("systemctl show --property=MainPID --value %s", unit) == str(pid)
-    assert host.check_output("systemctl list-units --state=failed --plain --no-legend 'app*' 'emperor*' nginx.service") == ""
+    assert (
+        host.check_output(
+            "systemctl list-units --state=failed --plain --no-legend 'app*' 'emperor*' nginx.service"
+        )
+        == ""
+    )
 
 
 def test_memory_of_the_app_is_what_its_slice_allows(filled: Filled, facts: dict[str, Any]) -> None:
@@ -125,7 +130,7 @@ def test_memory_of_the_app_is_what_its_slice_allows(filled: Filled, facts: dict[
 
 def test_no_process_of_any_app_is_outside_of_its_slice(filled: Filled) -> None:
     host = filled.stack.host
-    apps = ("hostile", "victim", "links", "notes", "polls", "live-1")
+    apps = ("hostile", "victim", "links", "notes", "polls", "green", "kinto")
     for app in apps:
         pids = host.check_output("pgrep -u %s", app).split()
         assert pids

@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 
+from ansible_collections.emperor.stack.plugins.module_utils import layout
 from deploying import figure
 from many_apps.fleet import LIVE, SLEEPING, Filled, memory_of_apps
 from testinfra.host import Host
@@ -78,8 +79,9 @@ def test_all_apps_answer_rightly_however_they_are_asked(filled: Filled) -> None:
     crowd = [domain for app in SLEEPING[:10] for domain in app["domains"] * 5]
     answers = ask(host, [*wanted, *crowd, *wanted], threads=8)
     live = ask(host, [app["domains"][0] for app in LIVE], threads=4)
+    live += ask(host, ["kinto.localhost"], 1, "/v1/__heartbeat__")
     wrong = [one for one in answers if (one[1], one[2]) != (200, wanted[one[0]])]
-    wrong += [one for one in live if one[1] not in (200, 302)]
+    wrong += [one for one in live if one[1] not in (200, 302, 307)]
     figure("many_apps_requests", len(answers) + len(live))
     figure("many_apps_errors", len(wrong))
     assert wrong == []
@@ -104,6 +106,14 @@ def test_a_run_without_changes_hardly_grows_with_the_apps(filled: Filled) -> Non
     figure("no_change_tasks_110_apps", filled.no_change_tasks[110])
     # Counts and not times: what is done once for all apps stays one task.
     assert filled.no_change_tasks[110] == filled.no_change_tasks[10] == filled.no_change_tasks[1]
+
+
+def test_worker_and_timer_of_an_app_run_beside_it(filled: Filled) -> None:
+    host = filled.stack.host
+    for name in ("worked", "reported"):
+        path = f"{layout.shared('victim')}/data/{name}"
+        assert host.file(path).exists, name
+        assert host.file(path).user == "victim"
 
 
 def test_a_host_that_is_full_takes_no_further_app(filled: Filled) -> None:
