@@ -223,6 +223,8 @@ class ActionModule(ActionBase):
         }
         material.pop("action", None)
         material.pop("revision", None)
+        # Where the data came from is no part of a release.
+        material.pop("renamed_from", None)
         fingerprint = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
         spec: dict[str, Any] = {
             "name": app["name"],

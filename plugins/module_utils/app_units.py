@@ -24,9 +24,6 @@ SETTLE_SECONDS = 3.0
 
 LOG_LINES = 30
 
-#: Where systemd keeps when a timer ran last, for those that make up for what they missed.
-STAMPS = "/var/lib/systemd/timers"
-
 Units = Mapping[str, str]
 
 
@@ -202,7 +199,7 @@ def use_timers(app: str, release: str | None, names: Iterable[str]) -> None:
     _unlink(gone)
     for unit in timers:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{STAMPS}/stamp-{unit}")
+            os.unlink(f"{layout.TIMER_STAMPS}/stamp-{unit}")
     changed = _write(wanted)
     if changed or gone:
         _reload()

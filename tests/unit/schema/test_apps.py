@@ -46,6 +46,7 @@ def test_every_default() -> None:
     ]
     assert apps.complete(SMALL) == {
         "name": "blog",
+        "renamed_from": None,
         "domains": ["b.example", "www.b.example"],
         "source": {"git": None, "version": None, "key": None, "known_hosts": None, "path": "code"},
         "wsgi": "b:app",
@@ -147,6 +148,7 @@ def test_app_users() -> None:
     assert apps.app_users([LARGE]) == [
         {
             "name": "blog",
+            "renamed_from": None,
             "persistent": [
                 {"path": "media", "served": True},
                 {"path": "mediax", "served": False},
@@ -172,3 +174,19 @@ def test_a_slice_has_no_hyphen_but_its_own() -> None:
 )
 def test_longest_request_timeout(declared: list[dict[str, Any]] | None, seconds: int) -> None:
     assert apps.longest_request_timeout(declared) == seconds
+
+
+def test_nothing_is_derived_for_an_absent_app() -> None:
+    gone = {"name": "gone", "state": "absent"}
+    for derive in (apps.complete_all, apps.nginx_sites, apps.app_users, apps.app_slices):
+        assert [one["name"] for one in derive([gone, {**SMALL, "state": "present"}])] == ["blog"]
+    assert apps.longest_request_timeout([{**LARGE, "state": "absent"}]) == 60
+    assert apps.absent_apps([gone, SMALL]) == [{"name": "gone"}]
+    assert apps.absent_apps(None) == []
+
+
+def test_renamed_apps() -> None:
+    assert apps.renamed_apps([SMALL, {**LARGE, "renamed_from": "diary"}]) == [
+        {"name": "diary", "successor": "blog"}
+    ]
+    assert apps.renamed_apps([{"name": "a", "state": "absent", "renamed_from": "b"}]) == []
