@@ -29,6 +29,8 @@ _FILTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "tls_apps": (apps.tls_apps, _CHECKED),
     "app_users": (apps.app_users, _CHECKED),
     "app_slices": (apps.app_slices, _CHECKED),
+    "absent_apps": (apps.absent_apps, _CHECKED),
+    "renamed_apps": (apps.renamed_apps, _CHECKED),
     "longest_request_timeout": (apps.longest_request_timeout, _CHECKED),
     "app_timeouts": (apps.timeouts, "a number of seconds"),
     "ini_value": (quoting.ini_value, "a text that a uWSGI ini can hold"),

@@ -8,6 +8,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ..module_utils.apps import is_present
+
 App = Mapping[str, Any]
 
 
@@ -52,7 +54,9 @@ def hosts_with(
     if "," in app:
         raise AnsibleFilterError(f"-e app={app}: a command runs in one app")
     found = [
-        host for host in hosts if app in [one["name"] for one in hostvars[host].get("python_apps") or ()]
+        host
+        for host in hosts
+        if app in [one["name"] for one in hostvars[host].get("python_apps") or () if is_present(one)]
     ]
     if not found:
         raise AnsibleFilterError(f"-e app={app}: no host of this run has that app; look at --limit")

@@ -16,8 +16,9 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from . import value_rules as rule
-from .app_schema import APP, PER_HOST
-from .schema import Fault, Hidden, Unresolved, closest, given, listed, member, shown, unresolved
+from .app_schema import ABSENT, APP, PER_HOST
+from .apps import is_present
+from .schema import Fault, Hidden, Section, Unresolved, closest, given, listed, member, shown, unresolved
 
 APPS = "python_apps"
 SECRETS = "vault_python_apps_secrets"
@@ -86,7 +87,7 @@ def problems(fleet: Mapping[str, HostApps], controller: Controller) -> list[Prob
 
 
 def app_count(fleet: Mapping[str, HostApps]) -> int:
-    return len({_name(app) for host in fleet.values() for _, app in _entries(host.apps)})
+    return len({_name(app) for host in fleet.values() for _, app in _present(host.apps)})
 
 
 # one host
@@ -109,20 +110,29 @@ def _host_faults(
         if checked[key]:
             yield from _hiding(checked[key], app, where, _secret_forms([declared]))
     yield from _duplicates(apps)
+    yield from _renaming_faults(apps)
     yield from _secret_faults(declared, known)
 
 
 def _app_faults(app: Any, where: str, controller: Controller) -> Iterator[Fault]:
-    yield from APP.faults(app, where, "- ")
-    if isinstance(app, Mapping):
+    yield from _schema(app).faults(app, where, "- ")
+    if isinstance(app, Mapping) and is_present(app):
         for cross_rule in _CROSS_RULES:
             yield from cross_rule(app, where, controller)
+
+
+def _schema(app: Any) -> Section:
+    return APP if not isinstance(app, Mapping) or is_present(app) else ABSENT
 
 
 def _hiding(faults: list[Fault], app: Any, where: str, secrets: list[str]) -> Iterator[Fault]:
     """*faults*, where those of a value with a secret in it tell nothing of it: a better text would be made of it."""
     masked = _masked(app, [secret.lower() for secret in secrets])
-    hidden = {fault.where: fault for fault in APP.faults(masked, where, "") if fault.reason == Hidden.reason}
+    hidden = {
+        fault.where: fault
+        for fault in _schema(app).faults(masked, where, "")
+        if fault.reason == Hidden.reason
+    }
     for fault in faults:
         yield hidden.get(fault.where, fault)
 
@@ -167,6 +177,26 @@ def _duplicates(apps: Any) -> Iterator[Fault]:
                 f"{shown(name)} is already the name of {first[name]} on this host",
                 "give one of the two another name, or remove it",
             )
+
+
+def _renaming_faults(apps: Any) -> Iterator[Fault]:
+    places = {_name(app): where for where, app in _entries(apps)}
+    first: dict[str, str] = {}
+    for where, app in _present(apps):
+        old = _good(app.get("renamed_from"), rule.name)
+        place = f"{where}.renamed_from"
+        if old is None:
+            continue
+        if old == _name(app):
+            yield Fault(
+                place, "this is the name that the app has now", "put its earlier name here, or remove it"
+            )
+        elif old in places:
+            reason = f"{places[old]} still is in the list, and would be removed once {_name(app) or 'this app'} is live"
+            yield Fault(place, reason, f"remove {places[old]}, or remove renamed_from")
+        elif first.setdefault(old, where) != where:
+            reason = f"{first[old]} takes over {shown(old)} already"
+            yield Fault(place, reason, "remove it from one of the two")
 
 
 # rules between the fields of one app
@@ -454,7 +484,7 @@ def _secret_faults(declared: HostApps, known: set[str]) -> Iterator[Fault]:
                 "no host has an app of this name",
                 f"did you mean {near}?" if near else "remove it, or add the app",
             )
-    for where, app in _entries(declared.apps):
+    for where, app in _present(declared.apps):
         if name := _name(app):
             yield from _app_secret_faults(app, where, name, secrets.get(name))
 
@@ -531,7 +561,7 @@ def _name_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
     first: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
     clashes: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for host, declared in fleet.items():
-        for where, app in _entries(declared.apps):
+        for where, app in _present(declared.apps):
             name = _name(app)
             if not name:
                 continue
@@ -556,7 +586,7 @@ def _domain_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
     first: dict[str, tuple[str, str, str]] = {}
     clashes: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for host, declared in fleet.items():
-        for where, app in _entries(declared.apps):
+        for where, app in _present(declared.apps):
             for index, domain in _items(app.get("domains"), rule.domain):
                 owner = _name(app) or where
                 other, other_host, other_where = first.setdefault(domain, (owner, host, where))
@@ -635,6 +665,11 @@ def _entries(apps: Any, everything: bool = False) -> Iterator[tuple[str, Any]]:
         if everything or isinstance(app, Mapping):
             label = _name(app)
             yield f"{APPS}[{index}]" + (f" ({label})" if label else ""), app
+
+
+def _present(apps: Any) -> Iterator[tuple[str, Any]]:
+    """Each app that is to be there, with its place."""
+    return ((where, app) for where, app in _entries(apps) if is_present(app))
 
 
 def _name(app: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import value_rules as rule
 from .schema import Choice, Field, Flag, ListOf, MapOf, Number, Path, Section, Text
 
@@ -284,6 +286,21 @@ APP = Section(
             required=True,
         ),
         Field(
+            "state",
+            Choice(("present", "absent")),
+            "With `absent`, `site.yml` removes the app from the host, with its user and its files, after it has put its "
+            "data into an archive. Nothing but `name` is needed then, and its domains are free for other apps.",
+            "state: absent",
+            default="present",
+        ),
+        Field(
+            "renamed_from",
+            Text(rule.name, "name of an app", "diary"),
+            "The name that the app had before. `site.yml` takes over the data and the history of that app, which serves on "
+            "until this one is live and is removed then. Once that is done the key may go or stay.",
+            "renamed_from: diary",
+        ),
+        Field(
             "domains",
             ListOf(Text(rule.domain, "host name in small letters, IDNA form", "blog.example.com"), 1, True),
             "Host names that reach the app. The first is canonical, the others redirect to it. No other "
@@ -550,6 +567,13 @@ APP = Section(
         ),
     ),
     exactly_one_of=("wsgi", "paste"),
+)
+
+#: An app that is to go: its name says which. What else still stands there has to be right, but is not needed.
+ABSENT = replace(
+    APP,
+    fields=tuple(replace(field, required=field.name == "name") for field in APP.fields),
+    exactly_one_of=(),
 )
 
 #: May depend on the machine, so they may differ where one app runs on several hosts.

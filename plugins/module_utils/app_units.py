@@ -24,9 +24,6 @@ SETTLE_SECONDS = 3.0
 
 LOG_LINES = 30
 
-#: Where systemd keeps when a timer ran last, for those that make up for what they missed.
-STAMPS = "/var/lib/systemd/timers"
-
 Units = Mapping[str, str]
 
 
@@ -223,7 +220,7 @@ def _forget_runs(units: Iterable[str]) -> None:
     """Forget when timers ran last: one that has the name later must not make up for what this one missed."""
     for unit in units:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{STAMPS}/stamp-{unit}")
+            os.unlink(f"{layout.TIMER_STAMPS}/stamp-{unit}")
 
 
 # Looking

@@ -15,6 +15,8 @@ App = Mapping[str, Any]
 def complete(app: App) -> dict[str, Any]:
     """*app*, which passed the check, with every key of the schema and all that is derived. Idempotent."""
     completed = APP.complete(app)
+    # Only apps that are to be there are completed.
+    completed.pop("state")
     persistent = completed["persistent"]
     static = [
         {
@@ -36,8 +38,27 @@ def complete(app: App) -> dict[str, Any]:
     }
 
 
+def is_present(app: App) -> bool:
+    return app.get("state") != "absent"
+
+
 def complete_all(apps: Iterable[App] | None) -> list[dict[str, Any]]:
-    return [complete(app) for app in apps or ()]
+    """All of *apps* that are to be there."""
+    return [complete(app) for app in apps or () if is_present(app)]
+
+
+def absent_apps(apps: Iterable[App] | None) -> list[dict[str, str]]:
+    """What module app_removal takes as `apps`: those that are to go."""
+    return [{"name": app["name"]} for app in apps or () if not is_present(app)]
+
+
+def renamed_apps(apps: Iterable[App] | None) -> list[dict[str, str]]:
+    """The same for those that others took over; each goes when its successor is live."""
+    return [
+        {"name": app["renamed_from"], "successor": app["name"]}
+        for app in apps or ()
+        if is_present(app) and app.get("renamed_from")
+    ]
 
 
 def _inside(path: str, directory: str) -> bool:
@@ -160,6 +181,7 @@ def app_users(apps: Iterable[App] | None) -> list[dict[str, Any]]:
     return [
         {
             "name": app["name"],
+            "renamed_from": app["renamed_from"],
             "persistent": app["persistent_directories"],
             "size": {key: app.get(key) for key in ("web", "limits", "on_demand", "workers")},
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 APPS = "/srv/apps"
 RUN = "/run/emperor-stack"
 CONFIG = "/etc/emperor-stack"
@@ -9,6 +11,14 @@ LIBRARY = "/usr/local/lib/emperor-stack"
 UNITS = "/etc/systemd/system"
 TRANSIENT_UNITS = "/run/systemd/transient"
 MEMORY = "/var/lib/emperor-stack"
+TIMER_STAMPS = "/var/lib/systemd/timers"
+BACKUPS = "/var/backups/emperor-stack"
+TMPFILES = "/etc/tmpfiles.d/emperor-stack.conf"
+
+#: nginx's configuration of each app, what users add to it, and its logs.
+FRONT_SITES = "/etc/nginx/emperor-stack/sites"
+FRONT_LOCAL = "/etc/nginx/emperor-stack/local"
+FRONT_LOGS = ("/var/log/nginx", "/var/log/apache2")
 
 #: How many processes each app of the host may have, as the last run computed it.
 SIZES = f"{MEMORY}/sizes.json"
@@ -188,3 +198,49 @@ def certificate_key(app: str) -> str:
 def tls_paths(app: str) -> list[str]:
     """All that TLS keeps of exactly this app. The next run takes it out of `wanted.json`."""
     return [certificates(app)]
+
+
+# Removal
+
+
+def leaving(app: str) -> str:
+    """What `app_root` is renamed to when its data is in an archive: from then on it only has to be deleted."""
+    return f"{APPS}/.leaving-{app}"
+
+
+def front_site(app: str) -> str:
+    """The app's site. Its role removes it, with a check of the whole configuration."""
+    return f"{FRONT_SITES}/{app}.conf"
+
+
+def front_local(app: str) -> str:
+    """The user's own directives for the app. Never removed."""
+    return f"{FRONT_LOCAL}/{app}"
+
+
+def everything_of(app: str) -> list[tuple[str, str]]:
+    """Where exactly this app has something on a host: directories, each with what the whole names of its entries match.
+
+    Whole names, and no globs: those of `blog` match nothing of `blog2`, `my-blog` or `blog-2`, since what follows the name
+    of an app is never a letter, a digit or a hyphen. A path that is made for one app anywhere has to be listed here.
+    """
+    name = re.escape(app)
+    unit = rf"app_{name}_[^_]+\.(?:service|timer)"
+    number = rf"{name}@[0-9]+"
+    # A run that died while it wrote leaves the new file beside the old one.
+    half = r"(?:\.new-[0-9]+)?"
+    return [
+        (UNITS, unit + half),
+        (f"{UNITS}/timers.target.wants", unit + half),
+        (f"{UNITS}/multi-user.target.wants", unit + half),
+        (UNITS, re.escape(app_slice(app))),
+        (TIMER_STAMPS, f"stamp-{unit}"),
+        (vassals("a"), rf"{number}\.ini(?:\.socket)?{half}"),
+        (vassals("b"), rf"{number}\.ini(?:\.socket)?{half}"),
+        (RUN, rf"{name}|{number}\.started{half}"),
+        (waiting(), name),
+        # Debian's logrotate numbers old logs; with `dateext` they carry their day.
+        *((logs, rf"{name}\.(?:access|error)\.log(?:[.-][0-9]+)?(?:\.gz)?") for logs in FRONT_LOGS),
+        (f"{TLS}/apps", name),
+        (APPS, rf"{name}|\.leaving-{name}"),
+    ]

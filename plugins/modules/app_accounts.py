@@ -25,6 +25,9 @@ options:
         description: Name of the app, of its user and of its group.
         type: str
         required: true
+      renamed_from:
+        description: Name of the app of this host whose user, data and history it takes over.
+        type: str
       persistent:
         description: Directories that survive releases, relative to the code.
         type: list
@@ -43,6 +46,11 @@ options:
         description: C(web), C(limits), C(on_demand) and C(workers) of the completed app.
         type: dict
         required: true
+  leaving:
+    description: Names of further apps that the inventory knows, as they are to be removed.
+    type: list
+    elements: str
+    default: []
   memory:
     description: Percent of the host's memory that all apps together may take.
     type: int
@@ -89,6 +97,11 @@ processes:
   description: App name to the processes that its next release may have.
   type: dict
   returned: success
+undeclared:
+  description: Apps that are on this host, and that the inventory does not know.
+  type: list
+  elements: str
+  returned: success
 """
 
 import grp  # noqa: E402
@@ -102,11 +115,11 @@ from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import layout, sizing  # noqa: E402
+from ..module_utils import app_renaming, layout, sizing  # noqa: E402
+from ..module_utils.app_removal import found_apps  # noqa: E402
+from ..module_utils.app_renaming import MARK  # noqa: E402
+from ..module_utils.host_command import CommandFailed  # noqa: E402
 from ..module_utils.release_state import write_atomically  # noqa: E402
-
-#: Stands in the comment field of the users that this module makes.
-MARK = "Emperor Stack app"
 
 
 @dataclass(frozen=True)
@@ -181,6 +194,20 @@ def ensure(directory: Directory, check_mode: bool) -> str | None:
     return f"{directory.path}: owner or mode corrected"
 
 
+def make_directories(app: dict[str, Any], check_mode: bool) -> list[str]:
+    """All directories of *app*; return what was done."""
+    wanted = list(directories(app))
+    old = app["renamed_from"]
+    changes = []
+    if old and app_renaming.is_app(old):
+        # The data moves in a whole: not into directories that were just made for it.
+        before = {layout.app_root(app["name"]), layout.state(app["name"]), layout.activations(app["name"])}
+        changes += [ensure(one, check_mode) for one in wanted if one.path in before]
+        changes += app_renaming.take_over(old, app["name"], check_mode)
+    changes += [ensure(one, check_mode) for one in wanted]
+    return [line for line in changes if line]
+
+
 def write_sizes(processes: dict[str, int], check_mode: bool) -> str | None:
     """Keep *processes* for the releases to come; return what was done, None when it was known."""
     try:
@@ -196,6 +223,19 @@ def write_sizes(processes: dict[str, int], check_mode: bool) -> str | None:
     return f"{layout.SIZES}: written"
 
 
+def make_user(module: AnsibleModule, app: dict[str, Any]) -> None:
+    name, old = app["name"], app["renamed_from"]
+    if old and app_renaming.is_app(old):
+        try:
+            app_renaming.make_user(old, name, layout.cache(name))
+        except CommandFailed as error:
+            module.fail_json(msg=str(error))
+        return
+    command = ["useradd", "--system", "--user-group", "--no-create-home"]
+    command += ["--home-dir", layout.cache(name), "--shell", "/usr/sbin/nologin"]
+    module.run_command([*command, "--comment", MARK, name], check_rc=True)
+
+
 def main() -> None:
     persistent = {"path": {"type": "str", "required": True}, "served": {"type": "bool", "default": False}}
     module = AnsibleModule(
@@ -206,10 +246,12 @@ def main() -> None:
                 "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
+                    "renamed_from": {"type": "str"},
                     "persistent": {"type": "list", "elements": "dict", "default": [], "options": persistent},
                     "size": {"type": "dict", "required": True},
                 },
             },
+            "leaving": {"type": "list", "elements": "str", "default": []},
             "memory": {"type": "int", "required": True},
             "process_memory": {"type": "int", "required": True},
         },
@@ -221,6 +263,9 @@ def main() -> None:
         module.fail_json(
             msg="; ".join(refused) + ". Give the app another name, or remove that user.", changes=[]
         )
+    unmovable = [reason for app in apps if (reason := app_renaming.refusal(app["renamed_from"], app["name"]))]
+    if unmovable:
+        module.fail_json(msg="; ".join(unmovable) + ". Nothing was changed.", changes=[])
     host = sizing.here(module.params["memory"], module.params["process_memory"])
     try:
         shares = sizing.shares([{"name": app["name"], **app["size"]} for app in apps], host)
@@ -232,19 +277,20 @@ def main() -> None:
         if _id(app["name"], "user") is None:
             changes.append(f"user {app['name']}: made")
             if not module.check_mode:
-                command = ["useradd", "--system", "--user-group", "--no-create-home"]
-                command += ["--home-dir", layout.cache(app["name"]), "--shell", "/usr/sbin/nologin"]
-                module.run_command([*command, "--comment", MARK, app["name"]], check_rc=True)
+                make_user(module, app)
         if module.check_mode and _id(app["name"], "user") is None:
             continue
         try:
-            done = [ensure(directory, module.check_mode) for directory in directories(app)]
+            changes += make_directories(app, module.check_mode)
         except OSError as error:
             module.fail_json(msg=f"{app['name']}: {error}", changes=changes)
-        changes += [line for line in done if line]
     if line := write_sizes(processes, module.check_mode):
         changes.append(line)
-    module.exit_json(changed=bool(changes), changes=changes, processes=processes)
+    known = (
+        {app["name"] for app in apps} | {app["renamed_from"] for app in apps} | set(module.params["leaving"])
+    )
+    undeclared = [name for name in found_apps() if name not in known]
+    module.exit_json(changed=bool(changes), changes=changes, processes=processes, undeclared=undeclared)
 
 
 if __name__ == "__main__":

@@ -122,8 +122,8 @@ def test_null_means_not_given() -> None:
 
 
 NAMES = (
-    "name, domains, source, wsgi, paste, requirements, python, files, build, migrate, workers, schedule, hooks, static, "
-    "persistent, env, secrets, health, server, web, on_demand, idle, limits, tls"
+    "name, state, renamed_from, domains, source, wsgi, paste, requirements, python, files, build, migrate, workers, "
+    "schedule, hooks, static, persistent, env, secrets, health, server, web, on_demand, idle, limits, tls"
 )
 BOTH = "wsgi: blog.wsgi:application\n# or\npaste: production.ini"
 NUMBER = "and has to be a whole number from 1 to"
@@ -926,3 +926,78 @@ def test_a_large_fleet_is_checked_in_a_moment() -> None:
     start = time.process_time()
     assert problems(fleet, CONTROLLER) == []
     assert time.process_time() - start < 3
+
+
+# apps that are to go, and apps with another name
+
+
+def test_an_absent_app_needs_nothing_but_its_name() -> None:
+    assert found({"name": "old", "state": "absent"}, BLOG) == []
+    assert found({**FULL, "state": "absent"}) == []
+
+
+def test_an_absent_app_may_keep_what_is_no_longer_there() -> None:
+    """Its code and the values of its secrets are not needed to remove it."""
+    gone = {**BLOG, "state": "absent", "source": {"path": "removed"}, "secrets": ["KEY"]}
+    assert found(gone) == []
+    assert [problem.reason for problem in found({**gone, "state": "present"})] == [
+        "there is no directory /bundle/removed on the controller",
+        "KEY has no value in vault_python_apps_secrets.blog",
+    ]
+    assert found(gone, secrets={"blog": {"KEY": "x", "OTHER": "y"}}) == []
+
+
+def test_a_slip_in_an_absent_app_is_still_one() -> None:
+    (problem,) = found({"name": "old", "state": "absent", "domian": []})
+    assert problem.fix == "did you mean domains?"
+    (problem,) = found({**BLOG, "state": "abesnt"})
+    assert (problem.where, problem.fix) == ("python_apps[0] (blog).state", "state: absent")
+    (problem,) = found({"state": "absent"})
+    assert problem.reason == "`name` is missing"
+
+
+def test_domains_of_an_absent_app_are_free() -> None:
+    other = {**BLOG, "name": "other"}
+    assert found({**BLOG, "state": "absent"}, other) == []
+    assert len(found(BLOG, other)) == 2
+
+
+def test_an_app_may_move_to_another_host() -> None:
+    absent = HostApps([{"name": "blog", "state": "absent"}])
+    assert problems({"web1": absent, "web2": HostApps([BLOG])}, CONTROLLER) == []
+
+
+def test_one_name_is_not_both_absent_and_present() -> None:
+    (problem,) = found({"name": "blog", "state": "absent"}, BLOG)
+    assert problem.reason == '"blog" is already the name of python_apps[0] (blog) on this host'
+
+
+def test_a_renamed_app() -> None:
+    assert found({**BLOG, "renamed_from": "diary"}) == []
+    cases: list[tuple[list[dict[str, Any]], str, str]] = [
+        (
+            [{**BLOG, "renamed_from": "blog"}],
+            "this is the name that the app has now",
+            "put its earlier name here",
+        ),
+        (
+            [{**BLOG, "renamed_from": "diary"}, {"name": "diary", "state": "absent"}],
+            "python_apps[1] (diary) still is in the list, and would be removed once blog is live",
+            "remove python_apps[1] (diary), or remove renamed_from",
+        ),
+        (
+            [
+                {**BLOG, "renamed_from": "diary"},
+                {**BLOG, "name": "b", "domains": ["b.example"], "renamed_from": "diary"},
+            ],
+            'python_apps[0] (blog) takes over "diary" already',
+            "remove it from one of the two",
+        ),
+    ]
+    for apps, reason, fix in cases:
+        (problem,) = found(*apps)
+        assert problem.where.endswith(".renamed_from")
+        assert problem.reason == reason
+        assert fix in problem.fix
+    (problem,) = found({**BLOG, "renamed_from": "Diary"})
+    assert problem.fix == "renamed_from: diary"

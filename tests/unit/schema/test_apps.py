@@ -46,6 +46,7 @@ def test_every_default() -> None:
     ]
     assert apps.complete(SMALL) == {
         "name": "blog",
+        "renamed_from": None,
         "domains": ["b.example", "www.b.example"],
         "source": {
             "git": None,
@@ -168,6 +169,7 @@ def test_app_users() -> None:
     assert apps.app_users([LARGE]) == [
         {
             "name": "blog",
+            "renamed_from": None,
             "persistent": [
                 {"path": "media", "served": True},
                 {"path": "mediax", "served": False},
@@ -279,3 +281,19 @@ def test_only_apps_with_tls_have_a_certificate() -> None:
 def test_hsts_is_said_only_when_it_is_meant(declared: dict[str, Any], said: str) -> None:
     app = {**SMALL, "tls": {"provider": "self_signed", "hsts": declared}}
     assert apps.sites([app])[0]["tls"]["hsts"] == said
+
+
+def test_nothing_is_derived_for_an_absent_app() -> None:
+    gone = {"name": "gone", "state": "absent"}
+    for derive in (apps.complete_all, apps.sites, apps.app_users, apps.app_slices):
+        assert [one["name"] for one in derive([gone, {**SMALL, "state": "present"}])] == ["blog"]
+    assert apps.longest_request_timeout([{**LARGE, "state": "absent"}]) == 60
+    assert apps.absent_apps([gone, SMALL]) == [{"name": "gone"}]
+    assert apps.absent_apps(None) == []
+
+
+def test_renamed_apps() -> None:
+    assert apps.renamed_apps([SMALL, {**LARGE, "renamed_from": "diary"}]) == [
+        {"name": "diary", "successor": "blog"}
+    ]
+    assert apps.renamed_apps([{"name": "a", "state": "absent", "renamed_from": "b"}]) == []

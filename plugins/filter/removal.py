@@ -1,0 +1,72 @@
+"""Filters about apps that are to go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils import value_rules
+from ..module_utils.apps import absent_apps, is_present, renamed_apps
+
+App = Mapping[str, Any]
+
+
+def named_apps(names: str, apps: Sequence[App], host: str = "") -> list[dict[str, str]]:
+    """What module app_removal takes as `apps` for *names*, separated by commas, of which none may be in *apps* to stay.
+
+    Raises AnsibleFilterError.
+    """
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    if not chosen:
+        raise AnsibleFilterError("Say which app: -e app=NAME")
+    present = {app["name"] for app in apps if is_present(app)}
+    successors = {app["name"]: app for app in renamed_apps(apps)}
+    for name in chosen:
+        if value_rules.name(name):
+            raise AnsibleFilterError(f"-e app={name}: no app can have this name")
+        if name in present:
+            raise AnsibleFilterError(
+                f"-e app={name}: the inventory still wants this app on {host}, and the next site.yml would bring it back. "
+                "Give it `state: absent`, or take it out of python_apps; or leave this host out with --limit"
+            )
+    return [successors.get(name, {"name": name}) for name in chosen]
+
+
+def known_names(apps: Sequence[App]) -> list[str]:
+    """All names in *apps*: those that stay, that are to go, and that apps had before."""
+    return [
+        *(app["name"] for app in apps if is_present(app)),
+        *(app["name"] for app in (*absent_apps(apps), *renamed_apps(apps))),
+    ]
+
+
+def removal_report(result: Mapping[str, Any], would: bool = False) -> list[str]:
+    """What a removal took away, or *would* take, for people: a line of sums for each app, then each thing."""
+    lines = []
+    for name, one in sorted(result.get("apps", {}).items()):
+        if one.get("error"):
+            lines.append(f"{name}: NOT removed: {one['error']}")
+        if not (one.get("user") or one.get("units") or one.get("paths")):
+            if not one.get("error"):
+                lines.append(f"{name}: nothing of it is there")
+            continue
+        size = -(-one.get("bytes", 0) // 2**20)
+        data = -(-one.get("data_bytes", 0) // 2**20)
+        verb = "would go" if would else "gone"
+        lines.append(
+            f"{name}: {verb}: {size} MiB, of which {data} MiB are data; {len(one['activations'])} activations, "
+            f"{len(one['units'])} units, {len(one['paths'])} paths{', its user' if one.get('user') else ''}"
+        )
+        lines += [f"  user {one['user']}"] if one.get("user") else []
+        lines += [f"  unit {unit}" for unit in one["units"]]
+        lines += [f"  {path}" for path in one["paths"]]
+        lines += [f"  its data is in {one['archive']}"] if one.get("archive") else []
+        lines += [f"  stays: {line}" for line in one["left"]]
+    return lines
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"named_apps": named_apps, "known_names": known_names, "removal_report": removal_report}

@@ -1,0 +1,446 @@
+"""Take an app away from a host: exactly this one, with all that it has, and its data into an archive before.
+
+The order is that of a removal that may die at any point: what runs is stopped, then the data is archived, then one rename
+makes the app's directory rubbish, and the user goes last. The next run finds what is left by the user or the directory.
+Nothing of an app is deleted by a glob, and no link that it may have planted is followed: files are deleted by `rm`, which
+opens directories and never their links, after all processes of the app have ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import json
+import os
+import pwd
+import re
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import app_units, layout, release_run, unit_names
+from . import value_rules as rule
+from .app_renaming import MARK, shares_user
+from .host_command import CommandFailed, run
+from .release_state import AppState, Locked, sync_directory, write_atomically
+
+#: Room that stays free beside an archive.
+SPARE_BYTES = 64 * 1024 * 1024
+
+#: Seconds for an emperor to end vassals that are out of its directory; what runs then is killed.
+VASSAL_SECONDS = 15.0
+
+#: Where programs leave files outside of what belongs to the app.
+ELSEWHERE = ("/tmp", "/var/tmp", "/dev/shm", "/var/spool/cron", "/var/mail", "/var/lib/systemd/linger")  # noqa: S108
+
+MOUNTS = "/proc/self/mountinfo"
+
+
+class Refused(Exception):
+    """The app is not removed, and nothing of it was touched. The message says what to do."""
+
+
+@dataclass
+class Listing:
+    """What there is of one app."""
+
+    app: str
+    #: None when there is no user of this name.
+    uid: int | None = None
+    #: Another app took this one over, and has the same uid.
+    shared: bool = False
+    activations: list[str] = field(default_factory=list)
+    units: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    #: Bytes of its persistent files, and of all of its directory.
+    data: int = 0
+    size: int = 0
+    #: What stays, and why.
+    left: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return self.uid is not None or bool(self.units or self.paths)
+
+    def described(self) -> dict[str, Any]:
+        return {
+            "user": self.app if self.uid is not None else None,
+            "activations": self.activations,
+            "units": self.units,
+            "paths": self.paths,
+            "data_bytes": self.data,
+            "bytes": self.size,
+            "left": self.left,
+        }
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+# looking
+
+
+def found_apps() -> list[str]:
+    """Every app that this host has something of, by accounts, directories, vassals, units and slices."""
+    names = {account.pw_name for account in pwd.getpwall() if account.pw_gecos.startswith(MARK)}
+    for name in _names(layout.APPS):
+        whole = name.removeprefix(".leaving-")
+        # Other directories that somebody put there are none of ours.
+        ours = os.path.isdir(layout.releases(name)) and os.path.isdir(layout.state(name))
+        if ours or whole != name:
+            names.add(whole)
+    for name in (name for emperor in release_run.EMPERORS for name in _names(layout.vassals(emperor))):
+        if found := re.fullmatch(r"(.+)@[0-9]+\.ini(?:\.socket)?", name):
+            names.add(found[1])
+    for name in _names(layout.UNITS):
+        if found := re.fullmatch(r"app_([^_]+)_[^_]+\.(?:service|timer)", name):
+            names.add(found[1])
+        elif found := re.fullmatch(r"apps-([^-]+)\.slice", name):
+            names.add(found[1].replace("\\x2d", "-"))
+    return sorted(name for name in names if rule.name(name) is None)
+
+
+def paths_of(app: str) -> list[str]:
+    """All that is there of `layout.everything_of`."""
+    return [
+        f"{directory}/{name}"
+        for directory, pattern in layout.everything_of(app)
+        for name in _names(directory)
+        if re.fullmatch(pattern, name)
+    ]
+
+
+def listing(app: str) -> Listing:
+    """What there is of exactly *app*. Changes nothing."""
+    found = Listing(app, _uid(app), shares_user(app))
+    found.activations = [activation for _, activation in release_run.running_activations(app)]
+    found.units = unit_names.all_units(app)
+    found.paths = paths_of(app)
+    if any(os.path.dirname(path) == layout.APPS for path in found.paths):
+        found.data = _bytes(layout.shared(app))
+        found.size = sum(_bytes(path) for path in (layout.app_root(app), layout.leaving(app)))
+    found.left = [*_behind_links(found), *_left(found)]
+    return found
+
+
+def _uid(app: str) -> int | None:
+    try:
+        return pwd.getpwnam(app).pw_uid
+    except KeyError:
+        return None
+
+
+def _bytes(path: str) -> int:
+    """Disk space of *path* on its own filesystem; files may vanish meanwhile."""
+    if not os.path.lexists(path):
+        return 0
+    said = subprocess.run(
+        ["du", "--summarize", "--one-file-system", "--block-size=1", "--", path],
+        capture_output=True,
+        check=False,
+        timeout=600,
+    ).stdout.split()
+    return int(said[0]) if said else 0
+
+
+def _behind_links(found: Listing) -> list[str]:
+    """What root's own links in the place of the app's directories lead to, such as one to a larger disk."""
+    places = () if found.shared else (layout.app_root, layout.shared, layout.cache)
+    paths = [place(found.app) for place in places]
+    return [f"{os.path.realpath(path)}: {path} is a link to it" for path in paths if os.path.islink(path)]
+
+
+def _left(found: Listing) -> Iterator[str]:
+    """What else a removal does not touch, one line each."""
+    if os.path.lexists(layout.front_local(found.app)):
+        yield f"{layout.front_local(found.app)}: directives of your own"
+    if found.uid is not None and not found.shared:
+        places = [path for path in ELSEWHERE if os.path.isdir(path)]
+        said = subprocess.run(
+            ["find", *places, "-xdev", "-uid", str(found.uid), "-prune", "-print"],
+            capture_output=True,
+            check=False,
+            timeout=120,
+        ).stdout
+        for line in sorted(said.decode(errors="replace").splitlines()):
+            yield f"{line}: owned by uid {found.uid}, which a later user may get"
+
+
+def mounts_below(path: str, mountinfo: str) -> list[str]:
+    """Mount points at or below *path* in a text like /proc/self/mountinfo."""
+    points = [
+        re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), line.split()[4])
+        for line in mountinfo.splitlines()
+    ]
+    return [point for point in points if f"{point}/".startswith(f"{path}/")]
+
+
+# refusing
+
+
+def check(found: Listing, successor: str | None, archive: bool, break_lock: bool, site: bool = True) -> None:
+    """Raise Refused where *found* must not be removed. *site*: whether nginx must have forgotten it by now."""
+    app = found.app
+    account = pwd.getpwnam(app) if found.uid is not None else None
+    if account is not None and not account.pw_gecos.startswith(MARK):
+        raise Refused(
+            f"user {app} (uid {account.pw_uid}, {account.pw_gecos or 'no comment'}) is not an app's. Remove by hand what "
+            "is meant"
+        )
+    if successor and not _serves(successor):
+        raise Refused(
+            f"{successor}, which takes its place, is not live yet. Deploy that first: -e app={successor}"
+        )
+    lock = AppState(app).lock()
+    if lock and not break_lock and float(lock.get("expires_at", 0)) > time.time():
+        raise Refused(str(Locked(app, lock)))
+    if site and os.path.lexists(layout.front_site(app)):
+        raise Refused(
+            f"nginx still has its site {layout.front_site(app)}, so that visitors would meet errors. site.yml and "
+            "playbooks/remove.yml take it out; one that was changed by hand has to be removed by hand"
+        )
+    with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+        points = mounts_below(layout.app_root(app), file.read())
+    if points:
+        raise Refused(f"something is mounted at {', '.join(points)}. Unmount it first; what is on it stays")
+    if archive:
+        _check_room(found)
+
+
+def _serves(app: str) -> bool:
+    """Whether *app* has a live activation of its own."""
+    activation = AppState(app).live_activation() or ""
+    return activation.startswith(f"{app}@") and release_run.runner_of(activation) is not None
+
+
+def _check_room(found: Listing) -> None:
+    place = layout.BACKUPS
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    there = os.statvfs(place)
+    free = there.f_bavail * there.f_frsize
+    if found.data + SPARE_BYTES > free:
+        raise Refused(
+            f"its data takes {mib(found.data)} MiB, and {layout.BACKUPS} has {mib(free)} MiB free for the archive. Make "
+            "room, or remove it without one: -e archive=false"
+        )
+
+
+def mib(size: int) -> int:
+    return -(-size // (1024 * 1024))
+
+
+# removing
+
+
+def remove(
+    app: str, successor: str | None = None, archive: bool = True, break_lock: bool = False
+) -> dict[str, Any]:
+    """Remove all of exactly *app*; return what went, and where its data is. Raises Refused or CommandFailed."""
+    found = listing(app)
+    if not found:
+        return {**found.described(), "archive": None}
+    # What a successor took over is not this app's any more.
+    archive = archive and successor is None
+    check(found, successor, archive, break_lock)
+    with contextlib.ExitStack() as stack:
+        if os.path.isdir(layout.state(app)):
+            stack.enter_context(AppState(app).working(seconds=120))
+        _stop(found)
+        kept = _archive(app) if archive and os.path.isdir(layout.app_root(app)) else None
+        _delete(app)
+    _forget(app)
+    _remove_user(found)
+    behind = [line for line in found.left if " is a link to it" in line]
+    return {**found.described(), "left": [*behind, *_left(found)], "archive": kept}
+
+
+def _stop(found: Listing) -> None:
+    """End all that runs for the app: gracefully, then by force."""
+    app = found.app
+    own_uid = None if found.shared else found.uid
+    state = AppState(app)
+    _stop_units(app)
+    activations = [activation for _, activation in release_run.running_activations(app)]
+    for activation in activations:
+        manifest = state.manifest(str(state.release_of(activation)))
+        release_run.drain(app, activation, (manifest.request_timeout if manifest else 60) + 5)
+    for activation in activations:
+        release_run.stop(state, activation)
+    deadline = time.monotonic() + VASSAL_SECONDS
+    while activations and time.monotonic() < deadline:
+        if not (_slice_runs(app) if own_uid is None else processes_of(own_uid)):
+            break
+        time.sleep(0.2)
+    run(["systemctl", "stop", layout.app_slice(app)], what="stopping its slice", timeout=120)
+    if own_uid:
+        _kill(own_uid)
+
+
+def _stop_units(app: str) -> None:
+    """Workers, timers, commands that run now, and arranged ends of activations. Web servers are drained first."""
+    web = {layout.activation_unit(app, unit_names.WEB, name) for name in unit_names.web_activations(app)}
+    units = [unit for unit in unit_names.all_units(app) if unit not in web]
+    try:
+        app_units.remove(units)
+    except CommandFailed:
+        # One that ended by itself meanwhile is unknown to systemd now.
+        app_units.remove(unit for unit in unit_names.all_units(app) if unit in units)
+
+
+def _slice_runs(app: str) -> bool:
+    said = run(
+        ["systemctl", "show", "--property=ActiveState", "--value", layout.app_slice(app)],
+        what="systemctl show",
+        timeout=30,
+    )
+    return said.strip() not in ("inactive", "failed", "")
+
+
+def processes_of(uid: int) -> list[int]:
+    """Processes that have *uid* as one of their users. Those that ended and wait for their parent do not count."""
+    found = []
+    for name in _names("/proc"):
+        if not name.isdecimal():
+            continue
+        with (
+            contextlib.suppress(OSError),
+            open(f"/proc/{name}/status", encoding="utf-8", errors="replace") as file,
+        ):
+            lines = dict(line.partition(":")[::2] for line in file)
+            if str(uid) in lines["Uid"].split() and lines["State"].split()[0] not in "ZX":
+                found.append(int(name))
+    return found
+
+
+def _kill(uid: int) -> None:
+    """End what left the slice, as a cron job does that the app has set up."""
+    for _ in range(50):
+        left = processes_of(uid)
+        if not left:
+            return
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+    raise CommandFailed(
+        "ending its processes",
+        f"kill -KILL of uid {uid}",
+        "they run still",
+        " ".join(map(str, processes_of(uid))),
+    )
+
+
+def _archive(app: str) -> str:
+    """Put persistent files, history and manifests of *app* into a file of root's. Returns its path."""
+    os.makedirs(layout.BACKUPS, mode=0o700, exist_ok=True)
+    root = layout.app_root(app)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    path = f"{layout.BACKUPS}/{app}-{stamp}.tar.gz"
+    number = 1
+    while os.path.lexists(path):
+        number += 1
+        path = f"{layout.BACKUPS}/{app}-{stamp}-{number}.tar.gz"
+    members = [name for name in ("shared", "state") if os.path.lexists(f"{root}/{name}")]
+    members += [
+        f"releases/{name}/release.json"
+        for name in _names(layout.releases(app))
+        if os.path.lexists(f"{layout.release(app, name)}/release.json")
+    ]
+    if not members:
+        return ""
+    temporary = f"{path}.part"
+    try:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            os.fchmod(file.fileno(), 0o600)
+        run(
+            [
+                "tar",
+                "--create",
+                "--gzip",
+                f"--file={temporary}",
+                "--one-file-system",
+                "--sparse",
+                "--numeric-owner",
+            ]
+            + ["--exclude=state/working", f"--directory={root}", "--", *members],
+            what="archiving its data, before anything of it was deleted,",
+            timeout=24 * 3600,
+        )
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    sync_directory(layout.BACKUPS)
+    return path
+
+
+def _delete(app: str) -> None:
+    """Delete all files of *app*. A death after the rename leaves rubbish, and no app that looks whole."""
+    root, rubbish = layout.app_root(app), layout.leaving(app)
+    if os.path.lexists(root):
+        if os.path.lexists(rubbish):
+            delete([rubbish])
+        os.rename(root, rubbish)
+        sync_directory(layout.APPS)
+    paths = paths_of(app)
+    delete(paths)
+    if any(path.startswith(f"{layout.UNITS}/") for path in paths):
+        run(["systemctl", "daemon-reload"], what="systemctl daemon-reload", timeout=90)
+
+
+def delete(paths: Sequence[str]) -> None:
+    """Delete *paths* with all that is in them. Links in them are deleted, not followed; other filesystems are left."""
+    if paths:
+        run(
+            ["rm", "--recursive", "--force", "--one-file-system", "--", *paths],
+            what="deleting its files",
+            timeout=3600,
+        )
+
+
+def _forget(app: str) -> None:
+    """Take *app* out of what is written for all apps of the host together. The next site.yml would write the same."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        with open(layout.SIZES, encoding="utf-8") as file:
+            sizes = json.load(file)
+        if sizes.pop(app, None) is not None:
+            write_atomically(layout.SIZES, json.dumps(sizes, indent=1, sort_keys=True) + "\n", 0o644)
+    with contextlib.suppress(FileNotFoundError):
+        with open(layout.TMPFILES, encoding="utf-8") as file:
+            text = file.read()
+        kept = without_directories(text, {layout.socket_directory(app), layout.waiting_directory(app)})
+        if kept != text:
+            write_atomically(layout.TMPFILES, kept, stat.S_IMODE(os.stat(layout.TMPFILES).st_mode))
+
+
+def without_directories(tmpfiles: str, gone: Iterable[str]) -> str:
+    """The lines of a tmpfiles.d file without those for exactly the paths *gone*."""
+    paths = set(gone)
+    lines = tmpfiles.splitlines(keepends=True)
+    return "".join(line for line in lines if paths.isdisjoint(line.split()[1:2]))
+
+
+def _remove_user(found: Listing) -> None:
+    """The user goes last: it is what a killed removal is found by."""
+    app = found.app
+    with contextlib.suppress(KeyError):
+        grp.getgrnam(app)
+        run(["groupdel", "--force", app], what=f"removing group {app}", timeout=60)
+    if _uid(app) is not None:
+        # userdel would refuse where processes of the app that took this one over have the uid.
+        force = ["--force"] if found.shared else []
+        run(["userdel", *force, app], what=f"removing user {app}", timeout=60)

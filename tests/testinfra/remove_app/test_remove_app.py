@@ -1,0 +1,287 @@
+"""Removal of one app takes all of it, and nothing of others."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+from deploying import Stack, figure, load
+from testinfra.host import Host
+
+OTHERS = ("app2", "my-app", "app-2")
+
+#: Kind, mode, owner, time of change, target and digest of everything that the bundle has on a host.
+LISTING = r"""
+cd / && for directory in srv etc usr/local/lib var/lib/emperor-stack var/lib/systemd/timers run/emperor-stack; do
+  find "$directory" -xdev -name "d" -prune -o -printf '%p\t%y %m %U:%G %T@ %l\n'
+  find "$directory" -xdev -name "d" -prune -o -type f -size -4M -exec sha256sum {} + | sed -E 's/^(\S+)  (.*)$/\2\t\1/'
+done
+find var/log/nginx -printf '%p\t%i %m %U:%G\n'
+find tmp -maxdepth 1 ! -name 'systemd-private-*' ! -path tmp -printf '%p\t%y %m %U:%G\n'
+"""
+
+#: What removing `app` may change: what is its own alone, what is written for all apps, and directories that lose an entry.
+OWN = re.compile(
+    r"srv/apps/app(/.*)?|run/emperor-stack/(waiting/)?app(/.*)?|run/emperor-stack/app@\d+\.started"
+    r"|etc/systemd/system/(\w+\.target\.wants/)?(app_app_[a-z]+(@\d+)?\.(service|timer)|apps-app\.slice)"
+    r"|etc/emperor-stack/vassals/[ab]/app@\d+\.ini(\.socket)?|var/lib/systemd/timers/stamp-app_app_[a-z]+\.timer"
+    r"|etc/nginx/emperor-stack/sites/app\.conf|var/log/nginx/app\.(access|error)\.log([.-]\d+)?(\.gz)?"
+)
+FOR_ALL = re.compile(
+    r"etc/(passwd|group|shadow|gshadow|subuid|subgid)-?|etc/tmpfiles\.d/emperor-stack\.conf|etc|var/lib/systemd/timers"
+    r"|etc/nginx/emperor-stack/default\.conf|etc/nginx(/emperor-stack(/sites)?)?|var/lib/emperor-stack(/.*)?"
+    r"|srv/apps|run/emperor-stack(/waiting)?|etc/emperor-stack(/vassals(/[ab])?)?|etc/systemd/system(/\w+\.target\.wants)?"
+    r"|etc/tmpfiles\.d|etc/\.pwd\.lock"
+)
+
+
+def listing(machine: Host) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for line in machine.check_output(LISTING).splitlines():
+        path, _, what = line.partition("\t")
+        found[path] = (*found.get(path, ()), what)
+    return found
+
+
+def changed(before: dict[str, tuple[str, ...]], after: dict[str, tuple[str, ...]]) -> list[str]:
+    return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+
+
+def processes(machine: Host, *names: str) -> dict[str, list[str]]:
+    """The process ids of users, of nginx's master and of the emperor."""
+    found = {name: sorted(machine.run("pgrep -u %s", name).stdout.split()) for name in names}
+    found["nginx"] = machine.check_output("systemctl show --property=MainPID nginx").split()
+    found["emperor"] = machine.check_output("pgrep -f 'uwsgi --ini /etc/emperor-stack/emperor-'").split()
+    return found
+
+
+def without(stack: Stack, *names: str) -> dict[str, Any]:
+    """The variables of an inventory that has forgotten *names*."""
+    return {
+        "python_apps": [app for app in stack.apps if app["name"] not in names],
+        "vault_python_apps_secrets": {app: of for app, of in stack.secrets.items() if app not in names},
+    }
+
+
+def nothing_of(machine: Host, name: str) -> None:
+    """Neither a name nor a process of exactly this app is left, but for its archive and what is the user's own."""
+    slice_name = name.replace("-", ".x2d")
+    names = (
+        rf"{name}",
+        rf"app_{name}_[^/]*",
+        rf"stamp-app_{name}_[^/]*",
+        rf"{name}@[0-9]+[^/]*",
+        rf"\.leaving-{name}",
+    )
+    pattern = rf"/({'|'.join(names)}|apps-{slice_name}\.slice)"
+    left = machine.check_output(
+        "find / -xdev -regextype posix-extended -regex %s", f".*{pattern}"
+    ).splitlines()
+    left += machine.check_output(
+        "find /var/log/nginx /run -regextype posix-extended -regex %s",
+        rf".*(/{name}\.(access|error)\.log.*|{pattern})",
+    ).splitlines()
+    left = [path for path in left if not path.startswith(("/etc/nginx/emperor-stack/local/", "/root/"))]
+    assert left == []
+    assert not machine.user(name).exists
+    assert not machine.group(name).exists
+    assert (
+        machine.run("systemctl list-units --all --plain --no-legend | grep -F %s", f"app_{name}_").stdout
+        == ""
+    )
+
+
+def test_preview_changes_nothing(machine: Host, stack: Stack) -> None:
+    before, running = listing(machine), processes(machine, *OTHERS)
+    # What it writes while it runs.
+    writes = re.compile(r"srv/apps/app/shared/data(/tick(\.lock)?)?")
+    absent = {**without(stack, "app"), "python_apps": [{"name": "app", "state": "absent"}, *stack.apps[1:]]}
+    outcome = stack.good("playbooks/remove.yml", "--check", app="app", **absent)
+    for text in (
+        "app: would go: ",
+        "user app",
+        "unit app_app_jobs@",
+        "unit app_app_nightly.timer",
+        "unit emperor-stack-retire-app-",
+        "/srv/apps/app",
+        "/run/emperor-stack/waiting/app",
+        "/etc/systemd/system/apps-app.slice",
+        "/var/log/nginx/app.error.log.2.gz",
+        "stays: /etc/nginx/emperor-stack/local/app: directives of your own",
+        "stays: /tmp/left-by-app: owned by uid",
+    ):
+        assert text in outcome.output, f"{text}\n{outcome.output[-4000:]}"
+    assert [path for path in changed(before, listing(machine)) if not writes.fullmatch(path)] == []
+    assert processes(machine, *OTHERS) == running
+
+
+def test_an_app_that_is_wanted_is_refused(machine: Host, stack: Stack) -> None:
+    before = listing(machine)
+    outcome = stack.play("playbooks/remove.yml", app="app2")
+    assert outcome.code != 0
+    assert "-e app=app2: the inventory still wants this app on remove-app-debian13" in outcome.output
+    assert "state: absent" in outcome.output
+    assert [
+        path
+        for path in changed(before, listing(machine))
+        if "/tick" not in path and "shared/data" not in path
+    ] == []
+
+
+def test_a_deploy_that_is_under_way_is_not_disturbed(machine: Host, stack: Stack) -> None:
+    lock = {
+        "token": "x",
+        "who": "somebody",
+        "controller": "elsewhere",
+        "phase": "prepare",
+        "expires_at": time.time() + 600,
+    }
+    machine.check_output("echo %s >/srv/apps/app/state/lock.json", json.dumps(lock))
+    try:
+        outcome = stack.play("playbooks/remove.yml", "--check", app="app", **without(stack, "app"))
+    finally:
+        machine.check_output("rm /srv/apps/app/state/lock.json")
+    assert outcome.code != 0
+    assert "a deploy is under way" in outcome.output
+    assert "somebody" in outcome.output
+
+
+def test_removal_takes_all_of_one_app_and_nothing_of_others(machine: Host, stack: Stack) -> None:
+    before, running = listing(machine), processes(machine, *OTHERS)
+    assert all(running.values()), running
+    with load(machine, "app2.localhost", ["/", "/healthz"], 150, echo="/echo", rate=100) as answers:
+        stack.ask("app.localhost", "/")
+        outcome = stack.good("playbooks/remove.yml", app="app", **without(stack, "app"))
+    after = listing(machine)
+    others = [
+        path for path in changed(before, after) if not OWN.fullmatch(path) and not FOR_ALL.fullmatch(path)
+    ]
+    figure("removal_changed_files_of_others", len(others))
+    assert others == []
+    assert len([path for path in before if not OWN.fullmatch(path)]) > 500
+    assert len([path for path in before if OWN.fullmatch(path)]) > 100
+    assert processes(machine, *OTHERS) == running
+    figure("removal_failed_requests", f"{answers.failed}/{answers.total}")
+    assert answers.failed == 0, answers.failures()
+    assert answers.total > 200
+    nothing_of(machine, "app")
+    # What is written for all apps together knows exactly the others.
+    sizes = json.loads(machine.file("/var/lib/emperor-stack/sizes.json").content_string)
+    assert set(sizes) == set(OTHERS)
+    tmpfiles = machine.file("/etc/tmpfiles.d/emperor-stack.conf").content_string
+    directories = re.findall(r"^d /run/emperor-stack/(\S+)", tmpfiles, re.M)
+    assert directories == [
+        "waiting",
+        "app2",
+        "my-app",
+        "app-2",
+        "waiting/app-2",
+    ]
+    assert "stays: /tmp/left-by-app: owned by uid" in outcome.output
+    print("\nWhat is left of app on the host:")
+    left = [
+        path for path in after if re.search(r"(^|/)(app|left-by-app)($|[./@-])", path) and "app-2" not in path
+    ]
+    archives = machine.check_output(
+        "find /var/backups/emperor-stack -printf '%%M %%u:%%g %%p\\n'"
+    ).splitlines()
+    for line in (*archives, *sorted(left)):
+        print(f"  {line}")
+    assert sorted(left) == [
+        "etc/emperor-stack/vassals/a/app@notes",
+        "etc/nginx/emperor-stack/local/app",
+        "srv/apps/app.old",
+        "srv/apps/app.old/data",
+        "srv/apps/app@backup",
+        "tmp/left-by-app",
+    ]
+
+
+def test_the_archive_has_the_data_and_no_secret(machine: Host, stack: Stack) -> None:
+    (path,) = machine.check_output("ls /var/backups/emperor-stack/*").split()
+    assert re.fullmatch(r"/var/backups/emperor-stack/app-\d{8}T\d{6}Z\.tar\.gz", path)
+    archive = machine.file(path)
+    assert (archive.mode, archive.user, archive.group) == (0o600, "root", "root")
+    assert machine.file("/var/backups/emperor-stack").mode == 0o700
+    assert machine.check_output("tar -xzOf %s shared/data/kept", path) == "of app"
+    names = machine.check_output("tar -tzf %s", path)
+    assert re.search(r"^state/history\.jsonl$", names, re.M)
+    assert len(re.findall(r"^releases/[^/]+/release\.json$", names, re.M)) == 2
+    assert "environment.json" not in names
+    assert "shared/data/trap/etc/" not in names
+    assert machine.run("zgrep -aq only-the-app-may-know-this %s", path).rc == 1
+
+
+def test_a_second_removal_changes_nothing(machine: Host, stack: Stack) -> None:
+    before = listing(machine)
+    outcome = stack.good("playbooks/remove.yml", app="app", **without(stack, "app"))
+    assert "app: nothing of it is there" in outcome.output
+    assert re.search(r"changed=0 ", outcome.output), outcome.output[-1500:]
+    assert changed(before, listing(machine)) == []
+
+
+def test_prune_tells_first(machine: Host, stack: Stack) -> None:
+    known = without(stack, "app", "app-2")
+    outcome = stack.good("site.yml", **known)
+    assert "On this host, but not in python_apps: app-2." in outcome.output
+    before, running = listing(machine), processes(machine, "app2", "my-app", "app-2")
+    preview = stack.good("playbooks/prune.yml", **known)
+    assert "app-2: would go: " in preview.output
+    assert "app2" not in preview.output.replace("app-2", "")
+    assert changed(before, listing(machine)) == []
+    outcome = stack.good("playbooks/prune.yml", **known, confirm=True)
+    assert "app-2: gone: " in outcome.output
+    nothing_of(machine, "app-2")
+    gone = [path for path in changed(before, listing(machine)) if re.search(r"app2|my-app", path)]
+    assert gone == []
+    del running["app-2"]
+    assert processes(machine, "app2", "my-app") == running
+
+
+def test_renaming_keeps_data_and_visitors(machine: Host, stack: Stack) -> None:
+    old = next(app for app in stack.apps if app["name"] == "my-app")
+    new = {
+        **old,
+        "name": "journal",
+        "renamed_from": "my-app",
+        "domains": ["journal.localhost", "my-app.localhost"],
+    }
+    stack.apps = [stack.apps[1], new]
+    stack.secrets = dict.fromkeys(("app2", "journal"), stack.secrets["app2"])
+    kept = machine.check_output("stat -c '%%i %%u %%Y' /srv/apps/my-app/shared/data/kept")
+    history = len(machine.file("/srv/apps/my-app/state/history.jsonl").content_string.splitlines())
+    # A release that does not start: the old name serves on, and nothing of it is taken away.
+    broken = [*stack.apps[:-1], {**new, "wsgi": "missing:application"}]
+    assert stack.play("site.yml", python_apps=broken).code != 0
+    assert stack.ask("journal.localhost", "/") == "v0"
+    assert machine.user("my-app").exists
+    with load(machine, "journal.localhost", ["/", "/healthz"], 150, echo="/echo", rate=100) as answers:
+        outcome = stack.good("site.yml")
+    figure("rename_failed_requests", f"{answers.failed}/{answers.total}")
+    assert answers.failed == 0, answers.failures()
+    assert len(answers.releases) == 2, answers.releases
+    assert "my-app: gone: " in outcome.output
+    assert machine.check_output("stat -c '%%i %%u %%Y' /srv/apps/journal/shared/data/kept") == kept
+    assert machine.check_output("cat /srv/apps/journal/active/release/code/data/kept") == "of my-app"
+    lines = machine.file("/srv/apps/journal/state/history.jsonl").content_string.splitlines()
+    assert len(lines) > history + 1
+    assert [line for line in lines if json.loads(line)["kind"] == "rename"]
+    nothing_of(machine, "my-app")
+    assert machine.run("ls /var/backups/emperor-stack/my-app-*").rc != 0
+    assert stack.status("journal")["health"] == "ok"
+    # It is the worker of the new name that writes into the data now.
+    assert machine.run("pgrep -u journal -f %s", "work.py jobs").stdout.split() != []
+    again = stack.good("site.yml")
+    assert re.search(r"changed=0 ", again.output), again.output[-1500:]
+
+
+def test_absent_in_the_list_is_removed_by_site_yml(machine: Host, stack: Stack) -> None:
+    stack.apps = [{"name": "app2", "state": "absent"}, stack.apps[1]]
+    outcome = stack.good("site.yml")
+    assert "app2: gone: " in outcome.output
+    nothing_of(machine, "app2")
+    assert stack.ask("journal.localhost", "/") == "v0"
+    again = stack.good("site.yml", "--check")
+    assert re.search(r"changed=0 ", again.output), again.output[-1500:]

@@ -1,0 +1,450 @@
+"""Removal of exactly one app: what is found, what is refused, what is left when it dies at any point."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils import (
+    app_removal,
+    app_renaming,
+    app_units,
+    layout,
+)
+from ansible_collections.emperor.stack.plugins.module_utils.app_removal import Refused
+from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, link_atomically
+
+#: Names that a careless pattern would take for `app`'s.
+NEAR = ("app2", "my-app", "app-2", "xapp", "ap")
+
+Commands = list[list[str]]
+
+
+def files_of(name: str) -> list[str]:
+    """A path of each kind that an app may have."""
+    slice_name = layout.app_slice(name)
+    return [
+        f"{layout.UNITS}/app_{name}_jobs@7.service",
+        f"{layout.UNITS}/app_{name}_jobs@7-2.service",
+        f"{layout.UNITS}/app_{name}_web@7.service",
+        f"{layout.UNITS}/app_{name}_nightly.timer",
+        f"{layout.UNITS}/app_{name}_nightly.service",
+        f"{layout.UNITS}/app_{name}_jobs@7.service.new-123",
+        f"{layout.UNITS}/{slice_name}",
+        f"{layout.UNITS}/timers.target.wants/app_{name}_nightly.timer",
+        f"{layout.UNITS}/multi-user.target.wants/app_{name}_jobs@7.service",
+        f"{layout.TIMER_STAMPS}/stamp-app_{name}_nightly.timer",
+        f"{layout.vassals('a')}/{name}@7.ini",
+        f"{layout.vassals('a')}/{name}@7.ini.socket",
+        f"{layout.vassals('b')}/{name}@12.ini",
+        f"{layout.RUN}/{name}@7.started",
+        f"{layout.socket_directory(name)}/{name}@7.sock",
+        f"{layout.waiting_directory(name)}/{name}@7.sock",
+        f"{layout.FRONT_LOGS[0]}/{name}.access.log",
+        f"{layout.FRONT_LOGS[0]}/{name}.error.log",
+        f"{layout.FRONT_LOGS[1]}/{name}.access.log",
+        f"{layout.FRONT_LOGS[0]}/{name}.access.log.1",
+        f"{layout.FRONT_LOGS[0]}/{name}.error.log.14.gz",
+        f"{layout.FRONT_LOGS[0]}/{name}.access.log-20261122.gz",
+        f"{layout.shared(name)}/data/kept",
+        f"{layout.state(name)}/history.jsonl",
+        f"{layout.release(name, '20261122T100000-abc')}/release.json",
+        f"{layout.release(name, '20261122T100000-abc')}/environment.json",
+        f"{layout.cache(name)}/pip",
+    ]
+
+
+#: Files whose names begin like those of `app`, and belong to nobody or to the user.
+LOOKALIKES = (
+    "APPS/app@7/data",
+    "APPS/app.old/data",
+    "APPS/.leaving-app2/data",
+    "UNITS/app_app_jobs@7.service.d/limits.conf",
+    "UNITS/app_app.service",
+    "UNITS/apps-app.slice.d/limits.conf",
+    "UNITS/app-app_jobs@7.service",
+    "CONFIG/vassals/a/app@7.ini.txt",
+    "CONFIG/vassals/a/app@x.ini",
+    "RUN/app@7.started.txt",
+    "FRONT_LOGS/app.access.log.old",
+    "FRONT_LOGS/app.access.logs",
+    "FRONT_LOGS/appxaccess.log",
+    "FRONT_LOGS/access.log",
+    "FRONT_SITES/app2.conf",
+)
+
+
+@pytest.fixture
+def accounts() -> dict[str, Any]:
+    marked = {"pw_gecos": app_renaming.MARK}
+    names = ("app", *NEAR)
+    made = {name: SimpleNamespace(pw_name=name, pw_uid=60000 + i, **marked) for i, name in enumerate(names)}
+    return {**made, "backup": SimpleNamespace(pw_name="backup", pw_uid=34, pw_gecos="backup")}
+
+
+@pytest.fixture
+def machine(
+    host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accounts: dict[str, Any]
+) -> Commands:
+    """A host with `app`, apps of near names, and look-alikes. Returns the commands that a removal gave."""
+    shutil.rmtree(layout.app_root("blog"))
+    shutil.rmtree(layout.socket_directory("blog"))
+    for name in ("MEMORY", "TIMER_STAMPS", "BACKUPS", "FRONT_SITES", "FRONT_LOCAL", "FRONT_LOGS"):
+        monkeypatch.setattr(layout, name, str(tmp_path / name.lower()))
+    monkeypatch.setattr(layout, "SIZES", str(tmp_path / "memory" / "sizes.json"))
+    monkeypatch.setattr(layout, "TMPFILES", str(tmp_path / "tmpfiles.conf"))
+    monkeypatch.setattr(app_removal, "ELSEWHERE", (str(tmp_path / "tmp"),))
+    monkeypatch.setattr(app_removal, "VASSAL_SECONDS", 0.1)
+    monkeypatch.setattr(app_removal, "processes_of", lambda uid: [])
+    monkeypatch.setattr(app_removal.release_run, "drain", lambda *_: True)
+    monkeypatch.setattr(pwd, "getpwnam", accounts.__getitem__)
+    monkeypatch.setattr(pwd, "getpwall", lambda: list(accounts.values()))
+    for path in [path for name in ("app", *NEAR) for path in files_of(name)]:
+        write(path)
+    for path in LOOKALIKES:
+        place, _, rest = path.partition("/")
+        where = getattr(layout, place)
+        write(f"{where if isinstance(where, str) else where[0]}/{rest}")
+    names = ("app", *NEAR)
+    write(layout.SIZES, json.dumps(dict.fromkeys(names, 2)))
+    lines = [
+        f"d {path(name)} 0750 root root -\n"
+        for name in names
+        for path in (layout.socket_directory, layout.waiting_directory)
+    ]
+    write(layout.TMPFILES, "# ours\n" + "".join(lines))
+    commands: Commands = []
+
+    def run(argv: Sequence[str], **options: Any) -> str:
+        commands.append(list(argv))
+        if argv[0] in ("tar", "rm"):
+            subprocess.run(argv, check=True)
+        if argv[0] == "userdel":
+            del accounts[argv[-1]]
+        return ""
+
+    monkeypatch.setattr(app_removal, "run", run)
+    monkeypatch.setattr(app_units, "run", run)
+    return commands
+
+
+def write(path: str, text: str = "x") -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    Path(path).write_text(text)
+
+
+def files(directory: Path) -> dict[str, float]:
+    """Everything below *directory*, with the time of its last change."""
+    return {
+        str(path): os.lstat(path).st_mtime_ns
+        for path in directory.rglob("*")
+        if not path.is_dir() or path.is_symlink()
+    }
+
+
+SHARED_FILES = ("sizes.json", "tmpfiles.conf")
+
+
+def others(found: dict[str, float]) -> dict[str, float]:
+    mine = set(files_of("app"))
+    return {
+        path: when
+        for path, when in found.items()
+        if path not in mine and not path.endswith(SHARED_FILES) and not path.startswith(layout.BACKUPS)
+    }
+
+
+def test_everything_of_one_app_goes_and_nothing_of_others(machine: Commands, tmp_path: Path) -> None:
+    before = files(tmp_path)
+    assert set(files_of("app")) <= set(before)
+    done = app_removal.remove("app")
+    after = files(tmp_path)
+    assert others(after) == others(before)
+    assert [path for path in files_of("app") if path in after] == []
+    assert [name for name in os.listdir(layout.APPS) if name in ("app", ".leaving-app")] == []
+    assert set(json.loads(Path(layout.SIZES).read_text())) == set(NEAR)
+    assert not re.search(r"/app ", Path(layout.TMPFILES).read_text())
+    assert Path(layout.TMPFILES).read_text().count("\nd ") == 2 * len(NEAR)
+    assert ["userdel", "app"] in machine
+    assert done["user"] == "app"
+    assert done["archive"]
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_the_places_of_two_apps_never_meet(name: str) -> None:
+    for directory, pattern in layout.everything_of("app"):
+        for other, theirs in layout.everything_of(name):
+            examples = [path for path in files_of(name) if os.path.dirname(path) == directory == other]
+            assert [path for path in examples if re.fullmatch(pattern, os.path.basename(path))] == []
+            assert theirs != pattern or directory != other
+
+
+def test_found_apps(machine: Commands, accounts: dict[str, Any]) -> None:
+    """By any of its traces; other directories and users are none of ours."""
+    os.makedirs(f"{layout.APPS}/lost+found")
+    os.makedirs(f"{layout.APPS}/pictures")
+    accounts["bare"] = SimpleNamespace(pw_name="bare", pw_uid=7, pw_gecos=app_renaming.MARK)
+    write(f"{layout.vassals('b')}/only-vassal@3.ini")
+    write(f"{layout.UNITS}/app_only-unit_x@1.service")
+    write(f"{layout.UNITS}/{layout.app_slice('only-slice')}")
+    os.makedirs(layout.leaving("half"))
+    wanted = {"app", *NEAR, "bare", "only-vassal", "only-unit", "only-slice", "half"}
+    assert set(app_removal.found_apps()) == wanted
+
+
+def test_the_archive(machine: Commands) -> None:
+    path = str(app_removal.remove("app")["archive"])
+    assert re.fullmatch(rf"{layout.BACKUPS}/app-\d{{8}}T\d{{6}}Z\.tar\.gz", path)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    names = subprocess.run(["tar", "-tzf", path], capture_output=True, text=True, check=True).stdout.split()
+    assert "shared/data/kept" in names
+    assert "state/history.jsonl" in names
+    assert "releases/20261122T100000-abc/release.json" in names
+    assert [name for name in names if "environment" in name] == []
+
+
+def test_without_an_archive(machine: Commands) -> None:
+    assert app_removal.remove("app", archive=False)["archive"] is None
+    assert not os.path.exists(layout.BACKUPS)
+
+
+def test_links_are_not_followed(machine: Commands, tmp_path: Path) -> None:
+    write(str(tmp_path / "precious" / "file"))
+    for where in (layout.shared("app"), layout.cache("app"), layout.socket_directory("app"), layout.RUN):
+        os.symlink(
+            tmp_path / "precious", f"{where}/link" if where != layout.RUN else f"{where}/app@9.started"
+        )
+    app_removal.remove("app")
+    assert files(tmp_path / "precious")
+    assert not os.path.lexists(f"{layout.RUN}/app@9.started")
+
+
+def test_data_behind_a_link_of_root_stays_and_is_told(machine: Commands, tmp_path: Path) -> None:
+    shutil.rmtree(layout.shared("app"))
+    write(str(tmp_path / "disk" / "kept"))
+    os.symlink(tmp_path / "disk", layout.shared("app"))
+    done = app_removal.remove("app")
+    assert files(tmp_path / "disk")
+    assert done["left"] == [f"{tmp_path / 'disk'}: {layout.shared('app')} is a link to it"]
+
+
+def test_what_stays_is_told(machine: Commands, tmp_path: Path) -> None:
+    os.makedirs(layout.front_local("app"))
+    assert app_removal.remove("app")["left"] == [f"{layout.front_local('app')}: directives of your own"]
+    assert os.path.isdir(layout.front_local("app"))
+
+
+def test_files_elsewhere_are_told(machine: Commands, tmp_path: Path, accounts: dict[str, Any]) -> None:
+    accounts["app"].pw_uid = os.getuid()
+    accounts["app2"].pw_uid = 60099
+    write(str(tmp_path / "tmp" / "stray"))
+    os.chmod(tmp_path / "tmp", 0o777)
+    found = app_removal.listing("app")
+    assert found.left
+    assert all(f"owned by uid {os.getuid()}" in line for line in found.left)
+
+
+# dying
+
+
+def test_whatever_moment_it_dies_at_the_next_run_finishes(
+    machine: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accounts: dict[str, Any]
+) -> None:
+    """Each command in turn is the last one of a run; the app is always found again and its data is never lost."""
+    whole = tmp_path / "whole"
+    content = {path: Path(path).read_bytes() for path in files(tmp_path)}
+    run = app_removal.run
+    deaths = 0
+    for last in range(30):
+        shutil.rmtree(whole, ignore_errors=True)
+        for path, data in content.items():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            Path(path).write_bytes(data)
+        shutil.rmtree(layout.BACKUPS, ignore_errors=True)
+        accounts["app"] = SimpleNamespace(pw_name="app", pw_uid=60000, pw_gecos=app_renaming.MARK)
+        left = [last]
+
+        def dying(argv: Sequence[str], left: list[int] = left, **options: Any) -> str:
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return run(argv, **options)
+
+        monkeypatch.setattr(app_removal, "run", dying)
+        monkeypatch.setattr(app_units, "run", dying)
+        try:
+            app_removal.remove("app")
+        except KeyboardInterrupt:
+            deaths += 1
+            assert "app" in app_removal.found_apps()
+            kept = os.path.exists(f"{layout.shared('app')}/data/kept")
+            assert kept or [name for name in os.listdir(layout.BACKUPS) if name.endswith(".tar.gz")]
+        monkeypatch.setattr(app_removal, "run", run)
+        monkeypatch.setattr(app_units, "run", run)
+        app_removal.remove("app")
+        assert [path for path in files_of("app") if os.path.lexists(path)] == []
+        assert not os.path.lexists(layout.leaving("app"))
+        assert "app" not in accounts
+        assert "app" not in app_removal.found_apps()
+        if left[0] > 0:
+            break
+    assert deaths > 5
+
+
+def test_nothing_is_deleted_when_the_archive_fails(
+    machine: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = app_removal.run
+
+    def failing(argv: Sequence[str], **options: Any) -> str:
+        if argv[0] == "tar":
+            raise CommandFailed(options["what"], "tar", "exit status 2", "disk quota exceeded")
+        return run(argv, **options)
+
+    monkeypatch.setattr(app_removal, "run", failing)
+    with pytest.raises(CommandFailed, match="before anything of it was deleted"):
+        app_removal.remove("app")
+    assert os.path.exists(f"{layout.shared('app')}/data/kept")
+    assert os.listdir(layout.BACKUPS) == []
+    assert not [command for command in machine if command[0] in ("rm", "userdel")]
+
+
+# refusing
+
+
+def refused(reason: str, tmp_path: Path, machine: Commands, **options: Any) -> None:
+    before = files(tmp_path)
+    with pytest.raises(Refused, match=reason):
+        app_removal.remove("app", **options)
+    assert files(tmp_path) == before
+    assert machine == []
+
+
+def test_a_user_that_is_not_an_apps(machine: Commands, tmp_path: Path, accounts: dict[str, Any]) -> None:
+    accounts["app"].pw_gecos = "Anna Pperson,,,"
+    refused(r"user app \(uid 60000, Anna Pperson,,,\) is not an app's", tmp_path, machine)
+
+
+def test_a_deploy_that_is_under_way(machine: Commands, tmp_path: Path) -> None:
+    lock = {"who": "anna", "controller": "desk", "expires_at": time.time() + 60}
+    write(f"{layout.state('app')}/lock.json", json.dumps(lock))
+    refused("held by anna on desk", tmp_path, machine)
+    app_removal.remove("app", break_lock=True)
+
+
+def test_a_lock_that_is_over(machine: Commands) -> None:
+    write(f"{layout.state('app')}/lock.json", json.dumps({"who": "anna", "expires_at": time.time() - 1}))
+    assert app_removal.remove("app")["user"] == "app"
+
+
+def test_a_site_that_nginx_still_has(machine: Commands, tmp_path: Path) -> None:
+    write(layout.front_site("app"))
+    refused("nginx still has its site", tmp_path, machine)
+
+
+def test_a_filesystem_that_is_mounted_inside(
+    machine: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "36 35 98:0 / {} rw - ext4 /dev/sdb rw\n"
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        line.format(f"{layout.app_root('app2')}/shared") + line.format(f"{layout.app_root('app')}/shared")
+    )
+    monkeypatch.setattr(app_removal, "MOUNTS", str(table))
+    refused("something is mounted at [^,]*/app/shared. Unmount it first", tmp_path, machine)
+
+
+def test_too_little_room_for_the_archive(
+    machine: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_removal, "SPARE_BYTES", 2**70)
+    refused(
+        "MiB free for the archive. Make room, or remove it without one: -e archive=false", tmp_path, machine
+    )
+    app_removal.remove("app", archive=False)
+
+
+def test_a_successor_that_is_not_live(machine: Commands, tmp_path: Path, accounts: dict[str, Any]) -> None:
+    refused("journal, which takes its place, is not live yet", tmp_path, machine, successor="journal")
+    os.makedirs(f"{layout.activations('journal')}/journal@3")
+    link_atomically("activations/journal@3", layout.active("journal"))
+    write(f"{layout.vassals('a')}/journal@3.ini")
+    accounts["journal"] = SimpleNamespace(pw_name="journal", pw_uid=60000, pw_gecos=app_renaming.MARK)
+    done = app_removal.remove("app", successor="journal")
+    assert done["archive"] is None
+    # Its processes have the uid too: they live on, and userdel must not mind them.
+    assert ["userdel", "--force", "app"] in machine
+
+
+def test_nothing_there(machine: Commands) -> None:
+    app_removal.remove("app")
+    machine.clear()
+    done = app_removal.remove("app")
+    assert not (done["user"] or done["units"] or done["paths"])
+    assert machine == []
+
+
+# another name
+
+
+def test_a_new_name_takes_over_the_data(machine: Commands) -> None:
+    for make in (layout.releases, layout.activations, layout.state):
+        os.makedirs(make("journal"))
+    os.makedirs(f"{layout.activations('app')}/app@7")
+    link_atomically("activations/app@7", layout.active("app"))
+    inode = os.stat(f"{layout.shared('app')}/data/kept").st_ino
+    assert len(app_renaming.take_over("app", "journal", check_mode=True)) == 3
+    assert not os.path.lexists(layout.shared("journal"))
+    assert len(app_renaming.take_over("app", "journal")) == 3
+    assert os.stat(f"{layout.shared('journal')}/data/kept").st_ino == inode
+    assert os.readlink(layout.shared("app")) == layout.shared("journal")
+    assert not os.path.islink(layout.shared("journal"))
+    # Visitors of the new name reach the old one, also when that changes its activation.
+    assert os.path.realpath(layout.active("journal")) == os.path.realpath(layout.active("app"))
+    assert AppState("journal").history()[-1]["kind"] == "rename"
+    assert AppState("journal").live_release() is None
+    assert AppState("journal").next_activation() == "journal@1"
+    assert app_renaming.take_over("app", "journal") == []
+
+
+def test_a_take_over_that_died_before_the_exchange(machine: Commands) -> None:
+    for make in (layout.releases, layout.activations, layout.state):
+        os.makedirs(make("journal"))
+    os.symlink(layout.shared("journal"), layout.shared("journal"))
+    app_renaming.take_over("app", "journal")
+    assert os.path.isfile(f"{layout.shared('journal')}/data/kept")
+    assert os.path.isfile(f"{layout.shared('app')}/data/kept")
+
+
+def test_two_apps_with_data_are_not_mixed(
+    machine: Commands, accounts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def getpwnam(name: str) -> Any:
+        return accounts[name]
+
+    monkeypatch.setattr(pwd, "getpwnam", getpwnam)
+    assert "app2 and app both exist" in str(app_renaming.refusal("app", "app2"))
+    assert app_renaming.refusal("app", "journal") is None
+    assert app_renaming.refusal(None, "app2") is None
+    accounts["app2"].pw_uid = accounts["app"].pw_uid
+    assert app_renaming.refusal("app", "app2") is None
+
+
+def test_the_room_of_a_hole(machine: Commands) -> None:
+    """What is counted is disk space, so that a sparse file makes no removal impossible."""
+    with open(f"{layout.shared('app')}/data/hole", "wb") as file:
+        file.truncate(2**40)
+    found = app_removal.listing("app")
+    assert found.data < 2**30
+    assert isinstance(app_removal.remove("app")["archive"], str)
