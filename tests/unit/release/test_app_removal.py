@@ -100,8 +100,10 @@ def machine(
     """A host with `app`, apps of near names, and look-alikes. Returns the commands that a removal gave."""
     shutil.rmtree(layout.app_root("blog"))
     shutil.rmtree(layout.socket_directory("blog"))
-    for name in ("MEMORY", "TIMER_STAMPS", "BACKUPS", "FRONT_SITES", "FRONT_LOCAL", "FRONT_LOGS"):
+    for name in ("MEMORY", "TIMER_STAMPS", "BACKUPS", "FRONT_SITES", "FRONT_LOCAL"):
         monkeypatch.setattr(layout, name, str(tmp_path / name.lower()))
+    monkeypatch.setattr(layout, "FRONT_LOGS", (str(tmp_path / "nginx_logs"), str(tmp_path / "apache_logs")))
+    monkeypatch.setattr(layout, "TLS", str(tmp_path / "tls"))
     monkeypatch.setattr(layout, "SIZES", str(tmp_path / "memory" / "sizes.json"))
     monkeypatch.setattr(layout, "TMPFILES", str(tmp_path / "tmpfiles.conf"))
     monkeypatch.setattr(app_removal, "ELSEWHERE", (str(tmp_path / "tmp"),))
