@@ -24,7 +24,7 @@ truncate -s 20G hole
 touch -- '--recursive' '*' "$(printf 'two\\nlines')"
 python3 - <<'END'
 import os
-for _ in range(1500):
+for _ in range(200):
     os.mkdir("d")
     os.chdir("d")
 END
