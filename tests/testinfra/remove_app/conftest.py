@@ -24,7 +24,7 @@ truncate -s 20G hole
 touch -- '--recursive' '*' "$(printf 'two\\nlines')"
 python3 - <<'END'
 import os
-for _ in range(1500):
+for _ in range(200):
     os.mkdir("d")
     os.chdir("d")
 END
@@ -78,13 +78,7 @@ def stack(machine: Host, directory: Path, code: Repository) -> Stack:
     """`app` sleeps on demand, has a worker, timers, a warm activation, data, and has set traps for who deletes it."""
     timers = {"nightly": {"command": "true", "at": "03:00 UTC"}}
     apps = [
-        app(
-            "app",
-            code,
-            on_demand=True,
-            workers=WORKER,
-            schedule={**timers, "tick": {"command": "python work.py tick 1", "every": "2s"}},
-        ),
+        app("app", code, on_demand=True, workers=WORKER, schedule=timers),
         app("app2", code, workers=WORKER, schedule=timers),
         app("my-app", code, workers=WORKER),
         app("app-2", code, on_demand=True, schedule=timers),

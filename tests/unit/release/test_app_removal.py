@@ -304,6 +304,31 @@ def test_whatever_moment_it_dies_at_the_next_run_finishes(
     assert deaths > 5
 
 
+def test_what_is_half_deleted_is_not_archived_again(
+    machine: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second archive, of what the first run left, would look like the data."""
+    run = app_removal.run
+
+    def half(argv: Sequence[str], **options: Any) -> str:
+        if argv[0] == "rm":
+            for place in (layout.app_root("app"), layout.leaving("app")):
+                shutil.rmtree(f"{place}/shared/data", ignore_errors=True)
+            raise KeyboardInterrupt
+        return run(argv, **options)
+
+    monkeypatch.setattr(app_removal, "run", half)
+    with pytest.raises(KeyboardInterrupt):
+        app_removal.remove("app")
+    monkeypatch.setattr(app_removal, "run", run)
+    assert app_removal.remove("app")["archive"] is None
+    (name,) = os.listdir(layout.BACKUPS)
+    listed = subprocess.run(
+        ["tar", "-tzf", f"{layout.BACKUPS}/{name}"], capture_output=True, text=True, check=True
+    )
+    assert "shared/data/kept" in listed.stdout
+
+
 def test_nothing_is_deleted_when_the_archive_fails(
     machine: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
