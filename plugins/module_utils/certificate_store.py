@@ -148,9 +148,10 @@ def install(app: str, certificate: str, key: str, meta: Mapping[str, Any]) -> Ce
         raise
     sync_directory(versions)
     link_atomically(f"versions/{name}", layout.live_certificate(app))
-    for old in sorted(os.listdir(versions))[:-KEEP]:
-        if old != name:
-            shutil.rmtree(f"{versions}/{old}", ignore_errors=True)
+    # Not by their order alone: two of one second are in any.
+    others = sorted(version for version in os.listdir(versions) if version != name)
+    for old in others[: max(len(others) - KEEP + 1, 0)]:
+        shutil.rmtree(f"{versions}/{old}", ignore_errors=True)
     return found
 
 

@@ -144,7 +144,7 @@ def test_it_takes_the_place_of_a_vassal(state: AppState, gunicorn: Manifest, sys
 def test_an_app_is_left_without_units(
     host: Path, systemctl: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_units, "STAMPS", str(host))
+    monkeypatch.setattr(layout, "TIMER_STAMPS", str(host))
     names = ["app_blog_a@7.service", "app_blog_x.service", "app_blog_x.timer"]
     others = ["app_blog-a_x.timer", "apps-blog.slice"]
     for name in [*names, *others]:
