@@ -191,9 +191,10 @@ def test_what_the_app_prints_is_in_the_journal(site: Site) -> None:
     answer = site.get(f"/diagnostics/print?token={token}")
     assert answer.status == 200, answer.text[:300]
     lines = {f"{stream}: Grüße aus Zürich — ✓ {token}" for stream in ("stdout", "stderr")}
+    uid = site.host.check_output("id -u %s", site.app.name)
 
     def logged() -> bool:
-        said = site.host.check_output("journalctl -a -o cat --no-pager -n 500 -u 'emperor@*'")
+        said = site.host.check_output("journalctl -a -o cat --no-pager -n 500 _UID=%s", uid)
         return all(line in said for line in lines)
 
     eventually(logged, 10, f"journal has {lines}")
