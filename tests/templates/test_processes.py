@@ -151,3 +151,14 @@ def test_systemd_takes_them(tmp_path: Path) -> None:
     units = [str(path) for path in tmp_path.iterdir() if path.suffix in (".service", ".timer")]
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
     assert not re.search(r"Unknown|Failed to parse|Invalid", done.stderr), done.stderr
+
+
+def test_gunicorn_gets_the_hosts_size_where_nobody_gave_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sizes.json").write_text('{"blog": 6}')
+    monkeypatch.setattr(layout, "SIZES", str(tmp_path / "sizes.json"))
+    for given, wanted in ({}, "6"), ({"web": {"processes": 5}}, "5"):
+        text = rendered(server="gunicorn", **given)["gunicorn.conf.py"]
+        compile(text, "gunicorn.conf.py", "exec")
+        assert f"\nworkers = {wanted}\n" in text
