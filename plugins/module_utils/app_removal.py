@@ -257,6 +257,10 @@ def remove(
         kept = _archive(app) if archive and os.path.isdir(layout.app_root(app)) else None
         _delete(app)
     _forget(app)
+    if successor:
+        # By it visitors were led to this app until the successor was live.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{layout.activations(successor)}/{app}")
     _remove_user(found)
     behind = [line for line in found.left if " is a link to it" in line]
     return {**found.described(), "left": [*behind, *_left(found)], "archive": kept}

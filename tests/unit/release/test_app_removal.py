@@ -407,9 +407,12 @@ def test_a_successor_that_is_not_live(machine: Commands, tmp_path: Path, account
     os.makedirs(f"{layout.activations('journal')}/journal@3")
     link_atomically("activations/journal@3", layout.active("journal"))
     write(f"{layout.vassals('a')}/journal@3.ini")
+    led_here = f"{layout.activations('journal')}/app"
+    os.symlink(layout.active("app"), led_here)
     accounts["journal"] = SimpleNamespace(pw_name="journal", pw_uid=60000, pw_gecos=app_renaming.MARK)
     done = app_removal.remove("app", successor="journal")
     assert done["archive"] is None
+    assert not os.path.lexists(led_here)
     # Its processes have the uid too: they live on, and userdel must not mind them.
     assert ["userdel", "--force", "app"] in machine
 
