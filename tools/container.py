@@ -28,16 +28,6 @@ RECIPE = [
     "--env=container=docker",
 ]
 
-#: The engine mounts the controllers read-only; systemd then limits nothing. They are the container's own (cgroupns), so
-#: it may have them. Controllers of cgroup v1 are mounted one by one, and not every machine has all of them.
-BOOT = """
-for controller in /sys/fs/cgroup /sys/fs/cgroup/cpu /sys/fs/cgroup/cpuacct /sys/fs/cgroup/memory /sys/fs/cgroup/pids \
-    /sys/fs/cgroup/systemd; do
-    mount -o remount,bind,rw,nosuid,nodev,noexec "$controller" 2>/dev/null || true
-done
-exec /lib/systemd/systemd
-"""
-
 
 @dataclass(frozen=True)
 class Host:
@@ -63,7 +53,7 @@ def run_arguments(host: Host) -> list[str]:
     arguments += [f"--publish={port}" for port in host.ports]
     if host.memory:
         arguments += [f"--memory={host.memory}", f"--memory-swap={host.memory}"]
-    return [*arguments, host.image, "/bin/sh", "-c", BOOT]
+    return [*arguments, host.image]
 
 
 def inspect(name: str) -> dict[str, Any] | None:

@@ -28,10 +28,14 @@ PACKAGES = [
     "sudo",  # what every Debian server has and minbase has not
 ]
 
-#: PID 1 of a test host. Docker mounts these read-only without --privileged. systemd must make cgroups, and
-#: a host may set its own network parameters, which belong to the container's namespace, not to this machine.
+#: PID 1 of a test host. Docker mounts these read-only without --privileged. systemd must make cgroups and limit them, and
+#: a host may set its own network parameters; both belong to the container's namespaces, not to this machine. Controllers
+#: of cgroup v1 are mounted one by one, and not every machine has all of them.
 BOOT = """#!/bin/sh
 mount -o remount,rw /sys/fs/cgroup 2>/dev/null
+for controller in cpu cpuacct memory pids systemd; do
+    mount -o remount,bind,rw,nosuid,nodev,noexec "/sys/fs/cgroup/$controller" 2>/dev/null
+done
 mount --bind /proc/sys/net /proc/sys/net && mount -o remount,bind,rw /proc/sys/net
 exec /lib/systemd/systemd
 """
