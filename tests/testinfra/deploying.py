@@ -119,15 +119,15 @@ class Stack:
             start_new_session=True,
         )
 
-    def play(self, playbook: str, *words: str, timeout: float = 600, **extra: object) -> Outcome:
+    def play(self, playbook: str, *words: str, patience: float = 600, **extra: object) -> Outcome:
         began = time.time()
         process = self.start(playbook, *words, **extra)
-        output, _ = process.communicate(timeout=timeout)
+        output, _ = process.communicate(timeout=patience)
         return Outcome(process.returncode, output, time.time() - began, began)
 
-    def good(self, playbook: str, *words: str, timeout: float = 600, **extra: object) -> Outcome:
+    def good(self, playbook: str, *words: str, patience: float = 600, **extra: object) -> Outcome:
         """Play it; it must succeed."""
-        outcome = self.play(playbook, *words, timeout=timeout, **extra)
+        outcome = self.play(playbook, *words, patience=patience, **extra)
         assert outcome.code == 0, outcome.output[-6000:]
         return outcome
 

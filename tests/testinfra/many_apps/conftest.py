@@ -31,7 +31,7 @@ def filled(machine: Host, tmp_path_factory: pytest.TempPathFactory) -> Filled:
         stack.secrets = {app["name"]: SECRETS[app["name"]] for app in apps if app["name"] in SECRETS}
         if len(apps) > len(LIVE):
             filled.memory_with_live_ones = memory_of_apps(machine)
-        stack.good("site.yml", timeout=1500)
+        stack.good("site.yml", patience=1500)
         runs = [stack.good("site.yml") for _ in range(2)]
         # The first one after a change may still find caches cold.
         best = min(runs, key=lambda run: run.seconds)

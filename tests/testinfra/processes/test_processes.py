@@ -62,7 +62,7 @@ def settled(machine: Host) -> None:
     files = machine.check_output("ls /etc/systemd/system | grep '^app_work_'").split()
     assert sorted(files) == sorted(workers + timers + [one.replace(".timer", ".service") for one in timers])
     loaded = machine.check_output(
-        "systemctl list-units --all --plain --no-legend 'app_work_*' | cut -d' ' -f1"
+        "systemctl list-units --all --type=service,timer --plain --no-legend 'app_work_*' | cut -d' ' -f1"
     )
     jobs = [f"app_work_{name}.service" for name in ("nightly", "tick")]
     assert sorted(set(loaded.split()) - set(jobs)) == sorted(workers + timers)
