@@ -191,7 +191,7 @@ def test_removal_takes_all_of_one_app_and_nothing_of_others(machine: Host, stack
         and "app-2" not in path
     ]
     archives = machine.check_output(
-        "find /var/backups/emperor-stack -printf '%%M %%u:%%g %%p\\n'"
+        "find /var/backups/emperor-stack -printf '%M %u:%g %p\\n'"
     ).splitlines()
     for line in (*archives, *sorted(left)):
         print(f"  {line}")
@@ -258,7 +258,7 @@ def test_renaming_keeps_data_and_visitors(machine: Host, stack: Stack) -> None:
     }
     stack.apps = [stack.apps[1], new]
     stack.secrets = dict.fromkeys(("app2", "journal"), stack.secrets["app2"])
-    kept = machine.check_output("stat -c '%%i %%u %%Y' /srv/apps/my-app/shared/data/kept")
+    kept = machine.check_output("stat -c '%i %u %Y' /srv/apps/my-app/shared/data/kept")
     history = len(machine.file("/srv/apps/my-app/state/history.jsonl").content_string.splitlines())
     # A release that does not start: the old name serves on, and nothing of it is taken away.
     broken = [*stack.apps[:-1], {**new, "wsgi": "missing:application"}]
@@ -271,7 +271,7 @@ def test_renaming_keeps_data_and_visitors(machine: Host, stack: Stack) -> None:
     assert answers.failed == 0, answers.failures()
     assert len(answers.releases) == 2, answers.releases
     assert "my-app: gone: " in outcome.output
-    assert machine.check_output("stat -c '%%i %%u %%Y' /srv/apps/journal/shared/data/kept") == kept
+    assert machine.check_output("stat -c '%i %u %Y' /srv/apps/journal/shared/data/kept") == kept
     assert machine.check_output("cat /srv/apps/journal/active/release/code/data/kept") == "of my-app"
     lines = machine.file("/srv/apps/journal/state/history.jsonl").content_string.splitlines()
     assert len(lines) > history + 1
