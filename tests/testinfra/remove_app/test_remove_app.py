@@ -190,9 +190,7 @@ def test_removal_takes_all_of_one_app_and_nothing_of_others(machine: Host, stack
         and not re.match(rf"(srv/apps|run/emperor-stack)/({'|'.join(OTHERS)})/", path)
         and "app-2" not in path
     ]
-    archives = machine.check_output(
-        "find /var/backups/emperor-stack -printf '%M %u:%g %p\\n'"
-    ).splitlines()
+    archives = machine.check_output("find /var/backups/emperor-stack -printf '%M %u:%g %p\\n'").splitlines()
     for line in (*archives, *sorted(left)):
         print(f"  {line}")
     assert sorted(left) == [
