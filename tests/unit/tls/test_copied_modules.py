@@ -1,0 +1,28 @@
+"""What the timer runs on a host is a copy of some of our modules: all that they need has to be among them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+MODULES = ROOT / "plugins" / "module_utils"
+
+
+def siblings(module: str) -> set[str]:
+    """The modules beside it that *module* imports."""
+    found = set()
+    for node in ast.walk(ast.parse((MODULES / f"{module}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            found |= {node.module.partition(".")[0]} if node.module else {name.name for name in node.names}
+    return found
+
+
+def test_every_module_comes_with_those_that_it_imports() -> None:
+    text = (ROOT / "roles" / "tls" / "vars" / "main.yml").read_text()
+    copied = set(re.findall(r"emperor_stack_tls/(\w+)\.py", text)) - {"__init__"}
+    assert "certificate_store" in copied
+    needed = set().union(*(siblings(module) for module in copied))
+    assert needed <= copied
+    assert len(needed) > 3
