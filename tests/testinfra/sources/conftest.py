@@ -187,7 +187,7 @@ def deploy_key(machine: Host, directory: Path, modular: Repository) -> dict[str,
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     machine.check_output(_SSH_SERVER)
     machine.check_output("echo %s >/root/.ssh/authorized_keys", key.with_suffix(".pub").read_text().strip())
-    machine.check_output("git config --global --add safe.directory '*'")
+    machine.check_output("printf '[safe]\\n\\tdirectory = *\\n' > /root/.gitconfig")
     known = machine.check_output(
         "for i in 1 2 3 4 5; do ssh-keyscan -p 2222 127.0.0.1 2>/dev/null && break; sleep 1; done"
     )
