@@ -52,9 +52,9 @@ def app(name: str, repository: Repository, **settings: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def stack(request: pytest.FixtureRequest, machine: Host, directory: Path, jobs: Repository) -> Stack:
-    """`work` has a worker `a-b` and `work-a` a worker `b`: only an underscore keeps their units apart."""
-    work = app(
-        "work",
+    """`shop` has a worker `a-b` and `shop-a` a worker `b`: only an underscore keeps their units apart."""
+    shop = app(
+        "shop",
         jobs,
         workers={
             "a-b": {"command": "python work.py a-b", "count": 2, "stop_timeout": 20},
@@ -65,8 +65,8 @@ def stack(request: pytest.FixtureRequest, machine: Host, directory: Path, jobs: 
             "nightly": {"command": "true", "at": "03:00 UTC"},
         },
     )
-    near = app("work-a", jobs, server="gunicorn", workers={"b": {"command": "cd . && python work.py b"}})
-    secrets = {name: {"TOKEN": request.module.TOKEN} for name in ("work", "work-a")}
-    made = Stack(machine, Path(os.environ["MOLECULE_INVENTORY_FILE"]), directory, [work, near], secrets)
+    near = app("shop-a", jobs, server="gunicorn", workers={"b": {"command": "cd . && python work.py b"}})
+    secrets = {name: {"TOKEN": request.module.TOKEN} for name in ("shop", "shop-a")}
+    made = Stack(machine, Path(os.environ["MOLECULE_INVENTORY_FILE"]), directory, [shop, near], secrets)
     made.good("site.yml")
     return made

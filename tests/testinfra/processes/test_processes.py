@@ -12,24 +12,24 @@ from deploying import Outcome, Stack, figure, load
 from testinfra.host import Host
 
 TOKEN = "only-the-app-may-know-this-5f1c"
-GUNICORN = "work-a.localhost"
+GUNICORN = "shop-a.localhost"
 
 
-def activation(machine: Host, app: str = "work") -> str:
+def activation(machine: Host, app: str = "shop") -> str:
     return machine.check_output(f"basename $(readlink /srv/apps/{app}/active)")
 
 
-def live(machine: Host, app: str = "work") -> str:
+def live(machine: Host, app: str = "shop") -> str:
     return machine.check_output(f"basename $(readlink /srv/apps/{app}/active/release)")
 
 
-def events(machine: Host, process: str, app: str = "work") -> list[tuple[str, ...]]:
+def events(machine: Host, process: str, app: str = "shop") -> list[tuple[str, ...]]:
     """(event, release, process id) in the order in which they were written."""
     lines = machine.check_output(f"cat /srv/apps/{app}/shared/data/{process}").splitlines()
     return [tuple(line.split()) for line in lines]
 
 
-def at_work(machine: Host, process: str, app: str = "work") -> list[str]:
+def at_work(machine: Host, process: str, app: str = "shop") -> list[str]:
     """The releases of the processes of this name that run now."""
     pids = machine.run("pgrep -u %s -f %s", app, f"work.py {process}").stdout.split()
     began = {pid: release for event, release, pid in events(machine, process, app) if event == "began"}
@@ -44,7 +44,7 @@ def eventually(what: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def answer(machine: Host) -> str:
-    return machine.run("curl -sS -m 5 -H 'Host: work-a.localhost' http://127.0.0.1/healthz").stdout
+    return machine.run("curl -sS -m 5 -H 'Host: shop-a.localhost' http://127.0.0.1/healthz").stdout
 
 
 def ran_in(machine: Host, release: str) -> bool:
@@ -56,17 +56,17 @@ def settled(machine: Host) -> None:
     release, serial = live(machine), activation(machine).partition("@")[2]
     # What was just started again notes that when its Python has booted.
     eventually(lambda: at_work(machine, "a-b") == [release] * 2 and at_work(machine, "single") == [release])
-    workers = [f"app_work_{name}@{serial}.service" for name in ("a-b", "single")]
-    workers.append(f"app_work_a-b@{serial}-2.service")
-    timers = [f"app_work_{name}.timer" for name in ("nightly", "tick")]
-    files = machine.check_output("ls /etc/systemd/system | grep '^app_work_'").split()
+    workers = [f"app_shop_{name}@{serial}.service" for name in ("a-b", "single")]
+    workers.append(f"app_shop_a-b@{serial}-2.service")
+    timers = [f"app_shop_{name}.timer" for name in ("nightly", "tick")]
+    files = machine.check_output("ls /etc/systemd/system | grep '^app_shop_'").split()
     assert sorted(files) == sorted(workers + timers + [one.replace(".timer", ".service") for one in timers])
     loaded = machine.check_output(
-        "systemctl list-units --all --type=service,timer --plain --no-legend 'app_work_*' | cut -d' ' -f1"
+        "systemctl list-units --all --type=service,timer --plain --no-legend 'app_shop_*' | cut -d' ' -f1"
     )
-    jobs = [f"app_work_{name}.service" for name in ("nightly", "tick")]
+    jobs = [f"app_shop_{name}.service" for name in ("nightly", "tick")]
     assert sorted(set(loaded.split()) - set(jobs)) == sorted(workers + timers)
-    links = machine.check_output("ls /etc/systemd/system/*.target.wants | grep '^app_work_'").split()
+    links = machine.check_output("ls /etc/systemd/system/*.target.wants | grep '^app_shop_'").split()
     assert sorted(links) == sorted(workers + timers)
 
 
@@ -74,12 +74,12 @@ def test_a_deploy_and_a_rollback_take_workers_and_timers_along(machine: Host, st
     first = live(machine)
     settled(machine)
     eventually(lambda: ran_in(machine, first))
-    stack.good("playbooks/deploy.yml", app="work", version="v1")
+    stack.good("playbooks/deploy.yml", app="shop", version="v1")
     second = live(machine)
     assert second != first
     settled(machine)
     eventually(lambda: ran_in(machine, second))
-    outcome = stack.rollback("work")
+    outcome = stack.rollback("shop")
     assert outcome.code == 0, outcome.output[-3000:]
     assert live(machine) == first
     settled(machine)
@@ -96,7 +96,7 @@ def test_a_deploy_and_a_rollback_take_workers_and_timers_along(machine: Host, st
 
 
 def test_the_status_shows_workers_and_timers(machine: Host, stack: Stack) -> None:
-    status = stack.status("work")
+    status = stack.status("shop")
     workers = [(one["worker"], one["state"], one["live"], one["restarts"]) for one in status["workers"]]
     assert workers == [
         ("a-b", "running", True, 0),
@@ -106,7 +106,7 @@ def test_the_status_shows_workers_and_timers(machine: Host, stack: Stack) -> Non
     timers = {one["timer"]: one for one in status["timers"]}
     assert timers["nightly"]["next"].endswith("T03:00:00Z")
     assert timers["tick"]["last"] is not None
-    web = next(one for one in stack.status("work-a")["activations"] if one["live"])
+    web = next(one for one in stack.status("shop-a")["activations"] if one["live"])
     assert (web["running"], web["emperor"], web["workers"]) == (True, "systemd", 2)
     assert web["memory_mib"] > 1
 
@@ -114,10 +114,10 @@ def test_the_status_shows_workers_and_timers(machine: Host, stack: Stack) -> Non
 def test_a_worker_that_does_not_keep_running_fails_the_deploy(machine: Host, stack: Stack) -> None:
     """At the start, or, where it may not run beside the old one, after the switch: the old release has all back."""
     before = live(machine)
-    for version, unit in (("broken-worker", "app_work_a-b@"), ("broken-single", "app_work_single@")):
-        outcome = stack.deploy("work", version)
+    for version, unit in (("broken-worker", "app_shop_a-b@"), ("broken-single", "app_shop_single@")):
+        outcome = stack.deploy("shop", version)
         assert outcome.code == 2, outcome.output[-3000:]
-        name = unit.partition("work_")[2].rstrip("@")
+        name = unit.partition("shop_")[2].rstrip("@")
         assert f"{unit}" in outcome.output
         assert "does not keep running" in outcome.output
         assert f"{name} is broken in this release" in outcome.output
@@ -146,8 +146,8 @@ def test_no_secret_is_where_others_can_see_it(machine: Host, stack: Stack) -> No
     assert machine.run("grep -rl %s /etc/systemd/system /run/systemd", TOKEN).stdout == ""
     assert TOKEN not in machine.check_output("ps axww -o args")
     assert machine.run("journalctl --no-pager -o export | grep -ac %s", TOKEN).stdout.strip() == "0"
-    modes = machine.check_output("stat -c '%U %G %a' /srv/apps/work/releases/*/environment.json | sort -u")
-    assert modes == "root work 440"
+    modes = machine.check_output("stat -c '%U %G %a' /srv/apps/shop/releases/*/environment.json | sort -u")
+    assert modes == "root shop 440"
 
 
 def test_a_worker_is_kept_in(machine: Host, stack: Stack) -> None:
@@ -155,89 +155,89 @@ def test_a_worker_is_kept_in(machine: Host, stack: Stack) -> None:
     attempts = {
         "write to its code": "touch app.py",
         "write to its release": "touch ../x",
-        "read the environment of another app": "cat /srv/apps/work-a/releases/*/environment.json",
-        "see processes of another app": "pgrep -u work-a .",
+        "read the environment of another app": "cat /srv/apps/shop-a/releases/*/environment.json",
+        "see processes of another app": "pgrep -u shop-a .",
         "write to /etc": "touch /etc/x",
         "write to /var": "touch /var/tmp/../x",
         "mount": "unshare --user --mount true",
         "a raw device": "test -e /dev/mem -o -e /dev/sda",
-        "sockets of another app": "ls /run/emperor-stack/work-a",
+        "sockets of another app": "ls /run/emperor-stack/shop-a",
     }
     line = "; ".join(
         f"({command}) >/dev/null 2>&1 && echo 'ESCAPED {what}'" for what, command in attempts.items()
     )
     outcome = stack.good(
-        "playbooks/run.yml", app="work", command=f"set +e; {line}; touch data/mine && echo done"
+        "playbooks/run.yml", app="shop", command=f"set +e; {line}; touch data/mine && echo done"
     )
     assert "ESCAPED" not in outcome.output
     assert "done" in outcome.output
-    unit = machine.check_output("systemctl show --property=Slice,User --value 'app_work_single@*'").split()
-    assert unit == ["work", "apps-work.slice"] or unit == ["apps-work.slice", "work"]
+    unit = machine.check_output("systemctl show --property=Slice,User --value 'app_shop_single@*'").split()
+    assert unit == ["shop", "apps-shop.slice"] or unit == ["apps-shop.slice", "shop"]
 
 
 def test_a_command_runs_in_the_live_release(machine: Host, stack: Stack) -> None:
     outcome = stack.good(
         "playbooks/run.yml",
-        app="work",
+        app="shop",
         command='python -c \'import os, sys; print(sys.prefix, os.environ["APP_RELEASE"], os.getcwd(), '
         'len(os.environ["TOKEN"]))\'; id -un; echo "$TOKEN"; X=1; echo "=${X}=$(echo 2)=%n=$$="',
     )
     release = live(machine)
-    directory = f"/srv/apps/work/releases/{release}"
+    directory = f"/srv/apps/shop/releases/{release}"
     # A long line is folded where it is shown.
     said = " ".join(outcome.output.split())
     assert f"{directory}/venv {release} {directory}/code {len(TOKEN)}" in said, outcome.output
-    assert "- work -" in said
+    assert "- shop -" in said
     assert re.search(r"=1=2=%n=[0-9]+=", said), "the command has to arrive as it was typed"
     assert TOKEN not in outcome.output
     for command, extra, says in (
         ("echo before; exit 7", {}, "exit status 7"),
         ("echo before; sleep 60", {"timeout": 2}, "still running after 2 s"),
     ):
-        outcome = stack.play("playbooks/run.yml", app="work", command=command, **extra)
+        outcome = stack.play("playbooks/run.yml", app="shop", command=command, **extra)
         assert outcome.code == 2, outcome.output[-2000:]
         assert says in outcome.output
         assert "before" in outcome.output
-    assert machine.run("systemctl list-units --plain --no-legend 'app_work_run@*'").stdout == ""
+    assert machine.run("systemctl list-units --plain --no-legend 'app_shop_run@*'").stdout == ""
 
 
 def test_a_gunicorn_app_is_deployed_without_a_failed_request(machine: Host, stack: Stack) -> None:
-    first = live(machine, "work-a")
+    first = live(machine, "shop-a")
     seen = json.loads(stack.ask(GUNICORN, "/seen/a%2541"))
     assert seen["SERVER_SOFTWARE"].startswith("gunicorn")
     assert (seen["PATH_INFO"], seen["REMOTE_ADDR"]) == ("/seen/a%41", "127.0.0.1")
     assert stack.ask(GUNICORN, "/parts").splitlines() == [f"part {number}" for number in range(1000)]
     outcomes: list[Outcome] = []
     with load(machine, GUNICORN, ["/healthz", "/parts"], seconds=600, echo="/echo", rate=60) as result:
-        outcomes.append(stack.deploy("work-a", "v1"))
-        outcomes.append(stack.rollback("work-a"))
-        outcomes.append(stack.deploy("work-a", "v2"))
+        outcomes.append(stack.deploy("shop-a", "v1"))
+        outcomes.append(stack.rollback("shop-a"))
+        outcomes.append(stack.deploy("shop-a", "v2"))
     assert [outcome.code for outcome in outcomes] == [0, 0, 0], [o.output[-2000:] for o in outcomes if o.code]
     figure("gunicorn_failed_requests", f"{result.failed}/{result.total}")
     assert result.failed == 0, result.failures()
     assert len(result.releases) == 3
-    assert live(machine, "work-a") != first
-    assert at_work(machine, "b", "work-a") == [live(machine, "work-a")]
+    assert live(machine, "shop-a") != first
+    assert at_work(machine, "b", "shop-a") == [live(machine, "shop-a")]
     # The one before is warm until its end, for which the helper is called that systemd would call.
-    units = "ls /etc/systemd/system | grep '^app_work-a_web'"
+    units = "ls /etc/systemd/system | grep '^app_shop-a_web'"
     names = machine.check_output(units).split()
     assert len(names) == 2
-    warm = next(name for name in names if activation(machine, "work-a").partition("@")[2] + "." not in name)
+    warm = next(name for name in names if activation(machine, "shop-a").partition("@")[2] + "." not in name)
     serial = warm.partition("@")[2].removesuffix(".service")
-    machine.check_output(f"/usr/local/lib/emperor-stack/retire work-a work-a@{serial}")
+    machine.check_output(f"/usr/local/lib/emperor-stack/retire shop-a shop-a@{serial}")
     assert machine.check_output(units).split() == [name for name in names if name != warm]
-    assert machine.run(f"pgrep -u work-a -f work-a@{serial}").stdout == ""
-    machine.check_output(f"/usr/local/lib/emperor-stack/retire work-a {activation(machine, 'work-a')}")
+    assert machine.run(f"pgrep -u shop-a -f shop-a@{serial}").stdout == ""
+    machine.check_output(f"/usr/local/lib/emperor-stack/retire shop-a {activation(machine, 'shop-a')}")
     assert stack.ask(GUNICORN, "/healthz") == "v2"
 
 
 def test_a_gunicorn_that_is_not_there_is_named(stack: Stack, jobs: object) -> None:
-    work = stack.apps[0]
-    stack.apps[0] = {**work, "server": "gunicorn", "requirements": "none.txt"}
+    shop = stack.apps[0]
+    stack.apps[0] = {**shop, "server": "gunicorn", "requirements": "none.txt"}
     try:
-        outcome = stack.play("playbooks/deploy.yml", app="work", version="no-gunicorn")
+        outcome = stack.play("playbooks/deploy.yml", app="shop", version="no-gunicorn")
     finally:
-        stack.apps[0] = work
+        stack.apps[0] = shop
     assert outcome.code == 2
     assert "add gunicorn>=27.0 to its requirements" in outcome.output
 
@@ -245,17 +245,17 @@ def test_a_gunicorn_that_is_not_there_is_named(stack: Stack, jobs: object) -> No
 def test_after_a_reboot_exactly_the_live_ones_run(machine: Host, stack: Stack) -> None:
     """Also with an activation beside the live one, as a deploy leaves it that a power cut ends after its start."""
     before = live(machine)
-    directory = f"/srv/apps/work/activations/{activation(machine)}"
+    directory = f"/srv/apps/shop/activations/{activation(machine)}"
     serial = directory.rpartition("@")[2]
-    assert stack.deploy("work-a", "v3").code == 0
-    assert len(machine.check_output("ls /etc/systemd/system | grep '^app_work-a_web'").split()) == 2, (
+    assert stack.deploy("shop-a", "v3").code == 0
+    assert len(machine.check_output("ls /etc/systemd/system | grep '^app_shop-a_web'").split()) == 2, (
         "one is warm"
     )
     machine.check_output(
         f"cp -a {directory} {directory}99; cd /etc/systemd/system; "
-        f"for n in a-b single; do sed 's/@{serial}/@{serial}99/g' app_work_$n@{serial}.service "
-        f">app_work_$n@{serial}99.service; "
-        f"ln -s /etc/systemd/system/app_work_$n@{serial}99.service multi-user.target.wants/; done"
+        f"for n in a-b single; do sed 's/@{serial}/@{serial}99/g' app_shop_$n@{serial}.service "
+        f">app_shop_$n@{serial}99.service; "
+        f"ln -s /etc/systemd/system/app_shop_$n@{serial}99.service multi-user.target.wants/; done"
     )
     began = len(events(machine, "single"))
     subprocess.run(
@@ -273,9 +273,9 @@ def test_after_a_reboot_exactly_the_live_ones_run(machine: Host, stack: Stack) -
     ).split()
     assert not [unit for unit in running if f"@{serial}99" in unit], running
     assert len([unit for unit in running if "_web@" in unit]) == 1, running
-    assert stack.status("work-a")["health"] == "ok"
+    assert stack.status("shop-a")["health"] == "ok"
     # The next deploys go on as if nothing had been, and leave nothing behind.
-    for name in ("work", "work-a"):
+    for name in ("shop", "shop-a"):
         outcome = stack.deploy(name, "v4")
         assert outcome.code == 0, outcome.output[-3000:]
     settled(machine)
