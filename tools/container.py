@@ -71,6 +71,12 @@ def owner(container: dict[str, Any]) -> str:
     return checkout
 
 
+def left_behind(container: dict[str, Any]) -> bool:
+    """Whether this is a test host of another checkout that nothing uses any more: no test runs on one that stands still."""
+    scenario = container["Config"]["Labels"].get("emperor-stack.scenario", "")
+    return bool(owner(container) and scenario) and not container["State"]["Running"]
+
+
 def require_ours(name: str, container: dict[str, Any]) -> None:
     """Names are shared with all other users of the engine: never touch what is not ours."""
     if owner(container) == str(ROOT):
@@ -95,6 +101,9 @@ def system_state(name: str) -> str:
 def start(host: Host) -> bool:
     """Make sure that *host* exists and runs. True when something had to be done."""
     found = inspect(host.name)
+    if found and owner(found) != str(ROOT) and left_behind(found):
+        remove(host.name)
+        found = None
     if found:
         require_ours(host.name, found)
     changed = not (found and found["State"]["Running"])
@@ -123,7 +132,8 @@ def remove(name: str) -> bool:
     found = inspect(name)
     if not found:
         return False
-    require_ours(name, found)
+    if not left_behind(found):
+        require_ours(name, found)
     run(["docker", "rm", "--force", "--volumes", name])
     return True
 

@@ -9,8 +9,9 @@ from tools.console import Stop
 from tools.project import ROOT
 
 
-def found(checkout: str = str(ROOT), running: bool = True) -> str:
+def found(checkout: str = str(ROOT), running: bool = True, scenario: str = "") -> str:
     labels = {"emperor-stack.checkout": checkout} if checkout else {}
+    labels |= {"emperor-stack.scenario": scenario} if scenario else {}
     return json.dumps([{"Config": {"Labels": labels}, "State": {"Running": running}}])
 
 
@@ -55,6 +56,31 @@ def test_a_container_of_somebody_else_is_not_touched(fake, calls, checkout, mess
     with pytest.raises(Stop, match=message):
         act()
     assert calls() == ["docker container inspect box"]
+
+
+@pytest.mark.parametrize(
+    ("running", "checkout", "scenario"),
+    [(True, "/elsewhere", "deploy"), (False, "/elsewhere", ""), (False, "", "deploy")],
+)
+def test_what_somebody_may_still_use_is_not_removed(fake, calls, running, checkout, scenario):
+    fake("docker", docker(f"echo '{found(checkout, running, scenario)}'"))
+    with pytest.raises(Stop):
+        container.remove("box")
+    assert calls() == ["docker container inspect box"]
+
+
+def test_a_test_host_that_another_checkout_left_behind_is_removed(fake, calls):
+    fake("docker", docker(f"echo '{found('/elsewhere', False, 'deploy')}'"))
+    assert container.remove("box") is True
+    assert calls()[-1] == "docker rm --force --volumes box"
+
+
+def test_a_test_host_that_another_checkout_left_behind_makes_room(fake, calls):
+    fake("docker", docker(f"echo '{found('/elsewhere', False, 'deploy')}'"))
+    assert container.start(HOST) is True
+    removed, *later = [call for call in calls() if call.startswith(("docker rm", "docker run"))]
+    assert removed == "docker rm --force --volumes box"
+    assert later[0].startswith("docker run")
 
 
 def test_a_host_without_its_image_names_the_target_that_builds_it(fake):
