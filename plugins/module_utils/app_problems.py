@@ -393,6 +393,16 @@ def _process_faults(app: Mapping[str, Any], where: str, _controller: Controller)
             yield Fault(f"{place}.missed", reason, "remove missed")
 
 
+def _sleep_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    sleeps = app.get("on_demand") is True
+    if sleeps and app.get("server") == "gunicorn":
+        reason = "the emperor wakes apps that sleep, and it runs uWSGI: gunicorn cannot sleep"
+        yield Fault(f"{where}.on_demand", reason, "server: uwsgi    # or remove on_demand")
+    if app.get("idle") is not None and not sleeps:
+        reason = "`idle` means nothing without `on_demand`: the app never sleeps"
+        yield Fault(f"{where}.idle", reason, "on_demand: true    # or remove idle")
+
+
 def _tls_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
     tls = app.get("tls")
     if not isinstance(tls, Mapping):
@@ -456,6 +466,7 @@ _CROSS_RULES = (
     _health_faults,
     _env_faults,
     _process_faults,
+    _sleep_faults,
     _tls_faults,
 )
 

@@ -503,7 +503,7 @@ APP = Section(
         Field(
             "idle",
             Number(10, 86400, "seconds"),
-            "How long an app with `on_demand` stays awake without a request.",
+            "How long an app with `on_demand` stays awake without a request. Means nothing without it, and is refused.",
             "idle: 300",
             default=300,
         ),

@@ -116,6 +116,25 @@ def test_a_worker_and_a_scheduled_command_have_different_names() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "place", "reason", "fix"),
+    [
+        ({"on_demand": True, "server": "gunicorn"}, "on_demand", "gunicorn cannot sleep", "server: uwsgi"),
+        ({"idle": 60}, "idle", "`idle` means nothing without `on_demand`", "on_demand: true"),
+        ({"idle": 60, "on_demand": False}, "idle", "the app never sleeps", "on_demand: true"),
+    ],
+)
+def test_sleep_that_cannot_be_meant(given: dict[str, Any], place: str, reason: str, fix: str) -> None:
+    [problem] = found({**BLOG, **given})
+    assert problem.where == f"python_apps[0] (blog).{place}"
+    assert reason in problem.reason
+    assert problem.fix.startswith(fix)
+
+
+def test_an_app_that_sleeps() -> None:
+    assert found({**BLOG, "idle": 60, "on_demand": True, "server": "uwsgi"}) == []
+
+
 def test_null_means_not_given() -> None:
     optional = {field.name: None for field in APP.fields if field.name not in BLOG}
     assert found({**BLOG, **optional}, secrets=None) == []
@@ -908,7 +927,9 @@ def test_texts_in_fixes_are_read_back_from_yaml(text: str) -> None:
 
 @pytest.mark.parametrize("field", APP.fields, ids=lambda field: field.name)
 def test_every_example_is_good(field: Any) -> None:
-    exact = {"wsgi": {"paste": None}, "paste": {"wsgi": None}}.get(field.name, {})
+    asleep = {"on_demand": True, "server": None}
+    needs = {"wsgi": {"paste": None}, "paste": {"wsgi": None}, "on_demand": asleep, "idle": asleep}
+    exact = needs.get(field.name, {})
     app = {**FULL, "secrets": None, **exact, **yaml.safe_load(field.example)}
     app["source"] = {"git": "https://git.example.com/team/blog.git", "version": "v1.4.0"}
     values = {"blog": dict.fromkeys(app["secrets"] or (), "x")}
