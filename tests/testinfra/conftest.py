@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import testinfra
 from testinfra.host import Host
 
 # Molecule starts pytest elsewhere, and pytest imports tests by file name: show them the module beside this.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from appsite import APPS, App, Site, front
+
+
+@pytest.fixture(scope="session")
+def machine() -> Host:
+    """The scenario's only host, for fixtures that outlive a test."""
+    name = os.environ["MOLECULE_SCENARIO_NAME"].replace("_", "-")
+    hosts: list[Host] = testinfra.get_hosts(
+        [f"ansible://{name}-*"], ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"]
+    )
+    return hosts[0]
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The controller's own directory: keys, repositories, the inventory of the tests."""
+    return tmp_path_factory.mktemp("controller")
 
 
 @pytest.fixture(params=APPS, ids=lambda app: app.name)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
 from deploying import HERE, ROOT, Repository, Stack
 from testinfra.host import Host
 
@@ -20,20 +19,6 @@ def app_from_git(name: str, repository: Repository, version: str, **settings: An
         "health": {"path": "/healthz", "timeout": 30},
         **settings,
     }
-
-
-@pytest.fixture(scope="module")
-def machine() -> Host:
-    """The scenario's only host, for fixtures that outlive a test."""
-    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-    name = os.environ["MOLECULE_SCENARIO_NAME"]
-    hosts = testinfra.get_hosts([f"ansible://{name}-*"], ansible_inventory=inventory)
-    return hosts[0]
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("controller")
 
 
 @pytest.fixture(scope="module")

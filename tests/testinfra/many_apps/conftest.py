@@ -6,19 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-import testinfra
 from deploying import Stack
 from many_apps.fleet import LIVE, SECRETS, SLEEPING, Filled, memory_of_apps
 from testinfra.host import Host
-
-
-@pytest.fixture(scope="session")
-def machine() -> Host:
-    """The scenario's only host."""
-    hosts = testinfra.get_hosts(
-        ["ansible://many-apps-*"], ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"]
-    )
-    return hosts[0]
 
 
 @pytest.fixture(scope="session")

@@ -7,21 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
 from deploying import HERE, Repository, Stack
 from testinfra.host import Host
-
-
-@pytest.fixture(scope="module")
-def machine() -> Host:
-    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-    name = os.environ["MOLECULE_SCENARIO_NAME"]
-    return testinfra.get_hosts([f"ansible://{name}-*"], ansible_inventory=inventory)[0]
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("controller")
 
 
 @pytest.fixture(scope="module")

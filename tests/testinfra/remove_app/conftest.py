@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
 from deploying import HERE, Repository, Stack
 from testinfra.host import Host
 
@@ -34,17 +33,6 @@ chmod 0 in
 echo stray >/tmp/left-by-app
 setsid sh -c 'trap "" TERM HUP; while :; do sleep 1000; done' >/dev/null 2>&1 &
 """
-
-
-@pytest.fixture(scope="module")
-def machine() -> Host:
-    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-    return testinfra.get_hosts(["ansible://remove-app-*"], ansible_inventory=inventory)[0]
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("controller")
 
 
 @pytest.fixture(scope="module")

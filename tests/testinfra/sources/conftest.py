@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
 from deploying import HERE, Repository
 from testinfra.host import Host
 from vaulted import OLDER, OLDER_PATH, Vaulted, tricky
@@ -111,18 +110,6 @@ def one_of(name: str, source: dict[str, Any], **settings: Any) -> dict[str, Any]
 
 def sha256(path: Path) -> str:
     return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-
-
-@pytest.fixture(scope="module")
-def machine() -> Host:
-    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-    name = os.environ["MOLECULE_SCENARIO_NAME"]
-    return testinfra.get_hosts([f"ansible://{name}-*"], ansible_inventory=inventory)[0]
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("controller")
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,6 @@ from testinfra.host import Host
 
 
 @pytest.fixture(scope="session")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("controller")
-
-
-@pytest.fixture(scope="session")
 def machine() -> Host:
     """The host with the authority."""
     return host_named("tls-debian13")
