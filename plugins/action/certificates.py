@@ -22,9 +22,9 @@ class ActionModule(ActionBase):
         credentials = plain(arguments.pop("dns_environment", None) or {})
         if "apps" in arguments:
             arguments["apps"] = [self._complete(app, root, credentials) for app in plain(arguments["apps"])]
-        result = self._execute_module(
-            "emperor.stack.certificates", module_args=arguments, task_vars=task_vars
-        )
+        # The module's arguments hold keys and credentials, and Ansible would write them to the host's journal.
+        quiet = {**(task_vars or {}), "ansible_no_target_syslog": True}
+        result = self._execute_module("emperor.stack.certificates", module_args=arguments, task_vars=quiet)
         # Keys and credentials went in.
         result.pop("invocation", None)
         return dict(result)
