@@ -28,6 +28,7 @@ def environment(entry):
         "HOME": app["home"],
         "USER": app["name"],
         "LOGNAME": app["name"],
+        "TMPDIR": f"{app['home']}/tmp",  # noqa: S108
         "VIRTUAL_ENV": f"{HERE}/venv",
         "PATH": f"{HERE}/venv/bin:/usr/local/bin:/usr/bin:/bin",
     }

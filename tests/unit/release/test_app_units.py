@@ -295,6 +295,7 @@ def test_the_launcher_takes_on_the_releases_environment(tmp_path: Path) -> None:
                 **entry["environment"],  # type: ignore[dict-item]
                 "HOME": "/home/blog",
                 "USER": "blog",
+                "TMPDIR": "/home/blog/tmp",
                 "VIRTUAL_ENV": f"{tmp_path}/venv",
                 "PATH": f"{tmp_path}/venv/bin:/usr/local/bin:/usr/bin:/bin",
                 "LEFT": "in",
