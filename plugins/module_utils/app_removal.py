@@ -159,8 +159,9 @@ def _behind_links(found: Listing) -> list[str]:
 
 def _left(found: Listing) -> Iterator[str]:
     """What else a removal does not touch, one line each."""
-    if os.path.lexists(layout.front_local(found.app)):
-        yield f"{layout.front_local(found.app)}: directives of your own"
+    for path in layout.front_locals(found.app):
+        if os.path.lexists(path):
+            yield f"{path}: directives of your own"
     if found.uid is not None and not found.shared:
         places = [path for path in ELSEWHERE if os.path.isdir(path)]
         said = subprocess.run(
@@ -186,7 +187,7 @@ def mounts_below(path: str, mountinfo: str) -> list[str]:
 
 
 def check(found: Listing, successor: str | None, archive: bool, break_lock: bool, site: bool = True) -> None:
-    """Raise Refused where *found* must not be removed. *site*: whether nginx must have forgotten it by now."""
+    """Raise Refused where *found* must not be removed. *site*: whether the web server must have forgotten it."""
     app = found.app
     account = pwd.getpwnam(app) if found.uid is not None else None
     if account is not None and not account.pw_gecos.startswith(MARK):
@@ -201,9 +202,12 @@ def check(found: Listing, successor: str | None, archive: bool, break_lock: bool
     lock = AppState(app).lock()
     if lock and not break_lock and float(lock.get("expires_at", 0)) > time.time():
         raise Refused(str(Locked(app, lock)))
-    if site and os.path.lexists(layout.front_site(app)):
+    served = [
+        path for unit, path in layout.front_sites(app).items() if os.path.lexists(path) and _active(unit)
+    ]
+    if site and served:
         raise Refused(
-            f"nginx still has its site {layout.front_site(app)}, so that visitors would meet errors. site.yml and "
+            f"the web server still has its site {served[0]}, so that visitors would meet errors. site.yml and "
             "playbooks/remove.yml take it out; one that was changed by hand has to be removed by hand"
         )
     with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
@@ -255,6 +259,7 @@ def remove(
             stack.enter_context(AppState(app).working(seconds=120))
         _stop(found)
         kept = _archive(app) if archive and os.path.isdir(layout.app_root(app)) else None
+        _forget_certificates(app)
         _delete(app)
     _forget(app)
     if successor:
@@ -280,7 +285,7 @@ def _stop(found: Listing) -> None:
         release_run.stop(state, activation)
     deadline = time.monotonic() + VASSAL_SECONDS
     while activations and time.monotonic() < deadline:
-        if not (_slice_runs(app) if own_uid is None else processes_of(own_uid)):
+        if not (_active(layout.app_slice(app)) if own_uid is None else processes_of(own_uid)):
             break
         time.sleep(0.2)
     run(["systemctl", "stop", layout.app_slice(app)], what="stopping its slice", timeout=120)
@@ -299,9 +304,9 @@ def _stop_units(app: str) -> None:
         app_units.remove(unit for unit in unit_names.all_units(app) if unit in units)
 
 
-def _slice_runs(app: str) -> bool:
+def _active(unit: str) -> bool:
     said = run(
-        ["systemctl", "show", "--property=ActiveState", "--value", layout.app_slice(app)],
+        ["systemctl", "show", "--property=ActiveState", "--value", unit],
         what="systemctl show",
         timeout=30,
     )
@@ -414,6 +419,14 @@ def delete(paths: Sequence[str]) -> None:
             what="deleting its files",
             timeout=3600,
         )
+
+
+def _forget_certificates(app: str) -> None:
+    """Before they are deleted: the timer would order them again."""
+    # Not at the top: app_accounts, which is asked in every run, takes `found_apps` from here.
+    from . import certificate_store
+
+    certificate_store.forget(app)
 
 
 def _forget(app: str) -> None:

@@ -79,6 +79,18 @@ def read_wanted() -> dict[str, Any]:
         return {"apps": []}
 
 
+def forget(app: str) -> None:
+    """Let the timer ask for no certificate of *app* any more. What it has is deleted with the app's other files."""
+    if not os.path.exists(layout.TLS_WANTED):
+        return
+    with locked():
+        known = read_wanted()
+        kept = [one for one in known["apps"] if one["name"] != app]
+        if len(kept) < len(known["apps"]):
+            text = json.dumps({**known, "apps": kept}, indent=1, sort_keys=True) + "\n"
+            write_atomically(layout.TLS_WANTED, text)
+
+
 def _state(app: str) -> str:
     return f"{layout.certificates(app)}/state.json"
 

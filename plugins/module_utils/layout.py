@@ -10,18 +10,22 @@ CONFIG = "/etc/emperor-stack"
 LIBRARY = "/usr/local/lib/emperor-stack"
 UNITS = "/etc/systemd/system"
 TRANSIENT_UNITS = "/run/systemd/transient"
-MEMORY = "/var/lib/emperor-stack"
+#: What the bundle knows of the host itself, certificates included.
+HOST_STATE = "/var/lib/emperor-stack"
 TIMER_STAMPS = "/var/lib/systemd/timers"
 BACKUPS = "/var/backups/emperor-stack"
 TMPFILES = "/etc/tmpfiles.d/emperor-stack.conf"
 
-#: nginx's configuration of each app, what users add to it, and its logs.
-FRONT_SITES = "/etc/nginx/emperor-stack/sites"
-FRONT_LOCAL = "/etc/nginx/emperor-stack/local"
+#: Of nginx and of Apache, of which a host may have had both: each app's configuration, what users add to it, its logs.
+FRONT_SITES = ("/etc/nginx/emperor-stack/sites", "/etc/apache2/emperor-stack/sites")
+FRONT_LOCAL = ("/etc/nginx/emperor-stack/local", "/etc/apache2/emperor-stack/local")
 FRONT_LOGS = ("/var/log/nginx", "/var/log/apache2")
 
+#: Their units, in the same order.
+FRONT_UNITS = ("nginx.service", "apache2.service")
+
 #: How many processes each app of the host may have, as the last run computed it.
-SIZES = f"{MEMORY}/sizes.json"
+SIZES = f"{HOST_STATE}/sizes.json"
 
 #: The user that nginx runs as on Debian; the group of every socket directory and published file.
 FRONT_USER = "www-data"
@@ -159,7 +163,7 @@ def vassals(emperor: str) -> str:
 
 
 #: Certificates, their keys, the accounts at authorities; root only. nginx's master reads it before it gives up root.
-TLS = "/var/lib/emperor-stack/tls"
+TLS = f"{HOST_STATE}/tls"
 
 #: What the last run of site.yml wanted, for the timer; has secrets of DNS providers in it.
 TLS_WANTED = f"{TLS}/wanted.json"
@@ -174,7 +178,7 @@ TLS_ACCOUNTS = f"{TLS}/accounts"
 TLS_AUTHORITY = f"{CONFIG}/acme-authority.crt"
 
 #: What is served below /.well-known/acme-challenge/ on port 80 of every site that asks an authority.
-CHALLENGES = "/var/lib/emperor-stack/challenges"
+CHALLENGES = f"{HOST_STATE}/challenges"
 
 
 def certificates(app: str) -> str:
@@ -195,11 +199,6 @@ def certificate_key(app: str) -> str:
     return f"{live_certificate(app)}/key.pem"
 
 
-def tls_paths(app: str) -> list[str]:
-    """All that TLS keeps of exactly this app. The next run takes it out of `wanted.json`."""
-    return [certificates(app)]
-
-
 # Removal
 
 
@@ -208,14 +207,14 @@ def leaving(app: str) -> str:
     return f"{APPS}/.leaving-{app}"
 
 
-def front_site(app: str) -> str:
-    """The app's site. Its role removes it, with a check of the whole configuration."""
-    return f"{FRONT_SITES}/{app}.conf"
+def front_sites(app: str) -> dict[str, str]:
+    """The app's site by the unit that may serve it. The unit's role removes it, with a check of the whole configuration."""
+    return {unit: f"{sites}/{app}.conf" for unit, sites in zip(FRONT_UNITS, FRONT_SITES, strict=True)}
 
 
-def front_local(app: str) -> str:
+def front_locals(app: str) -> list[str]:
     """The user's own directives for the app. Never removed."""
-    return f"{FRONT_LOCAL}/{app}"
+    return [f"{local}/{app}" for local in FRONT_LOCAL]
 
 
 def everything_of(app: str) -> list[tuple[str, str]]:
@@ -239,6 +238,8 @@ def everything_of(app: str) -> list[tuple[str, str]]:
         (vassals("b"), rf"{number}\.ini(?:\.socket)?{half}"),
         (RUN, rf"{name}|{number}\.started{half}"),
         (waiting(), name),
+        # The one that serves has none any more; a web server that was given up keeps its sites.
+        *((sites, rf"{name}\.conf") for sites in FRONT_SITES),
         # Debian's logrotate numbers old logs; with `dateext` they carry their day.
         *((logs, rf"{name}\.(?:access|error)\.log(?:[.-][0-9]+)?(?:\.gz)?") for logs in FRONT_LOGS),
         (f"{TLS}/apps", name),

@@ -147,9 +147,9 @@ def directories(app: dict[str, Any]) -> Iterator[Directory]:
         group, mode = (layout.FRONT_USER, 0o2750) if item["served"] else (name, 0o700)
         yield Directory(f"{layout.shared(name)}/{item['path']}", name, group, mode)
     yield Directory(layout.socket_directory(name), name, layout.FRONT_USER, 0o2750)
-    if app["size"]["on_demand"]:
-        yield Directory(layout.waiting(), "root", "root", 0o711)
-        yield Directory(layout.waiting_directory(name), "root", layout.FRONT_USER, 0o750)
+    # Also for an app that never sleeps: an earlier release, which a rollback brings back, may.
+    yield Directory(layout.waiting(), "root", "root", 0o711)
+    yield Directory(layout.waiting_directory(name), "root", layout.FRONT_USER, 0o750)
 
 
 def stranger(name: str) -> str | None:
@@ -218,7 +218,7 @@ def write_sizes(processes: dict[str, int], check_mode: bool) -> str | None:
     if known == processes:
         return None
     if not check_mode:
-        os.makedirs(layout.MEMORY, exist_ok=True)
+        os.makedirs(layout.HOST_STATE, exist_ok=True)
         write_atomically(layout.SIZES, json.dumps(processes, indent=1, sort_keys=True) + "\n", 0o644)
     return f"{layout.SIZES}: written"
 

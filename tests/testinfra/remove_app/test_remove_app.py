@@ -174,13 +174,7 @@ def test_removal_takes_all_of_one_app_and_nothing_of_others(machine: Host, stack
     assert set(sizes) == set(OTHERS)
     tmpfiles = machine.file("/etc/tmpfiles.d/emperor-stack.conf").content_string
     directories = re.findall(r"^d /run/emperor-stack/(\S+)", tmpfiles, re.M)
-    assert directories == [
-        "waiting",
-        "app2",
-        "my-app",
-        "app-2",
-        "waiting/app-2",
-    ]
+    assert directories == ["waiting", *(path for name in OTHERS for path in (name, f"waiting/{name}"))]
     assert "stays: /tmp/left-by-app: owned by uid" in outcome.output
     print("\nWhat is left of app on the host:")
     left = [

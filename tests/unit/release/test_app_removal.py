@@ -19,6 +19,7 @@ from ansible_collections.emperor.stack.plugins.module_utils import (
     app_removal,
     app_renaming,
     app_units,
+    certificate_store,
     layout,
 )
 from ansible_collections.emperor.stack.plugins.module_utils.app_removal import Refused
@@ -100,11 +101,13 @@ def machine(
     """A host with `app`, apps of near names, and look-alikes. Returns the commands that a removal gave."""
     shutil.rmtree(layout.app_root("blog"))
     shutil.rmtree(layout.socket_directory("blog"))
-    for name in ("MEMORY", "TIMER_STAMPS", "BACKUPS", "FRONT_SITES", "FRONT_LOCAL"):
+    for name in ("HOST_STATE", "TIMER_STAMPS", "BACKUPS"):
         monkeypatch.setattr(layout, name, str(tmp_path / name.lower()))
-    monkeypatch.setattr(layout, "FRONT_LOGS", (str(tmp_path / "nginx_logs"), str(tmp_path / "apache_logs")))
+    for name in ("FRONT_SITES", "FRONT_LOCAL", "FRONT_LOGS"):
+        both = tuple(str(tmp_path / server / name.lower()) for server in ("nginx", "apache"))
+        monkeypatch.setattr(layout, name, both)
     monkeypatch.setattr(layout, "TLS", str(tmp_path / "tls"))
-    monkeypatch.setattr(layout, "SIZES", str(tmp_path / "memory" / "sizes.json"))
+    monkeypatch.setattr(layout, "SIZES", str(tmp_path / "host_state" / "sizes.json"))
     monkeypatch.setattr(layout, "TMPFILES", str(tmp_path / "tmpfiles.conf"))
     monkeypatch.setattr(app_removal, "ELSEWHERE", (str(tmp_path / "tmp"),))
     monkeypatch.setattr(app_removal, "VASSAL_SECONDS", 0.1)
@@ -134,7 +137,7 @@ def machine(
             subprocess.run(argv, check=True)
         if argv[0] == "userdel":
             del accounts[argv[-1]]
-        return ""
+        return "active\n" if argv[-1] == "nginx.service" else "inactive\n"
 
     monkeypatch.setattr(app_removal, "run", run)
     monkeypatch.setattr(app_units, "run", run)
@@ -242,9 +245,12 @@ def test_data_behind_a_link_of_root_stays_and_is_told(machine: Commands, tmp_pat
 
 
 def test_what_stays_is_told(machine: Commands, tmp_path: Path) -> None:
-    os.makedirs(layout.front_local("app"))
-    assert app_removal.remove("app")["left"] == [f"{layout.front_local('app')}: directives of your own"]
-    assert os.path.isdir(layout.front_local("app"))
+    of_nginx, of_apache = layout.front_locals("app")
+    os.makedirs(of_nginx)
+    os.makedirs(of_apache)
+    left = [f"{of_nginx}: directives of your own", f"{of_apache}: directives of your own"]
+    assert app_removal.remove("app")["left"] == left
+    assert os.path.isdir(of_nginx)
 
 
 def test_files_elsewhere_are_told(machine: Commands, tmp_path: Path, accounts: dict[str, Any]) -> None:
@@ -355,7 +361,7 @@ def refused(reason: str, tmp_path: Path, machine: Commands, **options: Any) -> N
     with pytest.raises(Refused, match=reason):
         app_removal.remove("app", **options)
     assert files(tmp_path) == before
-    assert machine == []
+    assert [command for command in machine if command[:2] != ["systemctl", "show"]] == []
 
 
 def test_a_user_that_is_not_an_apps(machine: Commands, tmp_path: Path, accounts: dict[str, Any]) -> None:
@@ -375,9 +381,25 @@ def test_a_lock_that_is_over(machine: Commands) -> None:
     assert app_removal.remove("app")["user"] == "app"
 
 
-def test_a_site_that_nginx_still_has(machine: Commands, tmp_path: Path) -> None:
-    write(layout.front_site("app"))
-    refused("nginx still has its site", tmp_path, machine)
+def test_a_site_that_the_web_server_still_has(machine: Commands, tmp_path: Path) -> None:
+    write(layout.front_sites("app")["nginx.service"])
+    refused("the web server still has its site", tmp_path, machine)
+
+
+def test_a_site_of_a_web_server_that_was_given_up(machine: Commands) -> None:
+    stale = layout.front_sites("app")["apache2.service"]
+    write(stale)
+    assert stale in app_removal.remove("app")["paths"]
+    assert not os.path.exists(stale)
+
+
+def test_the_timer_asks_for_no_certificate_of_it_any_more(
+    machine: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten: list[str] = []
+    monkeypatch.setattr(certificate_store, "forget", forgotten.append)
+    app_removal.remove("app")
+    assert forgotten == ["app"]
 
 
 def test_a_filesystem_that_is_mounted_inside(

@@ -252,7 +252,14 @@ def test_an_app_that_is_gone_is_not_renewed(authority: Authority) -> None:
     store.prepare([app(), app("shop")], SETTINGS, False)
     store.prepare([app("shop")], SETTINGS, False)
     assert list(store.issue()) == ["shop"]
-    assert layout.tls_paths("blog") == [f"{layout.TLS}/apps/blog"]
+
+
+def test_an_app_that_is_removed_is_not_renewed(authority: Authority) -> None:
+    store.prepare([app(), app("shop")], SETTINGS, False)
+    store.forget("blog")
+    store.forget("other")
+    assert store.read_wanted()["directory"] == SETTINGS["directory"]
+    assert list(store.issue()) == ["shop"]
 
 
 def rebuilt(host: Path) -> None:
