@@ -242,6 +242,18 @@ def test_a_gunicorn_that_is_not_there_is_named(stack: Stack, jobs: object) -> No
     assert "add gunicorn>=27.0 to its requirements" in outcome.output
 
 
+def test_a_changed_limit_holds_for_what_runs_already(machine: Host, stack: Stack) -> None:
+    def limit() -> int:
+        return int(machine.check_output("systemctl show --property=MemoryMax --value apps-shop.slice"))
+
+    before, running = limit(), machine.check_output("pgrep -u shop -f work.py | sort")
+    stack.good("site.yml", python_apps_memory_of_one=25)
+    assert limit() < before * 0.6
+    assert machine.check_output("pgrep -u shop -f work.py | sort") == running
+    stack.good("site.yml")
+    assert limit() == before
+
+
 def test_after_a_reboot_exactly_the_live_ones_run(machine: Host, stack: Stack) -> None:
     """Also with an activation beside the live one, as a deploy leaves it that a power cut ends after its start."""
     before = live(machine)
