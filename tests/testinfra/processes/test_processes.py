@@ -246,10 +246,10 @@ def test_a_changed_limit_holds_for_what_runs_already(machine: Host, stack: Stack
     def limit() -> int:
         return int(machine.check_output("systemctl show --property=MemoryMax --value apps-shop.slice"))
 
-    before, running = limit(), machine.check_output("pgrep -u shop -f work.py | sort")
-    stack.good("site.yml", python_apps_memory_of_one=25)
+    before, running = limit(), machine.check_output("pgrep -u shop -f 'work.py [as]' | sort")
+    stack.good("site.yml", python_apps_memory_of_one="25%")
     assert limit() < before * 0.6
-    assert machine.check_output("pgrep -u shop -f work.py | sort") == running
+    assert machine.check_output("pgrep -u shop -f 'work.py [as]' | sort") == running
     stack.good("site.yml")
     assert limit() == before
 
