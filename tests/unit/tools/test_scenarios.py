@@ -51,6 +51,14 @@ def test_the_last_line_of_the_summary_counts_all_tests():
     assert lines[-1] == "22 passed, 3 failed"
 
 
+def test_the_longest_scenarios_begin_first_and_none_is_left_out():
+    found = scenarios.names()
+    assert tuple(found[: len(scenarios.LONGEST)]) == scenarios.LONGEST
+    assert sorted(found) == sorted(
+        path.name for path in scenarios.MOLECULE.iterdir() if path.name != "shared"
+    )
+
+
 def test_an_unknown_scenario_is_refused_with_those_there_are():
     with pytest.raises(Stop, match=r"no scenario nope\. Choose from: .*default"):
         scenarios.main(["nope"])
