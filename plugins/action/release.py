@@ -20,7 +20,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ..module_utils import layout
-from ..module_utils.apps import unit_files
+from ..module_utils.apps import complete_all, unit_files
 from ..plugin_utils.plain import plain
 from ..plugin_utils.rendering import render_each
 from .check_apps import bundle_root, cause
@@ -154,6 +154,8 @@ class ActionModule(ActionBase):
         phase = args["phase"]
         # Without Ansible's lazy containers, by which a look at every value of a hundred apps takes seconds.
         apps: list[dict[str, Any]] = plain(args.pop("apps"))
+        if phase == "plan":
+            apps = complete_all(apps)
         secrets = args.pop("secrets", None) or {}
         root = Path(args.pop("root", None) or bundle_root((task_vars or {})["playbook_dir"]))
         if not apps:
