@@ -71,8 +71,8 @@ scenarios: setup ## All Molecule scenarios, two side by side where memory allows
 scenario: setup ## One Molecule scenario (NAME=default)
 	@$(BIN)/python -m tools.scenarios $(NAME)
 
-bench: setup ## Measure first converge and no-change run beside the bare installs
-	@set -o pipefail; $(BIN)/python -m bench.converge | tee /dev/stderr | $(BIN)/python -m tools.figures --collect bench
+bench: setup ## Measure first converge beside the bare installs; no-change runs and deploys over SSH
+	@set -o pipefail; { $(BIN)/python -m bench.converge && $(BIN)/python -m bench.run_path; } | tee /dev/stderr | $(BIN)/python -m tools.figures --collect bench
 
 profile: setup ## Where a run's time goes, per role and task (INVENTORY=inventories/mine PLAYBOOK=site.yml)
 	@ANSIBLE_CALLBACKS_ENABLED=emperor.stack.profile $(BIN)/ansible-playbook -i $(INVENTORY) $(PLAYBOOK)
