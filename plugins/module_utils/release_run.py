@@ -139,7 +139,14 @@ def start(state: AppState, manifest: Manifest, emperor: str) -> str:
         account.pw_uid,
         account.pw_gid,
     )
+    wake(emperor)
     return activation
+
+
+def wake(emperor: str) -> None:
+    """Let *emperor* look at its vassals now, and not up to a second later: it looks after each answer that it gives."""
+    with contextlib.suppress(NoAnswer):
+        uwsgi_client.stats(f"{layout.RUN}/emperor-{emperor}.stats")
 
 
 def resume(manifest: Manifest, activation: str) -> None:

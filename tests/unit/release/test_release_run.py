@@ -176,6 +176,21 @@ def test_an_activation_is_a_directory_and_a_vassal(
     assert release_run.emperor_of(name) is None
 
 
+def test_the_emperor_is_woken_when_there_is_something_to_see(
+    state: AppState, save: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not answer looks by itself, a little later."""
+    seen = []
+
+    def stats(path: str) -> dict[str, Any]:
+        seen.append((Path(path).name, [name for _, name in release_run.vassals_of("blog")]))
+        raise NoAnswer(path)
+
+    monkeypatch.setattr(release_run.uwsgi_client, "stats", stats)
+    name = release_run.start(state, save(R1), "b")
+    assert seen == [("emperor-b.stats", [name])]
+
+
 def test_vassals_are_those_of_exactly_this_app(host: Path) -> None:
     for emperor, name in (
         ("a", "blog@1.ini"),
