@@ -7,6 +7,7 @@ PYTHON ?= python3
 HTTP_PORT ?= 8080
 HTTPS_PORT ?= 8443
 INVENTORY ?= inventories/local
+PLAYBOOK ?= site.yml
 DEBIAN ?=
 NAME ?= default
 
@@ -15,7 +16,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCAL = $(BIN)/python -m tools.local --http-port $(HTTP_PORT) --https-port $(HTTPS_PORT) $(addprefix --debian ,$(DEBIAN))
 
-.PHONY: help setup lock images up run check down clean test lint unit examples scenarios scenario bench figures
+.PHONY: help setup lock images up run check down clean test lint unit examples scenarios scenario bench profile figures
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,8 +71,11 @@ scenarios: setup ## All Molecule scenarios, two side by side where memory allows
 scenario: setup ## One Molecule scenario (NAME=default)
 	@$(BIN)/python -m tools.scenarios $(NAME)
 
-bench: setup ## Measure first converge and no-change run beside the bare installs
-	@set -o pipefail; $(BIN)/python -m bench.converge | tee /dev/stderr | $(BIN)/python -m tools.figures --collect bench
+bench: setup ## Measure first converge beside the bare installs; no-change runs and deploys over SSH
+	@set -o pipefail; { $(BIN)/python -m bench.converge && $(BIN)/python -m bench.run_path; } | tee /dev/stderr | $(BIN)/python -m tools.figures --collect bench
+
+profile: setup ## Where a run's time goes, per role and task (INVENTORY=inventories/mine PLAYBOOK=site.yml)
+	@ANSIBLE_CALLBACKS_ENABLED=emperor.stack.profile $(BIN)/ansible-playbook -i $(INVENTORY) $(PLAYBOOK)
 
 figures: ## What the last runs measured
 	@$(PYTHON) -m tools.figures

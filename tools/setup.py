@@ -119,8 +119,22 @@ def ensure() -> bool:
     done = run(sync, check=False, env=environment())
     if done.returncode:
         raise Stop(f"uv could not install the locked packages: {last_lines(done.stderr, 3)}", NETWORK)
+    compile_bytecode(interpreter)
     STAMP.write_text(fingerprint())
     return True
+
+
+def compile_bytecode(interpreter: Path) -> None:
+    """Compile what every run of ansible-playbook imports.
+
+    uv does not, and where bytecode may not be written (PYTHONDONTWRITEBYTECODE, a .venv of another user) each run would
+    compile hundreds of files anew. Collections are left out: they are many, and Ansible compiles them by itself.
+    """
+    wanted = "import os, ansible; print(os.path.dirname(os.path.dirname(ansible.__file__)))"
+    packages = run([str(interpreter), "-c", wanted], check=False).stdout.strip()
+    command = [str(interpreter), "-m", "compileall", "-q", "-j", "0", "-x", "/(ansible_collections|test)/"]
+    # Some packages bring files that are no Python: whatever cannot be compiled is compiled, or fails, when it is imported.
+    run([*command, packages], check=False)
 
 
 def lock() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from .check_apps import bundle_root, plain
+from ..plugin_utils.plain import plain
+from .check_apps import bundle_root
 
 
 class ActionModule(ActionBase):

@@ -12,6 +12,7 @@ from ansible.template import Templar, is_trusted_as_template
 
 from ..module_utils.app_problems import APPS, SECRETS, Controller, HostApps, Problem, app_count, problems
 from ..module_utils.schema import TemplateLike, Unresolved
+from ..plugin_utils.plain import plain
 
 #: Where a connection goes to. Two hosts that agree in all of them are one machine.
 _CONNECTION = (
@@ -99,20 +100,6 @@ def cause(error: BaseException) -> str:
         error = error.__cause__
     text = getattr(error, "message", None) or str(error)
     return " ".join(str(text).split())
-
-
-def plain(value: Any) -> Any:
-    """Without Ansible's tags and lazy containers, which make every look at a value slow."""
-    if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, bool):
-        return value
-    for kind in (str, int, float):
-        if isinstance(value, kind) and type(value) is not kind:
-            return kind(value)
-    return value
 
 
 def message(found: list[Problem]) -> str:

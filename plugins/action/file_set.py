@@ -8,9 +8,10 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.template import trust_as_template
 
 from ..module_utils import file_set as logic
+from ..plugin_utils.plain import plain
+from ..plugin_utils.rendering import render_each
 
 #: Keys of an item that are used up here.
 CONTROLLER_KEYS = {"template", "vars", "each", "as"}
@@ -28,7 +29,9 @@ class ActionModule(ActionBase):
         files = arguments.get("files")
         if not isinstance(files, list):
             raise AnsibleActionFail("file_set: files has to be a list of items, each with a path")
-        arguments["files"] = [self._rendered(item, values, task_vars) for item, values in expanded(files)]
+        arguments["files"] = [
+            known for item, rows in expanded(files) for known in self._rendered(item, rows, task_vars)
+        ]
         result.update(
             self._execute_module(
                 module_name="emperor.stack.file_set", module_args=arguments, task_vars=task_vars
@@ -39,45 +42,53 @@ class ActionModule(ActionBase):
         return result
 
     def _rendered(
-        self, item: Mapping[str, Any], values: Mapping[str, Any], task_vars: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The item as the module takes it."""
-        known = {key: value for key, value in item.items() if key not in CONTROLLER_KEYS}
+        self, item: Mapping[str, Any], rows: list[dict[str, Any]], task_vars: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """The item as the module takes it, once for each of *rows*."""
+        common = {key: value for key, value in item.items() if key not in CONTROLLER_KEYS}
+        found = [dict(common) for _ in rows]
         if "each" in item:
             try:
-                known["path"] = logic.expand(str(item["path"]), values)
+                for known, values in zip(found, rows, strict=True):
+                    known["path"] = logic.expand(str(item["path"]), values)
             except logic.FileSetError as error:
                 raise AnsibleActionFail(f"file_set: {error}") from error
         if "template" in item:
             if "content" in item:
                 raise AnsibleActionFail(f"file_set: {item.get('path')}: give template or content, not both")
-            known["content"] = self._render(str(item["template"]), {**task_vars, **values})
-        return known
+            texts = self._render(str(item["template"]), rows, task_vars) if rows else []
+            for known, text in zip(found, texts, strict=True):
+                known["content"] = text
+        return found
 
-    def _render(self, name: str, variables: dict[str, Any]) -> str:
+    def _render(self, name: str, rows: list[dict[str, Any]], variables: dict[str, Any]) -> list[str]:
         try:
             source = self._find_needle("templates", name)
         except AnsibleError as error:
             raise AnsibleActionFail(f"file_set: template {name} was not found: {error}") from error
-        text = trust_as_template(self._loader.get_text_file_contents(source))
+        text = self._loader.get_text_file_contents(source)
         paths = [
             *variables.get("ansible_search_path", []),
             self._loader.get_basedir(),
             os.path.dirname(source),
         ]
         search = [found for path in paths for found in (os.path.join(path, "templates"), path)]
-        templar = self._templar.copy_with_new_env(searchpath=search, available_variables=variables)
         try:
-            rendered = templar.template(
-                text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True}
+            return render_each(
+                self._templar,
+                text,
+                rows,
+                variables,
+                search,
+                escape_backslashes=False,
+                overrides={"trim_blocks": True, "lstrip_blocks": True},
             )
         except AnsibleError as error:
             raise AnsibleActionFail(f"file_set: template {name}: {error}") from error
-        return "" if rendered is None else str(rendered)
 
 
-def expanded(files: list[Any]) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
-    """Each item with the variables of its own; an item with `each` comes once for each element."""
+def expanded(files: list[Any]) -> Iterator[tuple[Mapping[str, Any], list[dict[str, Any]]]]:
+    """Each item with the variables of its own, once for each element of its `each`."""
     for item in files:
         if not isinstance(item, Mapping) or not item.get("path"):
             raise AnsibleActionFail(
@@ -87,13 +98,15 @@ def expanded(files: list[Any]) -> Iterator[tuple[Mapping[str, Any], dict[str, An
         if not isinstance(own, Mapping):
             raise AnsibleActionFail(f"file_set: {item['path']}: vars has to be a mapping")
         if "each" not in item:
-            yield item, dict(own)
+            yield item, [plain(own)]
             continue
         elements = item["each"]
         if not isinstance(elements, list):
             raise AnsibleActionFail(f"file_set: {item['path']}: each has to be a list")
-        for element in elements:
-            yield item, {**own, str(item.get("as", "item")): element}
+        name = str(item.get("as", "item"))
+        if not name.isidentifier():
+            raise AnsibleActionFail(f"file_set: {item['path']}: as has to be the name of a variable")
+        yield item, [plain({**own, name: element}) for element in elements]
 
 
 def printable(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ..module_utils import layout
-from ..module_utils.apps import unit_files
+from ..module_utils.apps import complete_all, unit_files
+from ..plugin_utils.plain import plain
+from ..plugin_utils.rendering import render_each
 from .check_apps import bundle_root, cause
 
 #: Part of every fingerprint: raised when releases must be made anew although nothing of the app changed.
@@ -150,7 +152,10 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         args = dict(self._task.args)
         phase = args["phase"]
-        apps = list(args.pop("apps"))
+        # Without Ansible's lazy containers, by which a look at every value of a hundred apps takes seconds.
+        apps: list[dict[str, Any]] = plain(args.pop("apps"))
+        if phase == "plan":
+            apps = complete_all(apps)
         secrets = args.pop("secrets", None) or {}
         root = Path(args.pop("root", None) or bundle_root((task_vars or {})["playbook_dir"]))
         if not apps:
@@ -164,7 +169,11 @@ class ActionModule(ActionBase):
         self._host_variables = task_vars or {}
         # The module's arguments hold secrets, and Ansible would write them to the host's journal.
         quiet = {**self._host_variables, "ansible_no_target_syslog": True}
-        specs = [self._spec(phase, app, secrets.get(app["name"]) or {}, root) for app in apps]
+        made = self._made(apps) if phase in ("plan", "prepare") else {}
+        specs = [
+            self._spec(phase, app, secrets.get(app["name"]) or {}, root, made.get(app["name"], {}))
+            for app in apps
+        ]
         try:
             if phase == "prepare" and not self._task.check_mode:
                 for spec, app in zip(specs, apps, strict=True):
@@ -205,7 +214,12 @@ class ActionModule(ActionBase):
         }
 
     def _spec(
-        self, phase: str, app: dict[str, Any], secrets: Mapping[str, str], root: Path
+        self,
+        phase: str,
+        app: dict[str, Any],
+        secrets: Mapping[str, str],
+        root: Path,
+        texts: Mapping[str, dict[str, str]],
     ) -> dict[str, Any]:
         """What the host needs of an app in this phase: all of it to plan and prepare, else its name."""
         if phase not in ("plan", "prepare"):
@@ -221,8 +235,7 @@ class ActionModule(ActionBase):
                 name: self._render_file(app, name, root / template, chosen)
                 for name, template in app["files"].items()
             },
-            "server_files": self._server_files(app),
-            "units": self._units(app),
+            **texts,
             **{name.removesuffix(".py"): self._rendered[name] for name in FILES},
         }
         material = {
@@ -273,32 +286,33 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"{place}{f', line {line}' if line else ''}: {cause(error)}") from None
         return "" if rendered is None else str(rendered)
 
-    def _server_files(self, app: dict[str, Any]) -> dict[str, str]:
-        """The configuration of the app's server, by file name."""
-        name = "vassal.ini" if app["server"] == "uwsgi" else "gunicorn.conf.py"
-        return {name: self._render(f"{name}.j2", app)}
-
-    def _units(self, app: dict[str, Any]) -> dict[str, str]:
-        """The systemd units of the app's processes, by file name."""
-        return {
-            file: self._render(template, app, **variables) for file, template, variables in unit_files(app)
-        }
-
-    def _render(self, template: str, app: dict[str, Any], **more: Any) -> str:
-        name = app["name"]
-        variables = {
-            "app": app,
-            "home": layout.cache(name),
-            "temporary": layout.temporary(name),
-            "socket_directory": layout.socket_directory(name),
-            "listen": self._task.args.get("listen", 1024),
-            **more,
-        }
-        templar = self._templar.copy_with_new_env(available_variables=variables)
-        text = templar.template(_trusted(self._rendered[template]))
-        if not isinstance(text, str):
-            raise AnsibleActionFail(f"{template} gave {type(text).__name__}, not text, for {name}")
-        return text
+    def _made(self, apps: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, str]]]:
+        """What the bundle's templates give for each of *apps*, by its name: `server_files` and `units`, by file name."""
+        made: dict[str, dict[str, dict[str, str]]] = {}
+        wanted: dict[tuple[str, tuple[str, ...]], list[tuple[dict[str, str], str, dict[str, Any]]]] = {}
+        for app in apps:
+            name = app["name"]
+            common = {
+                "app": app,
+                "home": layout.cache(name),
+                "temporary": layout.temporary(name),
+                "socket_directory": layout.socket_directory(name),
+                "listen": self._task.args.get("listen", 1024),
+            }
+            server = "vassal.ini" if app["server"] == "uwsgi" else "gunicorn.conf.py"
+            files: dict[str, str] = {}
+            units: dict[str, str] = {}
+            made[name] = {"server_files": files, "units": units}
+            rows = [(files, server, f"{server}.j2", common)]
+            rows += [(units, file, template, {**common, **more}) for file, template, more in unit_files(app)]
+            for place, file, template, variables in rows:
+                wanted.setdefault((template, tuple(sorted(variables))), []).append((place, file, variables))
+        for (template, _), group in wanted.items():
+            # Nothing but these variables: a release must not differ by what else a host has.
+            texts = render_each(self._templar, self._rendered[template], [row for *_, row in group], {})
+            for (place, file, _), text in zip(group, texts, strict=True):
+                place[file] = text
+        return made
 
     def _send_source(self, spec: dict[str, Any], app: dict[str, Any], root: Path) -> None:
         """Put a directory or an archive of the controller into a file on the host, for the module to unpack."""

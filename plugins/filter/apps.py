@@ -8,12 +8,14 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils import apps, quoting
+from ..plugin_utils.plain import plain
 
 
 def _named(name: str, function: Callable[[Any], Any], wanted: str) -> Callable[[Any], Any]:
     def run(value: Any) -> Any:
         try:
-            return function(value)
+            # Each look at a value through Ansible's lazy containers costs as much as all the rest.
+            return function(plain(value))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise AnsibleFilterError(f"emperor.stack.{name} needs {wanted}") from error
 

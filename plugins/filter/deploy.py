@@ -9,6 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils.apps import is_present
+from ..plugin_utils.plain import plain
 
 App = Mapping[str, Any]
 
@@ -19,7 +20,7 @@ def choose_apps(apps: Sequence[App], only: str = "", version: str = "") -> list[
     Raises AnsibleFilterError for a *version* without exactly one git app.
     """
     names = [name.strip() for name in only.split(",") if name.strip()]
-    chosen = [dict(app) for app in apps if not names or app["name"] in names]
+    chosen = [app for app in plain(apps) if is_present(app) and (not names or app["name"] in names)]
     if version:
         if len(names) != 1:
             raise AnsibleFilterError("-e version=… goes with the name of one app: add -e app=NAME")

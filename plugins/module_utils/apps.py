@@ -171,7 +171,8 @@ def tls_apps(apps: Iterable[App] | None) -> list[dict[str, Any]]:
                 key: app["tls"][key] for key in ("provider", "files", "challenge", "dns_provider", "redirect")
             },
         }
-        for app in complete_all(apps)
+        # Role tls and the checks before it ask again and again, and most apps say nothing of it.
+        for app in complete_all(app for app in apps or () if app.get("tls"))
         if app["tls"]["provider"] != "none"
     ]
 

@@ -403,3 +403,11 @@ def staged_target(link_path: str, target: str, tree: str, stage: str) -> str:
     if within(absolute, tree):
         return stage + absolute[len(tree) :] if os.path.isabs(target) else target
     return absolute
+
+
+def idle(units: Sequence[str], shown: str) -> list[str]:
+    """Those of *units* that do not run or would not after a boot, by `systemctl show`: one paragraph per unit, in order."""
+    paragraphs = [set(one.splitlines()) for one in shown.split("\n\n")]
+    paragraphs += [set()] * (len(units) - len(paragraphs))
+    wanted = {"ActiveState=active", "UnitFileState=enabled"}
+    return [unit for unit, said in zip(units, paragraphs, strict=False) if not wanted <= said]

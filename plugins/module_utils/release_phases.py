@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from . import app_units, layout, release_build, release_run, release_source, release_workers
+from .emperor_check import running_emperor
 from .host_command import CommandFailed, hidden, run
 from .release_run import Health, NotHealthy
 from .release_source import ReleaseError
@@ -357,7 +358,7 @@ def _start(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
         release_workers.begin(state, manifest, activation, wait=False)
         return {"activation": activation, "warm": True}
     _hooks(manifest, "before_start")
-    activation = release_run.start(state, manifest, options.emperor or release_run.running_emperor())
+    activation = release_run.start(state, manifest, options.emperor or running_emperor())
     _note(state, options, activation=activation)
     requests = release_run.wait_until_healthy(state.app, activation, health)
     release_workers.begin(state, manifest, activation)

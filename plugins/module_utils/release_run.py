@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import app_units, layout, unit_names, uwsgi_client
+from .emperor_check import EMPERORS
 from .host_command import CommandFailed, run
 from .release_state import AppState, Manifest, link_atomically, sync_directory, write_atomically
 from .uwsgi_client import Answer, NoAnswer
-
-EMPERORS = ("a", "b")
 
 #: What runs an activation whose web server is a unit of its own.
 SYSTEMD = "systemd"
@@ -140,7 +139,14 @@ def start(state: AppState, manifest: Manifest, emperor: str) -> str:
         account.pw_uid,
         account.pw_gid,
     )
+    wake(emperor)
     return activation
+
+
+def wake(emperor: str) -> None:
+    """Let *emperor* look at its vassals now, and not up to a second later: it looks after each answer that it gives."""
+    with contextlib.suppress(NoAnswer):
+        uwsgi_client.stats(f"{layout.RUN}/emperor-{emperor}.stats")
 
 
 def resume(manifest: Manifest, activation: str) -> None:
@@ -286,16 +292,6 @@ def running_activations(app: str) -> Iterator[tuple[str, str]]:
     yield from vassals_of(app)
     for activation in unit_names.web_activations(app):
         yield SYSTEMD, activation
-
-
-def running_emperor() -> str:
-    """The emperor that new activations go to: `a`, until a handover wrote another name."""
-    try:
-        with open(f"{layout.CONFIG}/emperor", encoding="utf-8") as file:
-            name = file.read().strip()
-    except FileNotFoundError:
-        return EMPERORS[0]
-    return name if name in EMPERORS else EMPERORS[0]
 
 
 def activation_summary(app: str, activation: str) -> dict[str, Any]:

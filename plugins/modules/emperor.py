@@ -62,7 +62,7 @@ import os  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import emperor_state, layout, release_run, unit_names  # noqa: E402
+from ..module_utils import emperor_check, emperor_state, layout, unit_names  # noqa: E402
 from ..module_utils.host_command import CommandFailed  # noqa: E402
 from ..module_utils.release_run import NotHealthy  # noqa: E402
 from ..module_utils.release_state import Locked  # noqa: E402
@@ -76,25 +76,25 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    emperor = release_run.running_emperor()
-    if not os.path.exists(emperor_state.UNIT):
+    emperor = emperor_check.running_emperor()
+    if not os.path.exists(emperor_check.UNIT):
         if module.check_mode:
             module.exit_json(changed=True, emperor=emperor, why="nothing is set up yet", moved=[])
-        module.fail_json(msg=f"{emperor_state.UNIT} is not there; run the role uwsgi_emperor first")
+        module.fail_json(msg=f"{emperor_check.UNIT} is not there; run the role uwsgi_emperor first")
     moved: list[str] = []
     try:
         if not os.path.isdir(layout.RUN) and not module.check_mode:
             os.mkdir(layout.RUN)
             os.chmod(layout.RUN, 0o711)
-        left = emperor_state.other(emperor)
-        if not emperor_state.is_running(emperor):
+        left = emperor_check.other(emperor)
+        if not emperor_check.is_running(emperor):
             if not module.check_mode:
                 emperor_state.start_unit(emperor)
             module.exit_json(changed=True, emperor=emperor, why="it did not run", moved=[])
-        why = emperor_state.out_of_date(emperor)
+        why = emperor_check.out_of_date(emperor)
         if module.params["state"] == "replaced":
             why = why or "asked for"
-        if why is None and not emperor_state.is_running(left):
+        if why is None and not emperor_check.is_running(left):
             module.exit_json(changed=False, emperor=emperor, moved=[])
         if why is None:
             why = f"an earlier move from emperor@{left} did not finish"
@@ -102,7 +102,7 @@ def main() -> None:
             emperor, left = left, emperor
         if module.check_mode:
             module.exit_json(changed=True, emperor=emperor, why=why, moved=[])
-        if not emperor_state.is_running(emperor):
+        if not emperor_check.is_running(emperor):
             emperor_state.start_unit(emperor)
         emperor_state.choose(emperor)
         failures = []

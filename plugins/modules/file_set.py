@@ -128,6 +128,20 @@ options:
         loaded. Any other answer, or none, makes RV(pending) and the task's C(changed) true, so that a lost handler
         fires again.
     type: str
+  present:
+    description:
+      - Absolute paths that others make. Nothing is done about them; RV(missing) names those that are not there, so that a
+        task which makes them needs no exchange of its own to learn that it has nothing to do.
+    type: list
+    elements: str
+    default: []
+  units:
+    description:
+      - Names of systemd units that are to run, now and after a boot. Nothing is done about them; RV(idle) names those that
+        do not.
+    type: list
+    elements: str
+    default: []
   manifests:
     description: Directory of the manifests.
     type: str
@@ -223,6 +237,16 @@ digest:
 pending:
   description: Whether the running service has not loaded this set.
   type: bool
+  returned: always
+missing:
+  description: Those of O(present) that are not there.
+  type: list
+  elements: str
+  returned: always
+idle:
+  description: Those of O(units) that are not both running and enabled.
+  type: list
+  elements: str
   returned: always
 validated:
   description: Whether the staging copy was checked in this run.
@@ -565,6 +589,17 @@ class FileSet:
             return True
         return code != 0 or out.strip() != self.digest
 
+    def idle(self) -> list[str]:
+        units = self.module.params["units"]
+        if not units:
+            return []
+        command = ["systemctl", "show", "--property=Id,ActiveState,UnitFileState", *units]
+        try:
+            _code, out, _err = self.module.run_command(command, handle_exceptions=False)
+        except OSError:
+            return list(units)
+        return logic.idle(units, out)
+
     # changing
 
     @contextlib.contextmanager
@@ -663,6 +698,8 @@ class FileSet:
             "edited": list(left.edited),
             "digest": self.digest,
             "pending": pending,
+            "missing": [path for path in self.module.params["present"] if not os.path.lexists(path)],
+            "idle": self.idle(),
             "validated": self.validated,
             "diff": diff if self.module._diff else [],
         }
@@ -696,6 +733,8 @@ def argument_spec() -> dict[str, Any]:
         "validate": {"type": "str"},
         "verify": {"type": "str"},
         "running": {"type": "str"},
+        "present": {"type": "list", "elements": "str", "default": []},
+        "units": {"type": "list", "elements": "str", "default": []},
         "manifests": {"type": "str", "default": logic.MANIFESTS},
     }
 

@@ -95,6 +95,8 @@ class Stack:
     apps: list[dict[str, Any]] = field(default_factory=list)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
+    #: Of ansible-playbook, beside the bundle's ansible.cfg.
+    environment: dict[str, str] = field(default_factory=dict)
 
     def command(self, playbook: str, *words: str, **extra: object) -> list[str]:
         """The ansible-playbook command with this stack's apps, and *extra* as variables."""
@@ -111,7 +113,12 @@ class Stack:
         return subprocess.Popen(
             self.command(playbook, *words, **extra),
             cwd=ROOT,
-            env={**environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            env={
+                **environment,
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_NOCOLOR": "1",
+                **self.environment,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -144,6 +151,26 @@ class Stack:
 
     def ask(self, domain: str, path: str) -> str:
         return self.host.check_output("curl -sS -H %s http://127.0.0.1%s", f"Host: {domain}", path)
+
+
+@dataclass
+class Profile:
+    """What the callback `profile` says of a run."""
+
+    seconds: float
+    tasks: int
+    skipped: int
+    trips: int
+
+    @classmethod
+    def of(cls, output: str) -> Profile:
+        found = re.search(
+            r"^profile: ([\d.]+) seconds, (\d+) tasks, (\d+) skipped, (\d+) round trips$",
+            output,
+            re.MULTILINE,
+        )
+        assert found, output[-3000:]
+        return cls(float(found[1]), *map(int, found.groups()[1:]))
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploying import Stack
+from deploying import Profile, Stack
 from testinfra.host import Host
 
 APPS = "tests/testinfra/apps"
@@ -98,7 +98,7 @@ class Filled:
 
     stack: Stack
     no_change_seconds: dict[int, float] = field(default_factory=dict)
-    no_change_tasks: dict[int, int] = field(default_factory=dict)
+    no_change: dict[int, Profile] = field(default_factory=dict)
     memory_with_live_ones: float = 0
 
 

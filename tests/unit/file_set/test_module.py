@@ -332,3 +332,28 @@ def test_two_sets_do_not_know_each_others_files(host: Host) -> None:
 
 def test_a_name_that_leaves_the_directory_is_refused(host: Host) -> None:
     assert "it names a file" in host.run({"a": "1"}, name="../x")["msg"]
+
+
+def test_says_what_others_have_not_made(host: Host) -> None:
+    (host.root / "there").mkdir()
+    (host.root / "broken").symlink_to("nowhere")
+    paths = [host.path(name) for name in ("there", "broken", "not there")]
+    found = host.run({"file": "text\n"}, present=paths)
+    assert found["missing"] == [host.path("not there")]
+    assert host.run({"file": "text\n"}, present=paths)["changed"] is False
+
+
+def test_says_which_units_do_not_run(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run_command(_module: Any, command: list[str], **_: Any) -> tuple[int, str, str]:
+        asked.append(command)
+        states = [("active", "enabled"), ("active", "disabled"), ("failed", "enabled")]
+        paragraphs = [f"Id={n}\nActiveState={a}\nUnitFileState={f}\n" for n, (a, f) in enumerate(states)]
+        return 0, "\n".join(paragraphs), ""
+
+    monkeypatch.setattr(file_set.AnsibleModule, "run_command", run_command)
+    units = ["good.service", "off.timer", "dead.service", "unheard-of.service"]
+    assert host.run({"file": "text\n"}, units=units)["idle"] == units[1:]
+    assert asked[0][-4:] == units
+    assert host.run({"file": "text\n"})["idle"] == []

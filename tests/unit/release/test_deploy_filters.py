@@ -216,3 +216,8 @@ app_hosts:
         "-e app=bolg: no host of this inventory has that app. Did you mean blog?"
         in result.stdout + result.stderr
     )
+
+
+def test_an_app_that_is_to_go_is_not_chosen() -> None:
+    assert deploy.choose_apps([GIT, {"name": "old", "state": "absent"}]) == [GIT]
+    assert deploy.choose_apps([{"name": "old", "state": "absent"}], "old", "v2") == []

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import (
     app_units,
+    emperor_check,
     emperor_state,
     layout,
     release_run,
@@ -175,6 +176,21 @@ def test_an_activation_is_a_directory_and_a_vassal(
     assert release_run.emperor_of(name) is None
 
 
+def test_the_emperor_is_woken_when_there_is_something_to_see(
+    state: AppState, save: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not answer looks by itself, a little later."""
+    seen = []
+
+    def stats(path: str) -> dict[str, Any]:
+        seen.append((Path(path).name, [name for _, name in release_run.vassals_of("blog")]))
+        raise NoAnswer(path)
+
+    monkeypatch.setattr(release_run.uwsgi_client, "stats", stats)
+    name = release_run.start(state, save(R1), "b")
+    assert seen == [("emperor-b.stats", [name])]
+
+
 def test_vassals_are_those_of_exactly_this_app(host: Path) -> None:
     for emperor, name in (
         ("a", "blog@1.ini"),
@@ -271,8 +287,8 @@ def test_a_drain_ends_with_its_time_and_minds_the_queue(host: Path, monkeypatch:
 def test_the_emperor_that_runs(host: Path, content: str | None, emperor: str) -> None:
     if content is not None:
         Path(layout.CONFIG, "emperor").write_text(content)
-    assert release_run.running_emperor() == emperor
-    assert emperor_state.other(emperor) != emperor
+    assert emperor_check.running_emperor() == emperor
+    assert emperor_check.other(emperor) != emperor
 
 
 # The emperors
@@ -292,17 +308,17 @@ MAPS = """\
 
 
 def test_what_was_replaced_since_it_was_loaded() -> None:
-    assert emperor_state.deleted_files(MAPS) == ["/usr/bin/uwsgi-core", "/lib/x/libz z.so"]
-    assert emperor_state.deleted_files("") == []
+    assert emperor_check.deleted_files(MAPS) == ["/usr/bin/uwsgi-core", "/lib/x/libz z.so"]
+    assert emperor_check.deleted_files("") == []
 
 
 @pytest.fixture
 def emperor(host: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     unit = host / "emperor@.service"
     unit.write_text("unit")
-    Path(emperor_state.settings("a")).write_text("ini")
-    monkeypatch.setattr(emperor_state, "UNIT", str(unit))
-    monkeypatch.setattr(emperor_state, "unit_property", lambda *_: str(os.getpid()))
+    Path(emperor_check.settings("a")).write_text("ini")
+    monkeypatch.setattr(emperor_check, "UNIT", str(unit))
+    monkeypatch.setattr(emperor_check, "unit_property", lambda *_: str(os.getpid()))
     # As the unit's ExecStartPre notes it: sha256sum of both files, one after the other.
     started = host / "run/emperor-a.started"
     started.write_text(f"{hashlib.sha256(b'unitini').hexdigest()}  -\n")
@@ -312,19 +328,19 @@ def emperor(host: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("why", ["unit", "settings", "never noted", "empty note", None])
 def test_an_emperor_is_out_of_date_by_its_files(emperor: Path, host: Path, why: str | None) -> None:
     if why == "unit":
-        Path(emperor_state.UNIT).write_text("other")
+        Path(emperor_check.UNIT).write_text("other")
     elif why == "settings":
-        Path(emperor_state.settings("a")).write_text("other")
+        Path(emperor_check.settings("a")).write_text("other")
     elif why == "never noted":
         emperor.unlink()
     elif why == "empty note":
         emperor.write_text("")
-    assert emperor_state.out_of_date("a") == (why and "its unit or settings changed")
+    assert emperor_check.out_of_date("a") == (why and "its unit or settings changed")
 
 
 def test_an_emperor_is_out_of_date_by_what_it_runs(emperor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emperor_state, "deleted_files", lambda maps: ["/usr/bin/uwsgi-core"] if maps else [])
-    assert emperor_state.out_of_date("a") == "/usr/bin/uwsgi-core was replaced since it started"
+    monkeypatch.setattr(emperor_check, "deleted_files", lambda maps: ["/usr/bin/uwsgi-core"] if maps else [])
+    assert emperor_check.out_of_date("a") == "/usr/bin/uwsgi-core was replaced since it started"
 
 
 @pytest.fixture

@@ -82,3 +82,16 @@ def test_a_changed_lock_makes_the_venv_stale(monkeypatch, tmp_path):
     assert setup.is_current()
     lock.write_text("uv==2")
     assert not setup.is_current()
+
+
+def test_bytecode_is_written_although_the_caller_writes_none(monkeypatch, tmp_path):
+    package, collection = tmp_path / "ansible", tmp_path / "ansible_collections" / "x"
+    for directory in (package, collection):
+        directory.mkdir(parents=True)
+        (directory / "__init__.py").touch()
+    (package / "not_python.py").write_text("{% x %}")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    setup.compile_bytecode(sys.executable)
+    assert [path.parent.parent.name for path in tmp_path.rglob("*.pyc")] == ["ansible"]

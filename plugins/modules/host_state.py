@@ -1,0 +1,123 @@
+#!/usr/bin/python
+"""What role base has to know of a host before it writes anything, in one round trip."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: host_state
+short_description: Say which distribution a host runs and which packages it lacks
+description:
+  - Sets the facts C(distribution), C(distribution_version) and C(distribution_major_version) as
+    M(ansible.builtin.setup) does, and asks dpkg for packages. C(setup) takes several times as long to learn the same, and
+    apt takes seconds to learn what dpkg says in milliseconds.
+options:
+  packages:
+    description: Names of Debian packages.
+    type: list
+    elements: str
+    default: []
+  paths:
+    description: Absolute paths that may be there.
+    type: list
+    elements: str
+    default: []
+author: [Emperor Stack maintainers]
+attributes:
+  check_mode:
+    description: Nothing is changed in any mode.
+    support: full
+  diff_mode:
+    description: Nothing is changed.
+    support: none
+  idempotence:
+    description: Nothing is changed.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Ask the host
+  emperor.stack.host_state:
+    packages: [nginx, curl]
+  register: found
+"""
+
+RETURN = r"""
+missing:
+  description: Those of O(packages) that are not installed, in the order in which they were given.
+  type: list
+  elements: str
+  returned: always
+present:
+  description: Those of O(paths) that are there.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import os  # noqa: E402
+import subprocess  # noqa: E402
+from collections.abc import Iterable  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+OS_RELEASE = "/etc/os-release"
+DEBIAN_VERSION = "/etc/debian_version"
+
+
+def distribution(os_release: str, debian_version: str) -> dict[str, str]:
+    """The facts, out of /etc/os-release; Debian's point release stands in /etc/debian_version."""
+    pairs = (line.partition("=") for line in os_release.splitlines())
+    said = {name.strip(): value.strip().strip("'\"") for name, equals, value in pairs if equals}
+    debian = said.get("ID") == "debian"
+    version = said.get("VERSION_ID", "")
+    return {
+        "distribution": "Debian" if debian else said.get("NAME", said.get("ID", "unknown")),
+        "distribution_version": debian_version.strip() if debian and debian_version.strip() else version,
+        "distribution_major_version": version.partition(".")[0],
+    }
+
+
+def missing(packages: Iterable[str], listing: str) -> list[str]:
+    """Those of *packages* that are not whole on the host, by what `dpkg-query` says."""
+    installed = {line[3:].strip() for line in listing.splitlines() if line.startswith("ii ")}
+    return [name for name in packages if name not in installed]
+
+
+def dpkg_listing(packages: list[str]) -> str:
+    if not packages:
+        return ""
+    command = ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}${Package}\\n", *packages]
+    # It fails when it knows one of them not at all, and says the others all the same.
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            name: {"type": "list", "elements": "str", "default": []} for name in ("packages", "paths")
+        },
+        supports_check_mode=True,
+    )
+    facts = distribution(read(OS_RELEASE), read(DEBIAN_VERSION))
+    packages = module.params["packages"]
+    # On another system there is no dpkg to ask, and the role refuses it by the facts.
+    listing = dpkg_listing(packages) if facts["distribution"] == "Debian" else ""
+    module.exit_json(
+        changed=False,
+        ansible_facts=facts,
+        missing=missing(packages, listing),
+        present=[path for path in module.params["paths"] if os.path.lexists(path)],
+    )
+
+
+if __name__ == "__main__":
+    main()
