@@ -105,13 +105,13 @@ def cut_off(
 
 
 def cut_off_message(lost: Iterable[Listener]) -> str:
-    named = list(dict.fromkeys(map(str, lost)))
-    ports = {(int(n.split(" at ")[0].rpartition(" ")[2]), n.split("(")[1][:3]) for n in named}
+    found = list(dict.fromkeys(lost))
     rules = ", ".join(
-        f"{{port: {port}{', protocol: udp' if kind == 'udp' else ''}}}" for port, kind in sorted(ports)
+        f"{{port: {port}{', protocol: udp' if protocol == 'udp' else ''}}}"
+        for port, protocol in sorted({(one.port, one.protocol) for one in found})
     )
     return (
-        f"the firewall, which this host has not had so far, would cut off {', '.join(named)}.\n"
+        f"the firewall, which this host has not had so far, would cut off {', '.join(map(str, found))}.\n"
         f"Let them be reached: hardening_firewall_allow: [{rules}] (with from: [10.0.0.0/8] by some only);\n"
         "or close them, or let them listen on 127.0.0.1; or have no firewall: hardening_firewall: false"
     )
@@ -127,9 +127,7 @@ def fill(ruleset: str, ports: Iterable[int]) -> str:
 
 def accepted_login(log: str, address: str, port: str) -> tuple[str, str] | None:
     """How, and as whom, the connection from *address* and *port* was let in, as sshd's log has it."""
-    found = re.findall(
-        rf"Accepted (\S+) for (\S+) from {re.escape(address)} port {re.escape(port)}\b", log
-    )
+    found = re.findall(rf"Accepted (\S+) for (\S+) from {re.escape(address)} port {re.escape(port)}\b", log)
     return (found[-1][0], found[-1][1]) if found else None
 
 
@@ -297,7 +295,13 @@ def try_firewall(settings: Mapping[str, Any], ruleset: str) -> None:
     ports = sorted(all_ssh_ports())
     seconds = int(settings["firewall"]["trial"])
     run(
-        *("systemd-run", "--quiet", f"--unit={UNDO}", f"--on-active={seconds}", "--timer-property=AccuracySec=1s"),
+        *(
+            "systemd-run",
+            "--quiet",
+            f"--unit={UNDO}",
+            f"--on-active={seconds}",
+            "--timer-property=AccuracySec=1s",
+        ),
         *("--collect", PROGRAM, "undo"),
     )
     write(TRIAL, json.dumps({"ruleset": ruleset, "ports": ports, "digest": settings["digest"]}))
@@ -367,7 +371,9 @@ def config_with(text: str) -> Iterator[str]:
         if words and words[0].lower() == "include":
             for pattern in words[1:]:
                 absolute = pattern if pattern.startswith("/") else f"/etc/ssh/{pattern}"
-                lines += [f"Include {path}" for path in sorted(glob.glob(absolute)) if path != str(SSH_DROP_IN)]
+                lines += [
+                    f"Include {path}" for path in sorted(glob.glob(absolute)) if path != str(SSH_DROP_IN)
+                ]
         else:
             lines.append(line)
     with tempfile.NamedTemporaryFile("w", prefix="sshd_config-", dir="/run") as file:
@@ -399,7 +405,15 @@ def proven_way() -> tuple[str, str]:
         return "root", "no account has an authorized key"
     address, port, _ = connection
     log = run(
-        *("journalctl", "--quiet", "--no-pager", "-o", "cat", "--identifier=sshd", "--identifier=sshd-session"),
+        *(
+            "journalctl",
+            "--quiet",
+            "--no-pager",
+            "-o",
+            "cat",
+            "--identifier=sshd",
+            "--identifier=sshd-session",
+        ),
         f"--grep=Accepted .* port {port}",
         check=False,
     )
@@ -408,7 +422,9 @@ def proven_way() -> tuple[str, str]:
         return "root", "the journal does not say how this connection was let in"
     if login[0] in ("publickey", "hostbased", "gssapi-with-mic", "gssapi-keyex"):
         return "other", ""
-    return ("root" if login[1] == "root" else "other"), f"this connection of {login[1]} was made by {login[0]}"
+    return (
+        "root" if login[1] == "root" else "other"
+    ), f"this connection of {login[1]} was made by {login[0]}"
 
 
 def homes() -> list[str]:
