@@ -36,7 +36,9 @@ def test_the_order_of_the_list_makes_no_other_firewall() -> None:
     assert firewall_rules.rules([one, two]) == firewall_rules.rules([two, one])
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "90-80", "http", "80; accept", "80 accept", "", "-80", None, "80\n"])
+@pytest.mark.parametrize(
+    "port", ["0", "65536", "90-80", "http", "80; accept", "80 accept", "", "-80", None, "80\n"]
+)
 def test_a_port_that_is_none_is_refused(port: object) -> None:
     said = firewall_rules.problems([{"port": port}], {}, {}, "")
     assert len(said) == 1
@@ -90,6 +92,8 @@ NEEDRESTART-SVC: nginx.service
     assert "6.1.0-1-amd64 runs, 6.1.0-2-amd64 is installed" in kernel
 
 
-@pytest.mark.parametrize("said", ["", "NEEDRESTART-VER: 3.11\nNEEDRESTART-KSTA: 1\n", "NEEDRESTART-KSTA: 0\n"])
+@pytest.mark.parametrize(
+    "said", ["", "NEEDRESTART-VER: 3.11\nNEEDRESTART-KSTA: 1\n", "NEEDRESTART-KSTA: 0\n"]
+)
 def test_nothing_to_say(said: str) -> None:
     assert firewall_rules.outdated_services(said) == []

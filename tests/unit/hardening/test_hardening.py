@@ -47,9 +47,9 @@ def test_sshd_at_a_port_that_is_not_asked_for_is_cut_off_too() -> None:
 
 def test_the_message_has_the_rules_to_paste() -> None:
     said = hardening.cut_off_message(
-        [Listener("tcp", "0.0.0.0", 5432, "postgres"), Listener("udp", "::", 53, "named (1)")]
+        [Listener("tcp", "192.0.2.1", 5432, "postgres"), Listener("udp", "::", 53, "named (1)")]
     )
-    assert "postgres (tcp 5432 at 0.0.0.0)" in said
+    assert "postgres (tcp 5432 at 192.0.2.1)" in said
     assert "hardening_firewall_allow: [{port: 53, protocol: udp}, {port: 5432}]" in said
 
 
