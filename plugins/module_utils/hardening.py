@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROGRAM = "/usr/local/lib/emperor-stack/hardening/hardening"
 MEMORY = Path("/var/lib/emperor-stack/hardening")
 APPLIED = MEMORY / "applied.json"
 CONFIRMED = MEMORY / "confirmed.json"
@@ -294,15 +293,13 @@ def try_firewall(settings: Mapping[str, Any], ruleset: str) -> None:
     stop_trial()
     ports = sorted(all_ssh_ports())
     seconds = int(settings["firewall"]["trial"])
+    # Without a command: only a timer for the unit that is there.
     run(
-        *(
-            "systemd-run",
-            "--quiet",
-            f"--unit={UNDO}",
-            f"--on-active={seconds}",
-            "--timer-property=AccuracySec=1s",
-        ),
-        *("--collect", PROGRAM, "undo"),
+        "systemd-run",
+        "--quiet",
+        f"--unit={UNDO}.service",
+        f"--on-active={seconds}",
+        "--timer-property=AccuracySec=1s",
     )
     write(TRIAL, json.dumps({"ruleset": ruleset, "ports": ports, "digest": settings["digest"]}))
     try:

@@ -83,15 +83,15 @@ class Machine:
         (place / "hosts.json").write_text(json.dumps(hosts))
         return place
 
-    def ssh(self, command: str, password: bool = False) -> subprocess.CompletedProcess[str]:
-        """One connection of its own: as root by the key, or as ann by her password."""
+    def ssh(self, command: str, password: bool = False, user: str = "") -> subprocess.CompletedProcess[str]:
+        """One connection of its own: as root by the key, or by a password as ann, or as *user*."""
         ask = self.directory / "ask"
         ask.write_text(f"#!/bin/sh\necho {self.password}\n")
         ask.chmod(0o700)
         how = ["-o", "PreferredAuthentications=password", "-o", "PubkeyAuthentication=no"]
         if not password:
             how = ["-i", str(self.key), "-o", "BatchMode=yes"]
-        who = "ann" if password else "root"
+        who = user or ("ann" if password else "root")
         return subprocess.run(
             ["ssh", *self.ssh_options().split(), "-o", "ConnectTimeout=3", "-o", "ControlPath=none", *how]
             + [f"{who}@{self.address}", command],
