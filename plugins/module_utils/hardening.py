@@ -309,6 +309,15 @@ def try_firewall(settings: Mapping[str, Any], ruleset: str) -> None:
         raise
 
 
+def stop_for_good(*units: str) -> None:
+    """Now and at boot. The files of units of ours are gone by now, and systemctl may leave their links."""
+    for unit in units:
+        quietly("systemctl", "disable", "--now", "--quiet", unit)
+        quietly("systemctl", "stop", unit)
+        for link in glob.glob(f"/etc/systemd/system/*.wants/{unit}"):
+            os.unlink(link)
+
+
 def stop_trial() -> None:
     for kind in ("timer", "service"):
         quietly("systemctl", "stop", f"{UNDO}.{kind}")
@@ -350,7 +359,7 @@ def start() -> None:
 
 def no_firewall() -> None:
     stop_trial()
-    quietly("systemctl", "disable", "--now", "--quiet", FIREWALL_UNIT)
+    stop_for_good(FIREWALL_UNIT)
     unload()
     for path in (CONFIRMED, TRIAL):
         path.unlink(missing_ok=True)
@@ -383,7 +392,7 @@ def ssh_text(settings: Mapping[str, Any], wanted: str) -> tuple[str, str]:
     """What our drop-in shall hold, and why passwords stay, or nothing."""
     with config_with("") as path:
         before = effective(run("sshd", "-T", "-f", path))
-    way, off, why = "other", settings["ssh_passwords"] == "off", ""
+    way, off, why = "other", settings["ssh_passwords"] == "never", ""
     if settings["ssh_passwords"] == "auto":
         current = SSH_DROP_IN.read_text() if SSH_DROP_IN.exists() else ""
         off = "\nPasswordAuthentication no\n" in current
@@ -578,7 +587,7 @@ class Host:
                 run("fail2ban-client", "reload")
             run("systemctl", "enable", "--now", "--quiet", *FAIL2BAN_UNITS)
         elif read_json(APPLIED).get("fail2ban"):
-            quietly("systemctl", "disable", "--now", "--quiet", *FAIL2BAN_UNITS)
+            stop_for_good(*FAIL2BAN_UNITS)
             return ["fail2ban: stopped and disabled; the package stays"]
         return []
 
