@@ -49,6 +49,8 @@ def counted(
         ("/.env", "404", {"scan"}),
         ("/x/.git/config", "403", {"scan", "auth"}),
         ("/wp-login.php?a=b", "404", {"scan"}),
+        (r"/.env?\"", "404", {"scan"}),
+        ("/a/phpmyadmin/", "404", {"scan"}),
         # An app that has such a page is asked for it by its visitors.
         ("/wp-login.php", "200", set()),
         ("/environment", "404", set()),

@@ -25,7 +25,8 @@ UNITS = (
 )
 #: Every file outside of its own directory that the role puts anywhere, as a glob.
 FILES = (
-    "/etc/systemd/system/emperor-stack-f* /etc/systemd/system/*.wants/emperor-stack-f* /etc/fail2ban/*/*emperor-stack* /etc/apt/apt.conf.d/52emperor* "
+    "/etc/systemd/system/emperor-stack-f* /etc/systemd/system/*.wants/emperor-stack-f* "
+    "/etc/fail2ban/*/*emperor-stack* /etc/apt/apt.conf.d/52emperor* "
     "/etc/needrestart/conf.d/emperor* /etc/sysctl.d/61-emperor* /etc/ssh/sshd_config.d/*emperor*"
 )
 #: Rules of somebody else, as Docker's or a colleague's may be.
