@@ -92,16 +92,28 @@ class Machine:
         if not password:
             how = ["-i", str(self.key), "-o", "BatchMode=yes"]
         who = user or ("ann" if password else "root")
-        return subprocess.run(
-            ["ssh", *self.ssh_options().split(), "-o", "ConnectTimeout=3", "-o", "ControlPath=none", *how]
-            + [f"{who}@{self.address}", command],
-            env={**os.environ, "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        command_line = [
+            "ssh",
+            *self.ssh_options().split(),
+            "-o",
+            "ConnectTimeout=3",
+            "-o",
+            "ControlPath=none",
+        ]
+        command_line += ["-o", "NumberOfPasswordPrompts=1", *how, f"{who}@{self.address}", command]
+        try:
+            return subprocess.run(
+                command_line,
+                env={**os.environ, "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=40,
+            )
+        except subprocess.TimeoutExpired:
+            # Shut out in the middle of it.
+            return subprocess.CompletedProcess(command_line, 255, "", "timed out")
 
     def reaches(self, port: int, path: str = "/", domain: str = "one.example.com") -> bool:
         """Whether anything answers on *port*, seen from the controller."""
