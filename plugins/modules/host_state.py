@@ -17,6 +17,10 @@ options:
     type: list
     elements: str
     default: []
+  alternatives:
+    description: Packages, each with the one of O(packages) that is not missing where it is installed.
+    type: dict
+    default: {}
   paths:
     description: Absolute paths that may be there.
     type: list
@@ -57,7 +61,7 @@ present:
 
 import os  # noqa: E402
 import subprocess  # noqa: E402
-from collections.abc import Iterable  # noqa: E402
+from collections.abc import Iterable, Mapping  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
@@ -78,10 +82,11 @@ def distribution(os_release: str, debian_version: str) -> dict[str, str]:
     }
 
 
-def missing(packages: Iterable[str], listing: str) -> list[str]:
-    """Those of *packages* that are not whole on the host, by what `dpkg-query` says."""
+def missing(packages: Iterable[str], alternatives: Mapping[str, str], listing: str) -> list[str]:
+    """Those of *packages* that are not whole on the host, by what `dpkg-query` says, and whose work nothing else does."""
     installed = {line[3:].strip() for line in listing.splitlines() if line.startswith("ii ")}
-    return [name for name in packages if name not in installed]
+    replaced = {wanted for other, wanted in alternatives.items() if other in installed}
+    return [name for name in packages if name not in installed | replaced]
 
 
 def dpkg_listing(packages: list[str]) -> str:
@@ -103,18 +108,20 @@ def read(path: str) -> str:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            name: {"type": "list", "elements": "str", "default": []} for name in ("packages", "paths")
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "alternatives": {"type": "dict", "default": {}},
+            "paths": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     facts = distribution(read(OS_RELEASE), read(DEBIAN_VERSION))
-    packages = module.params["packages"]
+    packages, alternatives = module.params["packages"], module.params["alternatives"]
     # On another system there is no dpkg to ask, and the role refuses it by the facts.
-    listing = dpkg_listing(packages) if facts["distribution"] == "Debian" else ""
+    listing = dpkg_listing([*packages, *alternatives]) if facts["distribution"] == "Debian" else ""
     module.exit_json(
         changed=False,
         ansible_facts=facts,
-        missing=missing(packages, listing),
+        missing=missing(packages, alternatives, listing),
         present=[path for path in module.params["paths"] if os.path.lexists(path)],
     )
 

@@ -135,6 +135,8 @@ def controller(machine: Host, directory: Path, certificate: Path) -> Stack:
         "echo '127.0.0.1 %s' >> /etc/hosts", " ".join(f"{name}.example.com" for name in DOMAINS)
     )
     variables = {
+        # The DNS server of the tests listens at all addresses.
+        "hardening_firewall_allow": [{"port": 8053}, {"port": 8053, "protocol": "udp"}, {"port": 8055}],
         "tls_acme_directory": DIRECTORY,
         "tls_acme_email": "tests@example.com",
         "tls_acme_ca_certificates": [str(certificate)],

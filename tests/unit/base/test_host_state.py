@@ -34,7 +34,14 @@ def test_distribution(os_release: str, debian_version: str, wanted: tuple[str, s
 def test_a_package_that_was_removed_or_half_installed_is_missing() -> None:
     listing = "ii curl\nrc nginx\niF uwsgi\nii libc6\n"
     wanted = ["curl", "nginx", "uwsgi", "unheard-of"]
-    assert host_state.missing(wanted, listing) == ["nginx", "uwsgi", "unheard-of"]
+    assert host_state.missing(wanted, {}, listing) == ["nginx", "uwsgi", "unheard-of"]
+
+
+def test_a_package_whose_work_another_one_does_is_not_missing() -> None:
+    """apt would take the other one away, to install it."""
+    wanted, alternatives = ["curl", "systemd-timesyncd"], {"chrony": "systemd-timesyncd"}
+    assert host_state.missing(wanted, alternatives, "ii curl\nii chrony\n") == []
+    assert host_state.missing(wanted, alternatives, "ii curl\nrc chrony\n") == ["systemd-timesyncd"]
 
 
 def ask(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:

@@ -1,0 +1,106 @@
+"""What role hardening is given, checked and made ready for its templates; and what needrestart says, made readable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from typing import Any
+
+PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+PARAMETER = re.compile(r"[a-z0-9_*-]+(?:\.[a-z0-9_*-]+)+")
+#: Matching of one rule would end where these begin.
+KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+OURS = re.compile(r"^(?:nginx|apache2|emperor@[ab]|app_.+)\.service$")
+
+
+def span(port: object) -> tuple[int, int] | None:
+    """The first and the last port that *port* means, None when it means none."""
+    found = PORT.fullmatch(str(port))
+    if not found:
+        return None
+    first, last = int(found[1]), int(found[2] or found[1])
+    return (first, last) if 1 <= first <= last <= 65535 else None
+
+
+def networks(texts: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """nft's word for each family of addresses with what is in *texts*; what lies in another is not repeated."""
+    found = [ip_network(text) for text in texts]
+    four = collapse_addresses(one for one in found if isinstance(one, IPv4Network))
+    six = collapse_addresses(one for one in found if isinstance(one, IPv6Network))
+    families = [("ip", [str(one) for one in four]), ("ip6", [str(one) for one in six])]
+    return [(family, members) for family, members in families if members]
+
+
+def rules(wanted: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rules of nft, each with its protocol and its first and last port. Sorted, so that order makes no difference."""
+    made: dict[str, dict[str, Any]] = {}
+    for one in wanted:
+        ports = span(one["port"])
+        if ports is None:
+            continue
+        protocol = one.get("protocol") or "tcp"
+        first, last = ports
+        text = f"{protocol} dport {first if first == last else f'{first}-{last}'}"
+        sources = networks(one.get("from") or [])
+        for match in [f"{family} saddr {{ {', '.join(of)} }} {text}" for family, of in sources] or [text]:
+            made[match] = {"match": match, "protocol": protocol, "first": first, "last": last}
+    return [made[match] for match in sorted(made)]
+
+
+def problems(
+    wanted: Iterable[Mapping[str, Any]], ssh: Mapping[str, Any], sysctl: Mapping[str, Any], reboot: str
+) -> list[str]:
+    """What cannot be meant: place, reason and fix of each."""
+    found = []
+    for one in wanted:
+        if span(one.get("port", "")) is None:
+            found.append(
+                f"hardening_firewall_allow: the port {one.get('port')!r} is neither a number from 1 to 65535 nor a range. "
+                "Write {port: 9100} or {port: 8000-8010}"
+            )
+        for text in one.get("from") or []:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                found.append(
+                    f"hardening_firewall_allow: {error}. Write an address or a network without bits of a host, "
+                    "such as from: [192.0.2.7, 10.0.0.0/8]"
+                )
+    for keyword, value in ssh.items():
+        if isinstance(value, bool):
+            found.append(f'hardening_ssh_settings: {keyword} is a boolean of YAML. Quote it: {keyword}: "no"')
+        elif not KEYWORD.fullmatch(str(keyword)) or "\n" in str(value):
+            found.append(f"hardening_ssh_settings: {keyword!r} is no keyword with one line of value")
+    for name, value in sysctl.items():
+        if not PARAMETER.fullmatch(str(name)) or not re.fullmatch(r"[0-9]+(?: [0-9]+)*", str(value)):
+            found.append(
+                f"hardening_sysctl: {name}: {value} is no kernel parameter with numbers. "
+                "Write net.ipv4.tcp_syncookies: 1"
+            )
+    if reboot and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(reboot)):
+        found.append(
+            f'hardening_upgrades_reboot is {reboot!r}, and has to be a time such as "04:00", or empty'
+        )
+    return found
+
+
+def outdated_services(said: str) -> list[str]:
+    """Lines for a person from `needrestart -b`; none where all is up to date."""
+    services = re.findall(r"^NEEDRESTART-SVC: (\S+)$", said, re.MULTILINE)
+    ours = [name for name in services if OURS.match(name)]
+    others = [name for name in services if name not in ours]
+    lines = []
+    if ours:
+        lines.append(
+            f"old libraries in {', '.join(ours)}: playbooks/restart.yml gives them new ones, and drops no request"
+        )
+    if others:
+        lines.append(f"old libraries in {', '.join(others)}: systemctl restart, when it suits")
+    kernel = dict(re.findall(r"^NEEDRESTART-K(STA|CUR|EXP): (.+)$", said, re.MULTILINE))
+    # 1 means that the newest one runs, 0 that nobody knows.
+    if kernel.get("STA") in ("2", "3"):
+        lines.append(
+            f"kernel {kernel.get('CUR')} runs, {kernel.get('EXP')} is installed: reboot, when it suits"
+        )
+    return lines

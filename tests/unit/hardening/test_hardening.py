@@ -1,0 +1,112 @@
+"""Who would be cut off by a firewall, by which way somebody came in, and what sshd is told then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils import hardening
+from ansible_collections.emperor.stack.plugins.module_utils.hardening import Listener
+
+SOCKETS = """\
+udp UNCONN 0 0 0.0.0.0:68 0.0.0.0:* users:(("dhclient",pid=4,fd=3))
+udp UNCONN 0 0 127.0.0.1:323 0.0.0.0:* users:(("chronyd",pid=5,fd=5))
+udp UNCONN 0 0 0.0.0.0:41022 0.0.0.0:* users:(("avahi",pid=6,fd=5))
+udp UNCONN 0 0 [fe80::1%eth0]:546 [::]:* users:(("networkd",pid=6,fd=5))
+tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=6))
+tcp LISTEN 0 128 [::]:22 [::]:* users:(("sshd",pid=1,fd=7))
+tcp LISTEN 0 128 127.0.0.1:6379 0.0.0.0:* users:(("redis",pid=2,fd=7))
+tcp LISTEN 0 128 [::1]:6379 [::]:* users:(("redis",pid=2,fd=8))
+tcp LISTEN 0 128 [::ffff:127.0.0.1]:8005 *:* users:(("java",pid=9,fd=8))
+tcp LISTEN 0 244 0.0.0.0:5432 0.0.0.0:* users:(("postgres",pid=3,fd=5))
+tcp LISTEN 0 511 *:80 *:* users:(("nginx",pid=7,fd=5),("nginx",pid=8,fd=5))
+udp UNCONN 0 0 192.0.2.1%eth0:5353 0.0.0.0:*
+"""
+FRONT = [{"protocol": "tcp", "first": 80, "last": 80}]
+
+
+def lost(accepted: list[dict[str, object]], ssh: list[int]) -> list[str]:
+    return [str(one) for one in hardening.cut_off(hardening.listeners(SOCKETS), accepted, ssh, 32768)]
+
+
+def test_those_are_cut_off_whom_no_rule_lets_be_reached() -> None:
+    assert lost(FRONT, [22]) == [
+        "postgres (tcp 5432 at 0.0.0.0)",
+        "a process (udp 5353 at 192.0.2.1)",
+    ]
+
+
+def test_a_rule_counts_for_its_protocol_and_all_of_its_ports() -> None:
+    rules = [*FRONT, {"protocol": "tcp", "first": 5000, "last": 6000}]
+    assert lost(rules, [22]) == ["a process (udp 5353 at 192.0.2.1)"]
+
+
+def test_sshd_at_a_port_that_is_not_asked_for_is_cut_off_too() -> None:
+    assert "sshd (tcp 22 at 0.0.0.0)" in lost(FRONT, [2222])
+
+
+def test_the_message_has_the_rules_to_paste() -> None:
+    said = hardening.cut_off_message(
+        [Listener("tcp", "192.0.2.1", 5432, "postgres"), Listener("udp", "::", 53, "named (1)")]
+    )
+    assert "postgres (tcp 5432 at 192.0.2.1)" in said
+    assert "hardening_firewall_allow: [{port: 53, protocol: udp}, {port: 5432}]" in said
+
+
+def test_a_ruleset_without_any_ssh_has_no_empty_rule_for_it() -> None:
+    text = "one\n  tcp dport { @SSH_PORTS@ } accept\ntwo\n"
+    assert hardening.fill(text, {2222, 22}) == "one\n  tcp dport { 22, 2222 } accept\ntwo\n"
+    assert hardening.fill(text, set()) == "one\ntwo\n"
+
+
+LOG = """\
+Accepted publickey for ann from 192.0.2.7 port 50000 ssh2: ED25519 SHA256:x
+Accepted password for bob from 192.0.2.7 port 50001 ssh2
+Accepted password for root from 192.0.2.70 port 5000 ssh2
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "way"),
+    [
+        ("192.0.2.7", "50000", ("publickey", "ann")),
+        ("192.0.2.7", "50001", ("password", "bob")),
+        ("192.0.2.7", "5000", None),
+        ("192.0.2.70", "5000", ("password", "root")),
+        ("192a0.2.7", "50000", None),
+    ],
+)
+def test_the_log_says_how_this_very_connection_was_let_in(
+    address: str, port: str, way: tuple[str, str] | None
+) -> None:
+    assert hardening.accepted_login(LOG, address, port) == way
+
+
+@pytest.mark.parametrize(
+    ("before", "way", "off", "added"),
+    [
+        ("yes", "other", True, ["PermitRootLogin prohibit-password", "PasswordAuthentication no"]),
+        ("yes", "other", False, ["PermitRootLogin prohibit-password"]),
+        # He would not come in again.
+        ("yes", "root", False, []),
+        # Stricter than ours.
+        ("no", "other", False, []),
+        ("without-password", "other", False, []),
+    ],
+)
+def test_sshd_is_told_what_shuts_out_nobody_who_is_in(
+    before: str, way: str, off: bool, added: list[str]
+) -> None:
+    text = hardening.drop_in("X11Forwarding no\n", {"permitrootlogin": [before]}, way, off)
+    lines = text.splitlines()
+    assert lines[0] == "X11Forwarding no"
+    assert [line for line in lines[1:] if not line.startswith("Kbd")] == added
+
+
+def test_a_star_stands_for_each_interface(tmp_path: Path) -> None:
+    for name in ("all", "eth0.100", "lo"):
+        (tmp_path / "net/ipv4/conf" / name).mkdir(parents=True)
+        (tmp_path / "net/ipv4/conf" / name / "rp_filter").write_text("0")
+    found = hardening.parameter_files("net.ipv4.conf.*.rp_filter", str(tmp_path))
+    assert [path.split("/")[-2] for path in found] == ["all", "eth0.100", "lo"]
+    assert hardening.parameter_files("no.such", str(tmp_path)) == []
