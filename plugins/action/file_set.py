@@ -45,7 +45,9 @@ class ActionModule(ActionBase):
         known = {key: value for key, value in item.items() if key not in CONTROLLER_KEYS}
         if "each" in item:
             try:
-                known["path"] = logic.expand(str(item["path"]), values)
+                known |= {
+                    key: logic.expand(str(item[key]), values) for key in ("path", "part") if key in item
+                }
             except logic.FileSetError as error:
                 raise AnsibleActionFail(f"file_set: {error}") from error
         if "template" in item:
