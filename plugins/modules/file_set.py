@@ -794,11 +794,12 @@ class FileSet:
                 forget(temporary(item.path, "new"))
                 forget(temporary(item.path, "old"))
 
-    def put(self, plan: Plan, manifest: Manifest, good: parts.Ran, held: dict[str, str]) -> Plan:
+    def put(
+        self, plan: Plan, pending: bool, manifest: Manifest, good: parts.Ran, held: dict[str, str]
+    ) -> Plan:
         """Bring *plan* onto the host. Where the service does not take it because of one part, that one is held back."""
         self.clean_up()
         self.save(logic.before_run(manifest, plan.items), manifest)
-        pending = self.pending(plan.digest)
         if plan.paths or (self.service and pending):
             try:
                 self.change(plan)
@@ -809,7 +810,8 @@ class FileSet:
                 if not part:
                     raise FileSetError(f"{error}{back}") from error
                 held[part] = str(error)
-                return self.put(self.plan_without(held, manifest, good), manifest, good, held)
+                plan = self.plan_without(held, manifest, good)
+                return self.put(plan, self.pending(plan.digest), manifest, good, held)
         self.save(logic.after_run(manifest, plan.items, plan.removed))
         if self.service and (ran := parts.Ran(plan.digest, parts.remembered(plan.items, self.tree))) != good:
             self.write(self.good_path, parts.dump(ran))
@@ -847,8 +849,9 @@ class FileSet:
                     plan = self.plan_without(held, manifest, good)
                     pending = self.pending(plan.digest)
             if not self.check_mode:
-                plan = self.put(plan, manifest, good, held)
-                pending = self.pending(plan.digest) if not self.service else pending
+                plan = self.put(plan, pending, manifest, good, held)
+                if not self.service:
+                    pending = self.pending(plan.digest)
         self.warn(plan)
         said = parts.describe(held, good.parts)
         for text in said:

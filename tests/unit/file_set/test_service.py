@@ -238,5 +238,26 @@ def test_what_a_check_would_create_is_created_beside_the_copy(
     assert host.read("tree/a") == f"log={log}\n"
 
 
+def test_it_takes_over_from_another_and_gives_back_what_it_cannot_hold(
+    host: Host, run: Callable[..., dict[str, Any]]
+) -> None:
+    script = host.root / "bin/systemctl"
+    text = script.read_text().replace("*replaced*) exit 1", "*replaced*) test ! -e over; exit")
+    script.write_text(text.replace("reload*|start*", "restart*) exit 1;;\nreload*|start*"))
+    result = run({"a": "1"})
+    assert "restart it.service failed" in result["msg"]
+    assert "So these serve on: replaced.service. All files were put back" in result["msg"]
+    assert calls(host) == [
+        "disable --now --quiet replaced.service",
+        "restart it.service",
+        "--quiet stop it.service",
+        "--quiet enable --now replaced.service",
+    ]
+    script.write_text(text.replace("reload*|start*", "restart*|reload*|start*"))
+    result = run({"a": "1"})
+    assert "ms without a listener, when it.service replaced replaced.service" in result["notes"][0]
+    assert calls(host) == ["disable --now --quiet replaced.service", "restart it.service"]
+
+
 def test_a_service_needs_a_way_to_be_asked(host: Host) -> None:
     assert "needs tree: and running:" in host.run({"a": "1"}, service={"unit": "x"})["msg"]
