@@ -27,6 +27,8 @@ class Ran:
 
     digest: str = ""
     parts: Good = field(default_factory=dict)
+    #: How it was asked, which may change with the set, as a port does.
+    running: str = ""
 
 
 #: Part → why it is held back.
@@ -127,7 +129,8 @@ def dump(ran: Ran) -> str:
         return {**{key: value for key, value in asdict(item).items() if key != "part"}, "content": content}
 
     rows = {part: [row(item) for item in items] for part, items in ran.parts.items()}
-    return json.dumps({"version": 1, "digest": ran.digest, "parts": rows}, sort_keys=True) + "\n"
+    data = {"version": 1, "digest": ran.digest, "running": ran.running, "parts": rows}
+    return json.dumps(data, sort_keys=True) + "\n"
 
 
 def load(text: str) -> Ran:
@@ -140,7 +143,7 @@ def load(text: str) -> Ran:
         for row in rows:
             content = row["content"].encode(errors="surrogateescape")
             found.setdefault(part, []).append(Item(**{**row, "content": content, "part": part}))
-    return Ran(data["digest"], found)
+    return Ran(data["digest"], found, data["running"])
 
 
 def remembered(items: Iterable[Item], tree: str | None) -> dict[str, list[Item]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .file_set import FileSetError
@@ -89,6 +89,15 @@ class Service:
             return parse_answer(*self.run(self.question))
         except OSError as error:
             return Answer(error=str(error))
+
+    @contextlib.contextmanager
+    def asked_by(self, question: Sequence[str]) -> Iterator[None]:
+        """Ask in another way for a while."""
+        usual, self.question = self.question, list(question)
+        try:
+            yield
+        finally:
+            self.question = usual
 
     def runs(self, digest: str, tree: str) -> bool:
         """Whether the service runs what lies on disk: it says the digest, and nothing in *tree*, which may be somebody's

@@ -813,8 +813,11 @@ class FileSet:
                 plan = self.plan_without(held, manifest, good)
                 return self.put(plan, self.pending(plan.digest), manifest, good, held)
         self.save(logic.after_run(manifest, plan.items, plan.removed))
-        if self.service and (ran := parts.Ran(plan.digest, parts.remembered(plan.items, self.tree))) != good:
-            self.write(self.good_path, parts.dump(ran))
+        if self.service:
+            kept = parts.remembered(plan.items, self.tree)
+            ran = parts.Ran(plan.digest, kept, self.module.params["running"])
+            if ran != good:
+                self.write(self.good_path, parts.dump(ran))
         return plan
 
     def plan_without(self, held: parts.Held, manifest: Manifest, good: parts.Ran) -> Plan:
@@ -826,12 +829,13 @@ class FileSet:
             return ""
         kept = [item for item in self.wanted if not parts.loaded(item)]
         plan = self.plan([*kept, *(item for items in good.parts.values() for item in items)], manifest)
-        if not plan.paths and self.service.ask().digest == good.digest:
-            return ". What last ran serves on"
-        try:
-            self.change(replace(plan, digest=good.digest))
-        except FileSetError as error:
-            return f". What last ran could not be brought back: {error}"
+        with self.service.asked_by(shlex.split(good.running)):
+            if not plan.paths and self.service.ask().digest == good.digest:
+                return ". What last ran serves on"
+            try:
+                self.change(replace(plan, digest=good.digest))
+            except FileSetError as error:
+                return f". What last ran could not be brought back: {error}"
         self.save(logic.after_run(manifest, plan.items, plan.removed))
         return ". What last ran is back and serves"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -56,8 +55,7 @@ def stack(installed: Stack) -> Stack:
     return installed
 
 
-def changed(stack: Stack, said: str, **settings: Any) -> list[dict[str, Any]]:
-    """The apps with another page; *settings* are those of app `two`."""
-    apps = copy.deepcopy([app(one["name"], said) for one in stack.apps])
-    apps[NAMES.index("two")] |= settings
-    return apps
+def changed(said: str, **settings: Any) -> list[dict[str, Any]]:
+    """The apps with another page; *settings* are those of app `two`, which is the last."""
+    apps = [app(name, said) for name in NAMES]
+    return [*apps[:-1], {**apps[-1], **settings}]

@@ -98,7 +98,7 @@ def test_what_ran_is_read_back() -> None:
     wanted = [item("", "c"), item("a", "ü\udcff".encode(errors="surrogateescape").decode(errors="replace"))]
     outside = Item("/etc/unit", "file", b"u")
     log = Item("/tree/log", "touch", part="a")
-    ran = parts.Ran("d", parts.remembered([*wanted, outside, log], "/tree"))
+    ran = parts.Ran("d", parts.remembered([*wanted, outside, log], "/tree"), "ask it")
     assert ran.parts == {"": [wanted[0]], "a": [wanted[1]]}
     assert parts.load(parts.dump(ran)) == ran
     binary = parts.Ran("d", {"a": [Item("/tree/x", "file", b"\xff\x00", part="a")]})

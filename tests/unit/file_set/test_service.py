@@ -112,8 +112,10 @@ def test_it_is_started_then_reloaded_and_then_left_alone(
     assert calls(host) == ["start it.service"]
     assert run({"a": "2"})["changed"] is True
     assert calls(host) == ["reload it.service"]
+    known = os.stat(host.manifests / "test.good.json").st_ino
     assert run({"a": "2"})["changed"] is False
     assert calls(host) == []
+    assert os.stat(host.manifests / "test.good.json").st_ino == known
     (host.root / "loaded").write_text("an older one")
     assert run({"a": "2"}, check=True)["pending"] is True
     assert calls(host) == []
@@ -183,6 +185,14 @@ def test_a_reload_without_effect_is_noticed_and_taken_back(
     assert "What last ran serves on" in result["msg"]
     assert (host.read("tree/common"), host.read("tree/a")) == ("1", "1")
     assert host.read("tree/tag") == host.read("loaded")
+
+
+def test_what_ran_is_asked_where_it_answered(host: Host, run: Callable[..., dict[str, Any]]) -> None:
+    """A set that changes a port is proven at the new one, and what ran before at the old one."""
+    run({"common": "1"})
+    (host.root / "refuse").write_text("wanted")
+    result = run({"common": "wanted"}, running=f"cat {host.path('elsewhere')}")
+    assert "What last ran serves on" in result["msg"]
 
 
 def test_a_reload_that_one_part_prevents_is_done_without_it(
