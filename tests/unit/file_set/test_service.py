@@ -59,6 +59,33 @@ def test_the_youngest_file_of_a_tree(tmp_path: Path) -> None:
     assert 50 <= service.youngest(str(tmp_path)) < 60
 
 
+@pytest.mark.parametrize(
+    ("answer", "ages", "youngest", "runs"),
+    [
+        ("d 5", {5: 10.0, 6: 9.0}, 11.0, True),
+        ("d 5", {5: 10.0, 6: 12.0}, 11.0, False),
+        ("d 5", {5: 11.05}, 11.0, True),
+        ("d", {}, 1.0, True),
+        ("other 5", {5: 10.0}, 11.0, False),
+        ("", {}, 11.0, False),
+    ],
+)
+def test_it_runs_what_is_wanted_when_no_file_is_younger_than_a_worker(
+    monkeypatch: pytest.MonkeyPatch, answer: str, ages: dict[int, float], youngest: float, runs: bool
+) -> None:
+    monkeypatch.setattr(service, "workers", lambda _answer: ages)
+    monkeypatch.setattr(service, "youngest", lambda _tree: youngest)
+    assert service.Service(lambda _words: (0, answer, ""), "it.service", ["ask"]).runs("d", "/tree") is runs
+
+
+def test_a_worker_from_before_is_no_proof_of_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "PATIENCE", 0.3)
+    monkeypatch.setattr(service, "workers", lambda _answer: {5: 1.0})
+    one = service.Service(lambda words: (0, "d 5" if words[0] == "ask" else "", ""), "it.service", ["ask"])
+    with pytest.raises(service.FileSetError, match="the processes from before still answer"):
+        one.load("d")
+
+
 @pytest.fixture
 def run(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """`run({"a": "text"})`: each name is a part of the tree; a service loads the tag, unless a file `refuse` says no."""
