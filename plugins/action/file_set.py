@@ -50,7 +50,9 @@ class ActionModule(ActionBase):
         if "each" in item:
             try:
                 for known, values in zip(found, rows, strict=True):
-                    known["path"] = logic.expand(str(item["path"]), values)
+                    known |= {
+                        key: logic.expand(str(item[key]), values) for key in ("path", "part") if key in item
+                    }
             except logic.FileSetError as error:
                 raise AnsibleActionFail(f"file_set: {error}") from error
         if "template" in item:

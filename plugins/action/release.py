@@ -246,8 +246,8 @@ class ActionModule(ActionBase):
             **made,
             "format": FORMAT,
         }
-        # `tls` is of the front, where the data came from is past: neither is a part of a release.
-        for name in ("action", "revision", "python", "tls", "renamed_from"):
+        # `tls` and `nginx` are of the front, where the data came from is past: none is a part of a release.
+        for name in ("action", "revision", "python", "tls", "nginx", "renamed_from"):
             material.pop(name, None)
         fingerprint = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
         spec: dict[str, Any] = {

@@ -36,7 +36,6 @@ _FILTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "longest_request_timeout": (apps.longest_request_timeout, _CHECKED),
     "app_timeouts": (apps.timeouts, "a number of seconds"),
     "ini_value": (quoting.ini_value, "a text that a uWSGI ini can hold"),
-    "nginx_value": (quoting.nginx_value, "a text that an nginx config can hold"),
 }
 
 

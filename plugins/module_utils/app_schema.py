@@ -274,6 +274,31 @@ TLS = Section(
     )
 )
 
+NGINX = Section(
+    tuple(
+        Field(
+            place,
+            Text(rule.nginx_directives, "directives of nginx", example, show=False),
+            f"Directives {where}.",
+            f"{place}: {example}",
+        )
+        for place, where, example in (
+            (
+                "http",
+                "before the app's servers, in the `http` block that all apps share, such as zones, maps and upstreams. "
+                "Begin their names with the app's, since no two apps may have the same",
+                "limit_req_zone $binary_remote_addr zone=blog_login:1m rate=5r/m;",
+            ),
+            (
+                "server",
+                "in the app's own server, such as further locations",
+                "location = /ping { return 204; }",
+            ),
+            ("app", "in the location that hands requests to the app", "uwsgi_buffering off;"),
+        )
+    )
+)
+
 APP = Section(
     (
         Field(
@@ -564,6 +589,13 @@ APP = Section(
             TLS,
             "HTTPS for the app's domains.",
             "tls: {provider: acme}",
+        ),
+        Field(
+            "nginx",
+            NGINX,
+            "Directives in nginx's own language, for what has no key of its own. Where nginx refuses them, the site stays "
+            "as it was.",
+            "nginx: {server: 'location = /ping { return 204; }'}",
         ),
     ),
     exactly_one_of=("wsgi", "paste"),

@@ -102,6 +102,11 @@ def sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
             "body": app["limits"]["body"],
             "read_timeout": app["timeouts"]["nginx_read"],
             **({"tls": _site_tls(app)} if app["tls"]["provider"] != "none" else {}),
+            "snippets": [
+                {"site": app["name"], "place": place, "text": text}
+                for place, text in app["nginx"].items()
+                if text is not None
+            ],
         }
         for app in complete_all(apps)
     ]
@@ -116,6 +121,12 @@ _SITE_VALUES = {
     "socket": _PLAIN_PATH,
     "public": _PLAIN_PATH,
     "body": r"[0-9]+[kmgKMG]?",
+}
+_TLS_VALUES = {
+    "certificate": _PLAIN_PATH,
+    "key": _PLAIN_PATH,
+    "challenges": f"({_PLAIN_PATH})?",
+    "hsts": r"(max-age=[0-9]+(; includeSubDomains)?(; preload)?)?",
 }
 
 
@@ -132,6 +143,7 @@ def site_problems(sites: Iterable[Mapping[str, Any]]) -> list[str]:
         values += [(key, site[key]) for key in ("socket", "public", "body")]
         rules = [(key, value, _SITE_VALUES[key]) for key, value in values]
         rules += [("url", item["url"], _FILE_URL + "/" * item["directory"]) for item in site["static"]]
+        rules += [(key, site["tls"][key], rule) for key, rule in _TLS_VALUES.items() if "tls" in site]
         found += [
             f"{key}: {value!r} is not written as it has to be"
             for key, value, rule in rules

@@ -45,6 +45,8 @@ class Item:
     group: str | None = None
     mode: int | None = None
     sensitive: bool = False
+    #: What it stands or falls with, such as the name of a site. Empty: with everything.
+    part: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -72,6 +74,10 @@ class Current:
 class Prune:
     directory: str
     pattern: str = "*"
+    #: Said of what others put there. Empty: nothing is said.
+    warning: str = ""
+    #: Names of others that are to be there.
+    known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,7 @@ def parse_item(raw: Mapping[str, Any]) -> Item:
         group=raw.get("group"),
         mode=DEFAULT_MODE[kind] if mode is None else mode,
         sensitive=bool(raw.get("sensitive")),
+        part=raw.get("part") or "",
     )
 
 
@@ -251,7 +258,9 @@ def parse_prune(raw: Iterable[Mapping[str, Any]] | None) -> list[Prune]:
             raise FileSetError(
                 f"prune {one['directory']}: pattern {pattern!r} must match names, so it has no '/'"
             )
-        found.append(Prune(one["directory"], pattern))
+        found.append(
+            Prune(one["directory"], pattern, one.get("warning") or "", tuple(one.get("known") or ()))
+        )
     return found
 
 
@@ -289,6 +298,19 @@ def leftovers(manifest: Manifest, wanted: Iterable[str], present: Mapping[str, C
     # Deepest first, so that a directory of ours is empty when its turn comes.
     remove.sort(key=lambda path: (-path.count("/"), path))
     return Leftovers(tuple(remove), tuple(foreign), tuple(edited))
+
+
+def warnings(prune: Iterable[Prune], foreign: Iterable[str]) -> list[str]:
+    """What to say of files that others put into directories of the set: one text for each thing to say."""
+    said: dict[str, list[str]] = {}
+    for path in foreign:
+        directory, name = os.path.split(path)
+        for one in prune:
+            if one.warning and one.directory == directory and matches(name, one.pattern):
+                if not any(fnmatch.fnmatchcase(name, known) for known in one.known):
+                    said.setdefault(one.warning, []).append(path)
+                break
+    return [f"{', '.join(sorted(paths))}: {warning}" for warning, paths in said.items()]
 
 
 def before_run(manifest: Manifest, items: Sequence[Item]) -> Manifest:

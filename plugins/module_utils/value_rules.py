@@ -15,6 +15,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from . import nginx_syntax
+
 
 class Wrong(NamedTuple):
     reason: str
@@ -473,4 +475,15 @@ def health_path(text: str) -> Wrong | None:
         return Wrong("a URL path starts with a slash", "" if health_path(better) else better)
     if found := _odd_character(text, "A-Za-z0-9/._~@&+,=:?%-"):
         return Wrong(f"the character {found} is not allowed in a URL: write it as %XX")
+    return None
+
+
+def nginx_directives(text: str) -> Wrong | None:
+    """Whole directives, as far as the form goes; the host's nginx says what it thinks of their names."""
+    if not text.strip():
+        return Wrong("it is empty")
+    if found := unprintable(text.replace("\n", "").replace("\t", "")):
+        return Wrong(f"the character {found} is not allowed in a configuration")
+    if broken := nginx_syntax.problem(text):
+        return Wrong(f"line {broken.line}: {broken.reason}")
     return None

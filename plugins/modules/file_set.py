@@ -13,13 +13,16 @@ import shlex
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import file_set as logic
+from ..module_utils import file_set_parts as parts
 from ..module_utils.file_set import Change, Current, FileSetError, Item, Manifest
+from ..module_utils.file_set_service import Service
 
 DOCUMENTATION = r"""
 module: file_set
@@ -32,6 +35,10 @@ description:
     refuses them, nothing on the host has changed.
   - The set remembers in C(/var/lib/emperor-stack/file_set/<name>.json) which paths it wrote, with their sha256.
     O(prune) removes exactly those that are no longer wanted; files of others are reported and left alone.
+  - With O(service), the module starts or reloads it, and every run proves that it runs what is wanted. What it does
+    not take is taken back.
+  - Where items have a O(files[].part), one bad part does not hold up the others; it stays as it last ran, and every
+    run says so.
 options:
   name:
     description: Name of the set, and of its manifest.
@@ -90,6 +97,11 @@ options:
         description:
           - Octal, as a string. When not given V(0644) for files, V(0755) for directories, V(0640) for touched files.
         type: str
+      part:
+        description:
+          - What the item stands or falls with, such as the name of a site. With O(files[].each) it may hold
+            C({site.name}). Items without one are common to all.
+        type: str
       sensitive:
         description: Keep the content out of diffs, logs and the printed invocation.
         type: bool
@@ -108,6 +120,14 @@ options:
         description: Shell pattern of names. V(*) leaves hidden names alone.
         type: str
         default: "*"
+      warning:
+        description: What to say, once per run, of files there that are not of this set. Nothing by default.
+        type: str
+      known:
+        description: Shell patterns of names for which that is not said.
+        type: list
+        elements: str
+        default: []
   tree:
     description:
       - Root of the tree that O(validate) is about, for example V(/etc/nginx). Its files must refer to each other
@@ -119,6 +139,13 @@ options:
         is that copy. Only run when something under the tree changes, in check mode too.
       - In check mode it is skipped when its program is not there yet.
     type: str
+  aside:
+    description:
+      - Absolute paths, such as those of logs, that a check must not make or open. In the copy they stand for
+        paths beside it.
+    type: list
+    elements: str
+    default: []
   verify:
     description: A command, run without a shell, after the swap. When it fails, all files are put back.
     type: str
@@ -142,6 +169,27 @@ options:
     type: list
     elements: str
     default: []
+  service:
+    description:
+      - The service that loads the set. It is started or reloaded when it does not run what is wanted, by the answer
+        to O(running), which may have the id of the process that gave it as a second word; then no file in O(tree),
+        whoever it belongs to, may be younger than the workers.
+      - When it does not come to run the new files, those that last ran are put back.
+    type: dict
+    suboptions:
+      unit:
+        description: Its systemd unit.
+        type: str
+        required: true
+      replaces:
+        description: Units that must not run beside it. They are stopped and disabled right before it starts.
+        type: list
+        elements: str
+        default: []
+      log:
+        description: Its log, whose end is shown where it does not do what it should.
+        type: str
+        default: ""
   manifests:
     description: Directory of the manifests.
     type: str
@@ -248,11 +296,25 @@ idle:
   type: list
   elements: str
   returned: always
+held:
+  description: Parts that were held back, and why; one text for each.
+  type: list
+  elements: str
+  returned: always
+notes:
+  description: What became of O(service) that is worth a line.
+  type: list
+  elements: str
+  returned: always
 validated:
   description: Whether the staging copy was checked in this run.
   type: bool
   returned: always
 """
+
+
+#: Where a change wants systemd to read its units again.
+UNITS = "/etc/systemd/system/"
 
 
 def inspect(path: str) -> Current:
@@ -439,8 +501,20 @@ def copy_tree(tree: str, stage: str) -> None:
                 shutil.copy2(source, copy)
 
 
-def stage_changes(tree: str, stage: str, changes: list[Change], removed: list[str]) -> None:
-    """Carry the wanted changes into the copy. Who owns them there does not matter: root reads them."""
+def set_aside(stage: str, paths: list[str]) -> dict[bytes, bytes]:
+    """What stands for *paths* beside the copy, made so that a program can create its files there."""
+    found = {}
+    for path in sorted(paths, key=len, reverse=True):
+        other = os.path.join(os.path.dirname(stage), "aside") + path
+        os.makedirs(other if os.path.isdir(path) else os.path.dirname(other), exist_ok=True)
+        found[path.encode()] = other.encode()
+    return found
+
+
+def stage_items(
+    tree: str, stage: str, items: list[Item], removed: list[str], aside: dict[bytes, bytes]
+) -> None:
+    """Carry what is wanted into the copy. Who owns it there does not matter: root reads it."""
     for path in removed:
         if logic.within(path, tree):
             copy = stage + path[len(tree) :]
@@ -448,8 +522,7 @@ def stage_changes(tree: str, stage: str, changes: list[Change], removed: list[st
                 os.rmdir(copy)
             else:
                 forget(copy)
-    for change in changes:
-        item = change.item
+    for item in items:
         if not logic.within(item.path, tree):
             continue
         copy = stage + item.path[len(tree) :]
@@ -457,10 +530,32 @@ def stage_changes(tree: str, stage: str, changes: list[Change], removed: list[st
         if item.kind == "link":
             forget(copy)
             os.symlink(logic.staged_target(item.path, item.target, tree, stage), copy)
-        elif item.kind == "file" or (item.kind == "touch" and change.created):
+        elif item.kind == "file" or (item.kind == "touch" and not os.path.lexists(copy)):
+            content = item.content
+            for there, beside in aside.items():
+                content = content.replace(there, beside)
             forget(copy)
             with open(copy, "wb") as file:
-                file.write(item.content)
+                file.write(content)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What makes a set of items of what is there."""
+
+    items: list[Item]
+    digest: str
+    changes: list[Change]
+    left: logic.Leftovers
+    present: dict[str, Current]
+
+    @property
+    def removed(self) -> list[str]:
+        return list(self.left.remove)
+
+    @property
+    def paths(self) -> list[str]:
+        return [change.item.path for change in self.changes] + self.removed
 
 
 class FileSet:
@@ -480,11 +575,18 @@ class FileSet:
             raise FileSetError(
                 "validate: needs tree: and has to name the copy as {stage}, else it checks the files in use"
             )
-        wanted = logic.parse_items(options["files"])
-        self.digest = logic.digest(wanted)
-        self.items = logic.with_digest(wanted, self.digest)
+        self.wanted = logic.parse_items(options["files"])
         self.prune = logic.parse_prune(options["prune"])
         self.validated = False
+        self.good_path = os.path.join(options["manifests"], f"{options['name']}.good.json")
+        self.service: Service | None = None
+        if service := options["service"]:
+            if not self.tree or not options["running"]:
+                raise FileSetError(
+                    "service: needs tree: and running:, which tell whether it runs what is wanted"
+                )
+            ask = shlex.split(options["running"])
+            self.service = Service(self.run_words, service["unit"], ask, service["replaces"], service["log"])
 
     # looking
 
@@ -501,10 +603,37 @@ class FileSet:
             )
             return Manifest()
 
-    def compare(self) -> list[Change]:
+    def load_good(self, manifest: Manifest) -> parts.Ran:
+        """What the service ran when all was well."""
+        if not self.service:
+            return parts.Ran()
+        try:
+            with open(self.good_path, encoding="utf-8") as file:
+                return parts.load(file.read())
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError) as error:
+            self.module.warn(
+                f"{self.good_path}: {error}. It is written anew when the service runs what is wanted"
+            )
+        # Written by a set that did not remember yet.
+        found = []
+        for item in self.wanted:
+            current = inspect(item.path) if item.kind == "file" and item.part else Current("absent")
+            if manifest.wrote(item.path, current.fingerprint):
+                found.append(replace(item, content=current.content))
+        return parts.Ran("", parts.by_part(found))
+
+    def plan(self, wanted: list[Item], manifest: Manifest) -> Plan:
+        digest = logic.digest(wanted)
+        items = logic.with_digest(wanted, digest)
+        left, present = self.look_for_leftovers(manifest, items)
+        return Plan(items, digest, self.compare(items), left, present)
+
+    def compare(self, items: list[Item]) -> list[Change]:
         changes = []
-        made = {item.path for item in self.items if item.kind == "directory"}
-        for item in self.items:
+        made = {item.path for item in items if item.kind == "directory"}
+        for item in items:
             parent = os.path.dirname(item.path)
             if not self.check_mode and parent not in made and not os.path.isdir(parent):
                 raise FileSetError(
@@ -515,7 +644,9 @@ class FileSet:
                 changes.append(change)
         return changes
 
-    def look_for_leftovers(self, manifest: Manifest) -> tuple[logic.Leftovers, dict[str, Current]]:
+    def look_for_leftovers(
+        self, manifest: Manifest, items: list[Item]
+    ) -> tuple[logic.Leftovers, dict[str, Current]]:
         present: dict[str, Current] = {}
         for one in self.prune:
             with contextlib.suppress(FileNotFoundError):
@@ -523,12 +654,7 @@ class FileSet:
                     if logic.matches(name, one.pattern):
                         path = os.path.join(one.directory, name)
                         present[path] = inspect(path)
-        found = logic.leftovers(manifest, [item.path for item in self.items], present)
-        if found.edited:
-            self.module.warn(
-                "no longer wanted, but changed by somebody since they were written, so left alone: "
-                f"{', '.join(found.edited)}. Remove them by hand"
-            )
+        found = logic.leftovers(manifest, [item.path for item in items], present)
         # A directory of ours in which others put something stays.
         gone = set(found.remove)
         for path in found.remove:
@@ -545,41 +671,75 @@ class FileSet:
             present,
         )
 
+    def warn(self, plan: Plan) -> None:
+        if plan.left.edited:
+            self.module.warn(
+                "no longer wanted, but changed by somebody since they were written, so left alone: "
+                f"{', '.join(plan.left.edited)}. Remove them by hand"
+            )
+        for text in logic.warnings(self.prune, plan.left.foreign):
+            self.module.warn(text)
+
     def run(self, command: str) -> tuple[int, str, str]:
-        words = shlex.split(command)
-        code, out, err = self.module.run_command(words, handle_exceptions=False)
+        return self.run_words(shlex.split(command))
+
+    def run_words(self, words: Sequence[str]) -> tuple[int, str, str]:
+        code, out, err = self.module.run_command(list(words), handle_exceptions=False)
         return code, out, err
 
     # checking
 
-    def validate(self, changes: list[Change], removed: list[str]) -> None:
-        command, tree = self.module.params["validate"], self.tree
-        paths = [change.item.path for change in changes] + removed
-        if not command or not tree or not any(logic.within(path, tree) for path in paths):
-            return
+    def validates(self) -> bool:
+        """Whether there is a way to check a copy."""
+        command = self.module.params["validate"]
+        if not command:
+            return False
         program = shlex.split(command)[0]
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
             if self.check_mode:
-                return
+                return False
             raise FileSetError(f"validate: {program} is not on this host. Install it before this task")
+        return True
+
+    def validate(self, wanted: list[Item], manifest: Manifest) -> str:
+        """What the command says against a copy with *wanted* in it."""
+        tree = self.tree or ""
+        plan = self.plan(wanted, manifest)
         # In memory where we may: the tree can hold private keys.
         top = tempfile.mkdtemp(prefix="file_set-", dir="/run" if os.access("/run", os.W_OK) else None)
         stage = os.path.join(top, os.path.basename(tree))
         try:
             copy_tree(tree, stage)
-            stage_changes(tree, stage, changes, removed)
-            code, out, err = self.run(command.replace("{stage}", stage))
+            aside = set_aside(stage, self.module.params["aside"])
+            stage_items(tree, stage, plan.items, plan.removed, aside)
+            code, out, err = self.run(self.module.params["validate"].replace("{stage}", stage))
         finally:
             shutil.rmtree(top, ignore_errors=True)
         self.validated = True
-        if code != 0:
-            said = (err.strip() or out.strip() or "(it said nothing)").replace(stage, tree)
-            raise FileSetError(
-                f"set {self.module.params['name']}: {program} refuses the new {tree}; nothing was changed. "
-                f"It says:\n{said}"
-            )
+        if code == 0:
+            return ""
+        said = err.strip() or out.strip() or "(it said nothing)"
+        for path, other in aside.items():
+            said = said.replace(other.decode(), path.decode())
+        return said.replace(stage, tree)
 
-    def pending(self) -> bool:
+    def choose(self, manifest: Manifest, good: parts.Ran) -> dict[str, str]:
+        """The parts that are held back so that the rest passes the check."""
+        if not self.validates():
+            return {}
+        try:
+            return parts.choose(self.wanted, good.parts, lambda items: self.validate(items, manifest))
+        except parts.Refused as error:
+            program = shlex.split(self.module.params["validate"])[0]
+            back = self.restore(manifest, good)
+            raise FileSetError(
+                f"set {self.module.params['name']}: {program} refuses the new {self.tree}; nothing was changed. "
+                f"It says:\n{error}{back}"
+            ) from error
+
+    def pending(self, digest: str) -> bool:
+        if self.service and self.tree:
+            return not self.service.runs(digest, self.tree) or not self.service.enabled()
         command = self.module.params["running"]
         if not command:
             return False
@@ -587,7 +747,7 @@ class FileSet:
             code, out, _err = self.run(command)
         except OSError:
             return True
-        return code != 0 or out.strip() != self.digest
+        return code != 0 or out.strip() != digest
 
     def idle(self) -> list[str]:
         units = self.module.params["units"]
@@ -614,33 +774,38 @@ class FileSet:
             yield
 
     def save(self, manifest: Manifest, known: Manifest | None = None) -> None:
-        if known is not None and manifest == known:
-            return
-        new = f"{self.manifest_path}.new"
+        if known is None or manifest != known:
+            self.write(self.manifest_path, logic.dump_manifest(manifest))
+
+    def write(self, path: str, text: str) -> None:
+        new = f"{path}.new"
         forget(new)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(logic.dump_manifest(manifest))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(new, self.manifest_path)
-        sync_directory(os.path.dirname(self.manifest_path))
+        os.rename(new, path)
+        sync_directory(os.path.dirname(path))
 
-    def change(self, changes: list[Change], removed: list[str]) -> None:
+    def change(self, plan: Plan) -> None:
+        """Swap in what is planned and let the service load it, or put everything back."""
         swap = Swap()
-        owners = {change.item.path: ids(change.item, False) for change in changes}
+        owners = {change.item.path: ids(change.item, False) for change in plan.changes}
         try:
-            for change in changes:
+            for change in plan.changes:
                 if change.item.kind == "directory" and change.created:
                     swap.make_directory(change.item, *owners[change.item.path])
-            for change in changes:
+            for change in plan.changes:
                 swap.prepare(change, *owners[change.item.path])
-            for change in changes:
+            for change in plan.changes:
                 if not (change.item.kind == "directory" and change.created):
                     swap.apply(change, *owners[change.item.path])
-            for path in removed:
+            for path in plan.removed:
                 swap.remove(path)
             self.verify()
+            if self.service:
+                self.service.load(plan.digest, any(path.startswith(UNITS) for path in plan.paths))
         except (OSError, FileSetError) as error:
             swap.roll_back()
             raise FileSetError(
@@ -659,47 +824,104 @@ class FileSet:
 
     def clean_up(self) -> None:
         """What a run that died left beside our files."""
-        for item in self.items:
+        for item in self.wanted:
             if item.kind != "directory":
                 forget(temporary(item.path, "new"))
                 forget(temporary(item.path, "old"))
 
+    def put(
+        self, plan: Plan, pending: bool, manifest: Manifest, good: parts.Ran, held: dict[str, str]
+    ) -> Plan:
+        """Bring *plan* onto the host. Where the service does not take it because of one part, that one is held back."""
+        self.clean_up()
+        self.save(logic.before_run(manifest, plan.items), manifest)
+        if plan.paths or (self.service and pending):
+            try:
+                self.change(plan)
+            except FileSetError as error:
+                back = self.restore(manifest, good)
+                left = [part for part in parts.changed_parts(self.wanted, good.parts) if part not in held]
+                part = parts.blamed(str(error), self.wanted, left)
+                if not part:
+                    raise FileSetError(f"{error}{back}") from error
+                held[part] = str(error)
+                plan = self.plan_without(held, manifest, good)
+                return self.put(plan, self.pending(plan.digest), manifest, good, held)
+        self.save(logic.after_run(manifest, plan.items, plan.removed))
+        if self.service:
+            kept = parts.remembered(plan.items, self.tree)
+            ran = parts.Ran(plan.digest, kept, self.module.params["running"])
+            if ran != good:
+                self.write(self.good_path, parts.dump(ran))
+        return plan
+
+    def plan_without(self, held: parts.Held, manifest: Manifest, good: parts.Ran) -> Plan:
+        return self.plan(parts.effective(self.wanted, good.parts, held), manifest)
+
+    def restore(self, manifest: Manifest, good: parts.Ran) -> str:
+        """What last ran, on disk and running again, whatever lies there; says what came of it."""
+        if not self.service or not good.digest or self.check_mode:
+            return ""
+        kept = [item for item in self.wanted if not parts.loaded(item)]
+        plan = self.plan([*kept, *(item for items in good.parts.values() for item in items)], manifest)
+        with self.service.asked_by(shlex.split(good.running)):
+            if not plan.paths and self.service.ask().digest == good.digest:
+                return ". What last ran serves on"
+            try:
+                self.change(replace(plan, digest=good.digest))
+            except FileSetError as error:
+                return f". What last ran could not be brought back: {error}"
+        self.save(logic.after_run(manifest, plan.items, plan.removed))
+        return ". What last ran is back and serves"
+
     def main(self) -> dict[str, Any]:
         with self.locked():
             manifest = self.load_manifest()
-            changes = self.compare()
-            left, present = self.look_for_leftovers(manifest)
-            removed = list(left.remove)
-            self.validate(changes, removed)
+            good = self.load_good(manifest)
+            held: dict[str, str] = {}
+            plan = self.plan(self.wanted, manifest)
+            pending = self.pending(plan.digest)
+            in_tree = any(logic.within(path, self.tree) for path in plan.paths) if self.tree else False
+            if in_tree or (self.service and pending):
+                held = self.choose(manifest, good)
+                if held:
+                    plan = self.plan_without(held, manifest, good)
+                    pending = self.pending(plan.digest)
             if not self.check_mode:
-                self.clean_up()
-                self.save(logic.before_run(manifest, self.items), manifest)
-                if changes or removed:
-                    self.change(changes, removed)
-                self.save(logic.after_run(manifest, self.items, removed))
-            pending = self.pending()
-        created = [change.item.path for change in changes if change.created]
-        updated = [change.item.path for change in changes if not change.created]
-        diff = [logic.diff_of_change(change) for change in changes]
-        diff += [logic.diff_of_removal(path, present[path], path in manifest.sensitive) for path in removed]
+                plan = self.put(plan, pending, manifest, good, held)
+                if not self.service:
+                    pending = self.pending(plan.digest)
+        self.warn(plan)
+        said = parts.describe(held, good.parts)
+        for text in said:
+            self.module.warn(text)
+        created = [change.item.path for change in plan.changes if change.created]
+        updated = [change.item.path for change in plan.changes if not change.created]
+        diff = [logic.diff_of_change(change) for change in plan.changes]
+        diff += [
+            logic.diff_of_removal(path, plan.present[path], path in manifest.sensitive)
+            for path in plan.removed
+        ]
         return {
-            "changed": bool(changes or removed or pending),
-            "changed_paths": sorted([*created, *updated, *removed]),
+            "changed": bool(plan.paths or pending),
+            "changed_paths": sorted(plan.paths),
             "paths": {
-                **{item.path: "unchanged" for item in self.items},
+                **{item.path: "unchanged" for item in plan.items},
                 **dict.fromkeys(created, "created"),
                 **dict.fromkeys(updated, "updated"),
-                **dict.fromkeys(removed, "removed"),
+                **dict.fromkeys(plan.removed, "removed"),
             },
             "created": created,
             "updated": updated,
-            "removed": removed,
-            "foreign": list(left.foreign),
-            "edited": list(left.edited),
-            "digest": self.digest,
+            "removed": plan.removed,
+            "foreign": list(plan.left.foreign),
+            "edited": list(plan.left.edited),
+            "digest": plan.digest,
             "pending": pending,
             "missing": [path for path in self.module.params["present"] if not os.path.lexists(path)],
             "idle": self.idle(),
+            "held": said,
+            "notes": self.service.notes if self.service else [],
             "validated": self.validated,
             "diff": diff if self.module._diff else [],
         }
@@ -716,6 +938,12 @@ def argument_spec() -> dict[str, Any]:
         "group": {"type": "str"},
         "mode": {"type": "str"},
         "sensitive": {"type": "bool", "default": False},
+        "part": {"type": "str"},
+    }
+    service = {
+        "unit": {"type": "str", "required": True},
+        "replaces": {"type": "list", "elements": "str", "default": []},
+        "log": {"type": "str", "default": ""},
     }
     return {
         "name": {"type": "str", "required": True},
@@ -727,14 +955,18 @@ def argument_spec() -> dict[str, Any]:
             "options": {
                 "directory": {"type": "str", "required": True},
                 "pattern": {"type": "str", "default": "*"},
+                "warning": {"type": "str"},
+                "known": {"type": "list", "elements": "str", "default": []},
             },
         },
         "tree": {"type": "str"},
         "validate": {"type": "str"},
+        "aside": {"type": "list", "elements": "str", "default": []},
         "verify": {"type": "str"},
         "running": {"type": "str"},
         "present": {"type": "list", "elements": "str", "default": []},
         "units": {"type": "list", "elements": "str", "default": []},
+        "service": {"type": "dict", "options": service},
         "manifests": {"type": "str", "default": logic.MANIFESTS},
     }
 

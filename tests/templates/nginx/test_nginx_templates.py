@@ -20,6 +20,7 @@ SITE: dict[str, Any] = {
     ],
     "body": "20m",
     "read_timeout": 65,
+    "snippets": [],
 }
 PARTS = [
     *[
@@ -247,7 +248,7 @@ def test_nothing_listens_for_tls_where_no_site_has_a_certificate(render: Render)
     assert "443" not in render("nginx", "part.j2", part="default", nginx_sites=[SITE])
     text = squeezed(render("nginx", "part.j2", part="default", nginx_sites=[SECURED]))
     assert "listen 443 ssl http2 default_server backlog=4096;" in text
-    assert "ssl_reject_handshake on; return 444;" in text
+    assert "ssl_reject_handshake on; location / { return 421; }" in text
 
 
 def test_each_nginx_gets_the_directives_that_it_knows(render: Render) -> None:
@@ -288,52 +289,45 @@ def test_hsts_is_said_over_https_for_the_sites_that_want_it(render: Render) -> N
     ) in text
 
 
-@pytest.mark.parametrize(
-    ("change", "shown"),
-    [
-        ({"certificate": "relative.pem"}, "relative.pem"),
-        ({"key": "/k;}"}, "/k;}"),
-        ({"challenges": "/x y"}, "/x y"),
-        ({"hsts": 'max-age=1"; evil'}, 'max-age=1"; evil'),
-    ],
-)
-def test_strange_values_of_tls_are_named(
-    role_value: Callable[..., Any], change: dict[str, Any], shown: str
-) -> None:
-    site = {**SITE, "tls": {**TLS, **change}}
-    assert role_value("nginx", "__nginx_strange", nginx_sites=[site]) == [shown]
-    assert role_value("nginx", "__nginx_strange", nginx_sites=[SECURED]) == []
+def test_directives_of_an_app_stand_where_it_says(render: Render) -> None:
+    snippets = [{"site": "blog", "place": place, "text": "x;"} for place in ("http", "server", "app")]
+    text = render("nginx", "vhost.conf.j2", site={**SITE, "snippets": snippets})
+    before, server = squeezed(text).split("server {", 1)
+    assert before.strip() == "include emperor-stack/snippets/blog.http.conf;"
+    assert server.count("include emperor-stack/snippets/blog.server.conf;") == 1
+    assert location(text, "/").endswith("include emperor-stack/snippets/blog.app.conf; }")
+    assert "snippets" not in render("nginx", "vhost.conf.j2", site=SITE)
 
 
-@pytest.mark.parametrize(
-    ("change", "shown"),
-    [
-        ({"name": "../blog"}, "../blog"),
-        ({"name": "Blog"}, "Blog"),
-        ({"domains": ["a;b"]}, "a;b"),
-        ({"domains": ["a.example", "b c"]}, "b c"),
-        ({"domains": ["*.example"]}, "*.example"),
-        ({"domains": ["a.example\n"]}, "a.example\n"),
-        ({"socket": "relative.sock"}, "relative.sock"),
-        ({"socket": "/run/x;}"}, "/run/x;}"),
-        ({"public": "/srv/../etc"}, "/srv/../etc"),
-        ({"public": "/srv/$host"}, "/srv/$host"),
-        ({"body": "20 m"}, "20 m"),
-        ({"body": "20m; root /"}, "20m; root /"),
-        ({"static": [{"url": "/", "directory": True, "persistent": False}]}, "/"),
-        ({"static": [{"url": "/static", "directory": True, "persistent": False}]}, "/static"),
-        ({"static": [{"url": "/a/../b/", "directory": True, "persistent": False}]}, "/a/../b/"),
-        ({"static": [{"url": "/.git/", "directory": True, "persistent": False}]}, "/.git/"),
-        ({"static": [{"url": "/a b", "directory": False, "persistent": False}]}, "/a b"),
-        ({"static": [{"url": "/x/", "directory": False, "persistent": False}]}, "/x/"),
-    ],
-)
-def test_strange_values_are_named(role_value: Callable[..., Any], change: dict[str, Any], shown: str) -> None:
-    assert role_value("nginx", "__nginx_strange", nginx_sites=[{**SITE, **change}]) == [shown]
+def test_lines_of_a_snippet_keep_their_numbers(render: Render) -> None:
+    snippet = {"site": "blog", "place": "server", "text": "one;\n\ntwo;\n\n"}
+    text = render("nginx", "snippet.conf.j2", snippet=snippet)
+    assert text.splitlines()[:3] == ["one;", "", "two;"]
+    assert "of blog; changes are overwritten." in text.splitlines()[-1]
 
 
-def test_ordinary_values_are_not_strange(role_value: Callable[..., Any]) -> None:
+def test_sites_are_loaded_by_name_and_may_be_missing(render: Render) -> None:
+    text = squeezed(render("nginx", "nginx.conf.j2", nginx_sites=[SITE]))
+    assert "include emperor-stack/sites/blog.con[f]; }" in text
+    assert "sites/*" not in text
+
+
+def test_files_of_others_that_the_inventory_loads_are_not_reported(role_value: Callable[..., Any]) -> None:
+    prune = role_value("nginx", "__nginx_prune", nginx_http_includes=["conf.d/*.conf", "sites-enabled/own"])
+    known = {one["directory"]: one.get("known") for one in prune}
+    assert known["/etc/nginx/conf.d"] == ["*.conf"]
+    assert known["/etc/nginx/sites-enabled"] == ["default", "own"]
+    assert all("nginx does not load it" in one["warning"] for one in prune)
+
+
+def test_what_could_break_out_is_refused(role_value: Callable[..., Any]) -> None:
     assert (
-        role_value("nginx", "__nginx_strange", nginx_sites=[SITE, {**SITE, "name": "b-2", "body": "0"}]) == []
+        role_value(
+            "nginx", "__nginx_strange", nginx_sites=[SITE, SECURED | {"name": "b", "domains": ["b.c"]}]
+        )
+        == []
     )
-    assert role_value("nginx", "__nginx_strange") == []
+    bad = {**SITE, "tls": {**TLS, "key": "/k;}"}}
+    assert role_value("nginx", "__nginx_strange", nginx_sites=[bad]) == [
+        "key: '/k;}' is not written as it has to be"
+    ]

@@ -142,7 +142,7 @@ def test_null_means_not_given() -> None:
 
 NAMES = (
     "name, state, renamed_from, domains, source, wsgi, paste, requirements, python, files, build, migrate, workers, "
-    "schedule, hooks, static, persistent, env, secrets, health, server, web, on_demand, idle, limits, tls"
+    "schedule, hooks, static, persistent, env, secrets, health, server, web, on_demand, idle, limits, tls, nginx"
 )
 BOTH = "wsgi: blog.wsgi:application\n# or\npaste: production.ini"
 NUMBER = "and has to be a whole number from 1 to"

@@ -80,6 +80,7 @@ def test_every_default() -> None:
         "on_demand": False,
         "idle": 300,
         "limits": LIMITS,
+        "nginx": {"http": None, "server": None, "app": None},
         "tls": {
             "provider": "none",
             "files": {"certificate": None, "key": None},
@@ -159,9 +160,18 @@ def test_sites() -> None:
                 ],
                 "body": "20m",
                 "read_timeout": 105,
+                "snippets": [],
             }
         ]
     )
+
+
+def test_directives_of_an_app_are_listed_by_place() -> None:
+    app = {**SMALL, "nginx": {"app": "a;", "http": "h;"}}
+    assert apps.sites([app])[0]["snippets"] == [
+        {"site": SMALL["name"], "place": "http", "text": "h;"},
+        {"site": SMALL["name"], "place": "app", "text": "a;"},
+    ]
 
 
 def test_app_users() -> None:
@@ -208,6 +218,9 @@ SITE: dict[str, Any] = {
 }
 
 
+TLS = {"certificate": "/c/live.pem", "key": "/c/key.pem", "challenges": "", "hsts": ""}
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -234,6 +247,13 @@ SITE: dict[str, Any] = {
         ({"static": [{"url": "/.git/", "directory": True}]}, "url: '/.git/' is not written as it has to be"),
         ({"static": [{"url": "/a b", "directory": False}]}, "url: '/a b' is not written as it has to be"),
         ({"static": [{"url": "/x/", "directory": False}]}, "url: '/x/' is not written as it has to be"),
+        ({"tls": {**TLS, "certificate": "c.pem"}}, "certificate: 'c.pem' is not written as it has to be"),
+        ({"tls": {**TLS, "key": "/k;}"}}, "key: '/k;}' is not written as it has to be"),
+        ({"tls": {**TLS, "challenges": "/x y"}}, "challenges: '/x y' is not written as it has to be"),
+        (
+            {"tls": {**TLS, "hsts": "max-age=1; evil"}},
+            "hsts: 'max-age=1; evil' is not written as it has to be",
+        ),
     ],
 )
 def test_what_a_web_servers_configuration_could_not_hold_is_named(
@@ -249,6 +269,7 @@ def test_sites_of_two_apps_have_names_and_domains_of_their_own() -> None:
         "domains: 'blog.example.com' is there twice",
     ]
     assert apps.site_problems(apps.sites([LARGE])) == []
+    assert apps.site_problems([{**SITE, "tls": TLS}]) == []
 
 
 def test_only_apps_with_tls_have_a_certificate() -> None:

@@ -1,0 +1,72 @@
+"""gixy, which knows misconfigurations of nginx, over the whole tree that the role renders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils import apps
+
+from tools.gixy import findings
+
+APP: dict[str, Any] = {
+    "name": "blog",
+    "domains": ["blog.example.com", "www.blog.example.com"],
+    "source": {"path": "examples/flask"},
+    "wsgi": "wsgi:application",
+    "static": {"/static/": "static", "/media/": "media", "/favicon.ico": "favicon.ico"},
+    "persistent": ["media"],
+}
+SECURED: dict[str, Any] = {
+    **APP,
+    "name": "shop",
+    "domains": ["shop.example.com"],
+    "tls": {"provider": "acme", "hsts": {"max_age": 63072000}},
+    "nginx": {"server": "location = /ping { return 204; }", "app": "uwsgi_buffering off;"},
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path, render: Callable[..., str], role_value: Callable[..., Any]) -> Callable[..., Path]:
+    """`tree(nginx_http3=True)`: what the role writes below /etc/nginx, and the path of its nginx.conf."""
+
+    def written(**variables: Any) -> Path:
+        given = {"nginx_sites": apps.sites([APP, SECURED]), **variables}
+        for item in role_value("nginx", "__nginx_files", **given):
+            if not item["path"].startswith("/etc/nginx/") or "template" not in item:
+                continue
+            name = item.get("as", "item")
+            for element in item.get("each", [None]):
+                found = (
+                    item["path"].replace("{site.name}", "{0[name]}").replace("{snippet.site}", "{0[site]}")
+                )
+                place = (
+                    found.replace("{snippet.place}", "{0[place]}").replace("{part}", "{0}").format(element)
+                )
+                path = tmp_path / place.lstrip("/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(render("nginx", item["template"], **{**given, name: element}))
+        (tmp_path / "etc/nginx/mime.types").write_text("types { }\n")
+        return tmp_path / "etc/nginx/nginx.conf"
+
+    return written
+
+
+@pytest.mark.parametrize("debian", ["12", "13"])
+def test_gixy_finds_nothing(tree: Callable[..., Path], debian: str) -> None:
+    path = tree(
+        ansible_facts={"distribution": "Debian", "distribution_major_version": debian},
+        nginx_http3=True,
+        nginx_trusted_proxies=["10.0.0.0/8"],
+    )
+    assert (path.parent / "emperor-stack/snippets/shop.server.conf").exists()
+    assert findings(path) == []
+
+
+def test_gixy_reads_the_files_that_are_included(tree: Callable[..., Path]) -> None:
+    path = tree()
+    with (path.parent / "emperor-stack/snippets/shop.server.conf").open("a") as file:
+        file.write("location /files { alias /srv/files/; }\n")
+    assert [one["plugin"] for one in findings(path)] == ["alias_traversal"]

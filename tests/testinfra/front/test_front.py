@@ -1,0 +1,207 @@
+"""What one site breaks does not touch the others, and what nginx runs is what is wanted."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from deploying import Outcome, Stack, figure, load
+from front.conftest import NAMES, changed
+from testinfra.host import Host
+
+from tools.gixy import findings
+
+SNIPPET = "/etc/nginx/emperor-stack/snippets/two.server.conf"
+BROKEN = {"nginx": {"server": 'location = /said {\n    return 200 "second";\n    no_such_directive on;\n}'}}
+
+
+def said(stack: Stack) -> dict[str, str]:
+    return {name: stack.ask(f"{name}.localhost", "/said") for name in NAMES}
+
+
+def master(host: Host) -> str:
+    return host.check_output("cat /run/nginx.pid")
+
+
+def nginx(stack: Stack, *words: str) -> Outcome:
+    return stack.play("site.yml", "--tags", "nginx", *words)
+
+
+def recap(outcome: Outcome) -> str:
+    return outcome.output[-3000:]
+
+
+def test_a_run_without_changes_is_one_exchange_and_no_reload(machine: Host, stack: Stack) -> None:
+    before = machine.check_output("pgrep -P %s nginx", master(machine))
+    outcome = nginx(stack)
+    assert outcome.code == 0 and "changed=0 " in outcome.output, recap(outcome)
+    assert machine.check_output("pgrep -P %s nginx", master(machine)) == before
+    assert "not of this bundle" not in outcome.output
+
+
+def test_one_broken_snippet_in_three_apps(machine: Host, stack: Stack) -> None:
+    """Two go live, the third serves on as it was; every run says so until it is right, and then it goes live too."""
+    stack.apps = changed("second", **BROKEN)
+    began = master(machine)
+    with (
+        load(machine, "one.localhost", ["/", "/said"], seconds=300, rate=40) as one,
+        load(machine, "two.localhost", ["/", "/said"], seconds=300, rate=40) as two,
+    ):
+        outcome = stack.play("site.yml")
+        assert outcome.code != 0
+        message = outcome.output[outcome.output.index("nginx refuses the new configuration") :]
+        for expected in (
+            "two: it stays as it last ran",
+            'unknown directive "no_such_directive"',
+            f"{SNIPPET}:3",
+        ):
+            assert expected in message, message[:3000]
+        assert not re.search(r"(?m)^\s*(one|three): it", message), message[:3000]
+        held = said(stack)
+        assert held == {"one": "second", "three": "second", "two": "first"}
+
+        again = stack.play("site.yml", "--tags", "nginx")
+        assert again.code != 0 and "two: it stays as it last ran" in again.output, recap(again)
+        assert "changed=0 " in again.output, recap(again)
+
+        stack.apps = changed("second")
+        fixed = stack.play("site.yml", "--tags", "nginx")
+        assert fixed.code == 0, recap(fixed)
+        assert set(said(stack).values()) == {"second"}
+    failed, total = one.failed + two.failed, one.total + two.total
+    figure("broken_snippet_sites_live", f"{sum(held[name] == 'second' for name in ('one', 'three'))}/2")
+    figure("broken_snippet_failed_requests", f"{failed}/{total}")
+    assert failed == 0, one.failures() + two.failures()
+    assert master(machine) == began
+
+
+def test_check_mode_names_the_broken_one_and_changes_nothing(machine: Host, stack: Stack) -> None:
+    before = machine.check_output(
+        "find /etc/nginx /var/log/nginx -printf '%p %i %T@ %C@\\n' | grep -v 'log '"
+    )
+    stack.apps = changed("second", **BROKEN)
+    outcome = nginx(stack, "--check", "--diff")
+    assert outcome.code != 0 and f"{SNIPPET}:3" in outcome.output, recap(outcome)
+    assert '+    return 200 "second";' in outcome.output
+    after = machine.check_output("find /etc/nginx /var/log/nginx -printf '%p %i %T@ %C@\\n' | grep -v 'log '")
+    assert after == before
+    assert set(said(stack).values()) == {"first"}
+
+
+def test_a_new_app_that_is_broken_is_left_out(machine: Host, stack: Stack) -> None:
+    stack.apps = changed("first")[:-1]
+    outcome = nginx(stack)
+    assert outcome.code == 0, recap(outcome)
+    assert not machine.file(SNIPPET).exists
+    stack.apps = changed("second", **BROKEN)
+    outcome = nginx(stack)
+    assert outcome.code != 0 and "two: it is left out, as it never ran" in outcome.output, recap(outcome)
+    assert not machine.file("/etc/nginx/emperor-stack/sites/two.conf").exists
+    assert stack.ask("one.localhost", "/said") == "second"
+
+
+def test_what_all_sites_share_is_refused_as_a_whole(machine: Host, stack: Stack) -> None:
+    stack.variables = {"nginx_http_includes": ["conf.d/absent.conf"]}
+    stack.apps = changed("second")
+    outcome = nginx(stack)
+    assert outcome.code != 0, recap(outcome)
+    assert "nothing was changed" in outcome.output and "What last ran serves on" in outcome.output
+    assert re.search(r"absent\.conf\" failed .* in /etc/nginx/nginx\.conf:\d+", outcome.output), recap(
+        outcome
+    )
+    assert set(said(stack).values()) == {"first"}
+    machine.check_output("nginx -t -q")
+
+
+def test_files_that_somebody_edited_are_put_right_whether_nginx_has_loaded_them_or_not(
+    machine: Host, stack: Stack
+) -> None:
+    site = "/etc/nginx/emperor-stack/sites/one.conf"
+    # Loaded, and then put back by hand: the files are right, what runs is not.
+    machine.check_output(
+        "cp -p %s /root/kept && sed -i 's/server_name one/server_name other/' %s", site, site
+    )
+    machine.check_output("sed -i s/first/edited/ %s", SNIPPET.replace("two", "one"))
+    machine.check_output("systemctl reload nginx && sleep 1")
+    machine.check_output("sed -i s/edited/first/ %s && cp /root/kept %s", SNIPPET.replace("two", "one"), site)
+    outcome = nginx(stack)
+    assert outcome.code == 0 and "changed=0 " not in outcome.output, recap(outcome)
+    assert said(stack)["one"] == "first"
+    # Broken, and not loaded: after a reboot nothing would have started.
+    machine.check_output("echo 'broken {' >>%s", site)
+    assert machine.run("nginx -t -q").rc != 0
+    outcome = nginx(stack)
+    assert outcome.code == 0, recap(outcome)
+    machine.check_output("nginx -t -q")
+
+
+def test_a_broken_file_by_hand_and_a_broken_wish_leave_what_last_ran(machine: Host, stack: Stack) -> None:
+    machine.check_output("echo 'broken {' >>/etc/nginx/emperor-stack/sites/two.conf")
+    stack.apps = changed("second", **BROKEN)
+    outcome = nginx(stack)
+    assert outcome.code != 0 and "two: it stays as it last ran" in outcome.output, recap(outcome)
+    assert said(stack) == {"one": "second", "three": "second", "two": "first"}
+    machine.check_output("nginx -t -q")
+
+
+def test_files_of_others_are_left_alone_not_loaded_and_named(machine: Host, stack: Stack) -> None:
+    text = "server { listen 80; server_name foreign.localhost; return 200 foreign; }"
+    places = ("/etc/nginx/emperor-stack/sites/foreign.conf", "/etc/nginx/conf.d/foreign.conf")
+    for path in places:
+        machine.check_output("echo %s >%s", text, path)
+    for _ in range(2):
+        outcome = nginx(stack)
+        assert outcome.code == 0, recap(outcome)
+        for path in places:
+            assert re.search(rf"{path}[^:]*: not of this bundle", re.sub(r"\s+", " ", outcome.output)), path
+            assert machine.check_output("cat %s", path) == text
+    assert machine.run("curl -sS -H 'Host: foreign.localhost' http://127.0.0.1/").rc == 52
+    stack.variables = {"nginx_http_includes": ["conf.d/*.conf"]}
+    outcome = nginx(stack)
+    assert "conf.d/foreign.conf" not in outcome.output, recap(outcome)
+    assert stack.ask("foreign.localhost", "/") == "foreign"
+    machine.check_output("rm %s", " ".join(places).split()[0])
+    machine.check_output("rm %s", places[1])
+
+
+def test_a_port_that_is_taken_holds_back_the_app_that_wants_it(machine: Host, stack: Stack) -> None:
+    """nginx -t passes, the reload is answered, and nginx runs on with what it had."""
+    machine.check_output(
+        "systemd-run --quiet --unit=taker python3 -c %s",
+        "import socket, time; s = socket.create_server(('127.0.0.1', 8099)); time.sleep(3600)",
+    )
+    try:
+        machine.check_output("timeout 10 sh -c 'until ss -ltn | grep -q :8099; do sleep 0.1; done'")
+        stack.apps = changed("second")
+        stack.apps[-1]["nginx"]["server"] += "\nlisten 127.0.0.1:8099;"
+        outcome = nginx(stack)
+        assert outcome.code != 0 and "bind() to 127.0.0.1:8099 failed" in outcome.output, recap(outcome)
+        assert "two: it stays as it last ran" in outcome.output, recap(outcome)
+        assert said(stack) == {"one": "second", "three": "second", "two": "first"}
+        # The port of all sites: nobody can be left out.
+        stack.apps = changed("third")
+        stack.variables = {"front_http_port": 8099}
+        outcome = nginx(stack)
+        assert outcome.code != 0 and "What last ran serves on" in outcome.output, recap(outcome)
+        assert said(stack) == {"one": "second", "three": "second", "two": "first"}
+        machine.check_output("nginx -t -q")
+        assert "8099" not in machine.check_output("cat /etc/nginx/emperor-stack/listen.conf")
+    finally:
+        machine.check_output("systemctl stop taker")
+
+
+def test_nginx_that_is_stopped_is_started(machine: Host, stack: Stack) -> None:
+    machine.check_output("systemctl disable --now nginx")
+    outcome = nginx(stack)
+    assert outcome.code == 0, recap(outcome)
+    assert machine.service("nginx").is_enabled
+    assert set(said(stack).values()) == {"first"}
+
+
+def test_gixy_finds_nothing_in_what_the_host_runs(machine: Host, stack: Stack, tmp_path: Path) -> None:
+    container = machine.backend.host
+    subprocess.run(["docker", "cp", "--quiet", f"{container}:/etc/nginx", str(tmp_path)], check=True)
+    found = findings(tmp_path / "nginx/nginx.conf")
+    figure("gixy_findings", len(found))
+    assert found == []
