@@ -21,6 +21,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils import layout
 from ..module_utils.apps import unit_files
+from ..module_utils.traffic_schema import FRONT_ONLY
 from .check_apps import bundle_root, cause
 
 #: Part of every fingerprint: raised when releases must be made anew although nothing of the app changed.
@@ -233,8 +234,8 @@ class ActionModule(ActionBase):
             **made,
             "format": FORMAT,
         }
-        # `tls` is of the front, where the data came from is past: neither is a part of a release.
-        for name in ("action", "revision", "python", "tls", "renamed_from"):
+        # `tls` and the like are of the front, where the data came from is past: neither is a part of a release.
+        for name in ("action", "revision", "python", "tls", "renamed_from", *FRONT_ONLY):
             material.pop(name, None)
         fingerprint = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
         spec: dict[str, Any] = {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from . import app_units, layout
+from . import app_units, layout, traffic
 from .app_schema import APP, DEFAULT_REQUEST_TIMEOUT
 
 App = Mapping[str, Any]
@@ -19,20 +19,18 @@ def complete(app: App) -> dict[str, Any]:
     completed.pop("state")
     persistent = completed["persistent"]
     static = [
-        {
-            "url": url,
-            "path": path,
-            "directory": url.endswith("/"),
-            "persistent": any(_inside(path, kept) for kept in persistent),
-        }
+        {"url": url, "path": path, "directory": url.endswith("/"), "kind": "static"}
         for url, path in sorted(completed["static"].items())
+    ] + traffic.published(completed)
+    static = [
+        {**item, "persistent": any(_inside(item["path"], kept) for kept in persistent)} for item in static
     ]
     return {
         **completed,
         "timeouts": timeouts(completed["limits"]["request_timeout"]),
         "static_files": static,
         "persistent_directories": [
-            {"path": kept, "served": any(_inside(path, kept) for path in completed["static"].values())}
+            {"path": kept, "served": any(_inside(item["path"], kept) for item in static)}
             for kept in persistent
         ],
     }
@@ -89,22 +87,46 @@ def longest_request_timeout(apps: Iterable[App] | None) -> int:
 
 
 def sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
-    """What the roles of web servers take: nginx as `nginx_sites`, apache as `apache_sites`."""
+    """What the roles of web servers take: nginx as `nginx_sites`, apache as `apache_sites`.
+
+    Apps that share their domains are one site; all but the first are its `mounts`.
+    """
     return [
         {
-            "name": app["name"],
-            "domains": app["domains"],
-            "socket": layout.active_socket(app["name"]),
-            "public": layout.active_public(app["name"]),
-            "static": [
-                {key: item[key] for key in ("url", "directory", "persistent")} for item in app["static_files"]
-            ],
-            "body": app["limits"]["body"],
-            "read_timeout": app["timeouts"]["nginx_read"],
-            **({"tls": _site_tls(app)} if app["tls"]["provider"] != "none" else {}),
+            **_site(first),
+            "domains": first["domains"],
+            **({"tls": _site_tls(first)} if first["tls"]["provider"] != "none" else {}),
+            "mounts": [_site(app) for app in others],
         }
-        for app in complete_all(apps)
+        for first, *others in traffic.shared_sites(complete_all(apps))
     ]
+
+
+def _site(app: App) -> dict[str, Any]:
+    return {
+        "name": app["name"],
+        "path": app["path"],
+        "socket": layout.active_socket(app["name"]),
+        "public": layout.active_public(app["name"]),
+        "static": [
+            {key: item[key] for key in ("url", "directory", "persistent")}
+            for item in app["static_files"]
+            if item["kind"] == "static"
+        ],
+        "body": app["limits"]["body"],
+        "read_timeout": app["timeouts"]["nginx_read"],
+        "traffic": traffic.of_app(app),
+    }
+
+
+def site_users(apps: Iterable[App] | None, secrets: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """What role nginx takes as `nginx_users`: it has password hashes in it."""
+    return traffic.site_users(complete_all(apps), secrets or {})
+
+
+def without_apache(apps: Iterable[App] | None) -> list[str]:
+    """What the apps ask of the web server that Apache does not do."""
+    return traffic.without_apache(complete_all(apps))
 
 
 #: How each value of a site is written. Whatever could end a directive or a file name, or means something else there, is not.
@@ -162,7 +184,7 @@ def hsts(declared: Mapping[str, Any]) -> str:
 
 
 def tls_apps(apps: Iterable[App] | None) -> list[dict[str, Any]]:
-    """What role tls takes as `tls_apps`."""
+    """What role tls takes as `tls_apps`: one certificate for each site."""
     return [
         {
             "name": app["name"],
@@ -171,7 +193,7 @@ def tls_apps(apps: Iterable[App] | None) -> list[dict[str, Any]]:
                 key: app["tls"][key] for key in ("provider", "files", "challenge", "dns_provider", "redirect")
             },
         }
-        for app in complete_all(apps)
+        for app, *_ in traffic.shared_sites(complete_all(apps))
         if app["tls"]["provider"] != "none"
     ]
 
