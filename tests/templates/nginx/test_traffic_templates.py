@@ -88,7 +88,12 @@ def test_private_files_are_internal_and_for_one_app(render: Render) -> None:
     text = vhost(render, {**BLOG, "private": {"/p/": "data"}, "persistent": ["data"]})
     assert location(text, "^~ /p/") == (
         "location ^~ /p/ { internal; if ($upstream_addr != unix:/srv/apps/blog/active/app.sock) { return 404; } "
-        "include emperor-stack/headers.conf; add_header Content-Security-Policy $front_upload_policy always; "
+        "include emperor-stack/headers.conf; "
+        "add_header X-Content-Type-Options $upstream_http_x_content_type_options always; "
+        "add_header X-Frame-Options $upstream_http_x_frame_options always; "
+        "add_header Referrer-Policy $upstream_http_referrer_policy always; "
+        "add_header Strict-Transport-Security $upstream_http_strict_transport_security always; "
+        "add_header Content-Security-Policy $front_upload_policy always; "
         "disable_symlinks if_not_owner from=$document_root/p; "
         "try_files $uri =404; }"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -72,10 +73,11 @@ def test_static_files_below_the_path(ask: Any) -> None:
 
 
 def test_each_app_has_a_log_of_its_own(stack: Stack, ask: Any) -> None:
-    ask("site", "/shop/for-the-log-of-the-shop")
+    word = f"for-the-log-{time.monotonic_ns()}"
+    ask("site", f"/shop/{word}")
     logs = "/var/log/nginx/%s.access.log"
-    assert "for-the-log-of-the-shop" in stack.host.file(logs % "site-shop").content_string
-    assert "for-the-log-of-the-shop" not in stack.host.file(logs % "site").content_string
+    assert word in stack.host.file(logs % "site-shop").content_string
+    assert word not in stack.host.file(logs % "site").content_string
 
 
 # redirects and headers
@@ -243,8 +245,19 @@ def test_private_files_are_sent_when_the_app_says_so(ask: Any) -> None:
     one = ask("site", "/?X-Accel-Redirect=/protected/one.txt")
     assert one.body.strip() == "only for one"
     assert one.headers["content-security-policy"].startswith("default-src 'none'")
-    own = "/?X-Accel-Redirect=/protected/one.txt&Content-Security-Policy=sandbox"
-    assert ask("site", own).headers["content-security-policy"] == "sandbox"
+    assert one.headers["referrer-policy"] == "no-referrer"
+    said = ask(
+        "site",
+        "/?X-Accel-Redirect=/protected/one.txt&Content-Security-Policy=sandbox&Referrer-Policy=origin"
+        "&Content-Disposition=attachment&X-Frame-Options=DENY",
+    ).headers
+    for name, value in {
+        "content-security-policy": "sandbox",
+        "referrer-policy": "origin",
+        "x-frame-options": "DENY",
+        "content-disposition": "attachment",
+    }.items():
+        assert said[name] == value
     assert (
         ask("site", "/shop/?X-Accel-Redirect=/shop/protected/style.css").body.strip()
         == "body { color: black }"
