@@ -73,12 +73,14 @@ def _rules() -> Iterator[str]:
 
 - A name is unique on a host. On several hosts it means one app, which has to be equal there: only
   {may_differ} may differ.
-- A domain leads to one app of the whole inventory.
+- A domain leads to one app of the whole inventory, or to several at different `path`s. Those have the same `domains`, the
+  same `tls` and the same hosts, and none serves a URL below the path of another.
 - A static URL lies neither below another one nor above the health path, and its directory does not hold a
   persistent one.
 - Persistent directories do not lie in each other.
-- Each name of `secrets` has a value in `vault_python_apps_secrets.<app>`, and each value there has its name in
-  `secrets`:
+- No redirect and no private directory is in the way of the health path, or of a static URL.
+- Each name of `secrets` has a value in `vault_python_apps_secrets.<app>`, and so has each one that `users` names; each
+  value there has its name in one of the two:
 
 ```yaml
 vault_python_apps_secrets:    # in a file encrypted by ansible-vault

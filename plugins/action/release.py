@@ -21,6 +21,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils import layout
 from ..module_utils.apps import complete_all, unit_files
+from ..module_utils.traffic_schema import FRONT_ONLY
 from ..plugin_utils.plain import plain
 from ..plugin_utils.rendering import render_each
 from .check_apps import bundle_root, cause
@@ -246,8 +247,8 @@ class ActionModule(ActionBase):
             **made,
             "format": FORMAT,
         }
-        # `tls` and `nginx` are of the front, where the data came from is past: none is a part of a release.
-        for name in ("action", "revision", "python", "tls", "nginx", "renamed_from"):
+        # `tls` and the like are of the front, where the data came from is past: none is a part of a release.
+        for name in ("action", "revision", "python", "tls", "nginx", "renamed_from", *FRONT_ONLY):
             material.pop(name, None)
         fingerprint = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
         spec: dict[str, Any] = {

@@ -7,15 +7,15 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils import apps, quoting
+from ..module_utils import apps, layout, quoting
 from ..plugin_utils.plain import plain
 
 
-def _named(name: str, function: Callable[[Any], Any], wanted: str) -> Callable[[Any], Any]:
-    def run(value: Any) -> Any:
+def _named(name: str, function: Callable[..., Any], wanted: str) -> Callable[..., Any]:
+    def run(value: Any, *more: Any) -> Any:
         try:
             # Each look at a value through Ansible's lazy containers costs as much as all the rest.
-            return function(plain(value))
+            return function(plain(value), *map(plain, more))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise AnsibleFilterError(f"emperor.stack.{name} needs {wanted}") from error
 
@@ -24,10 +24,12 @@ def _named(name: str, function: Callable[[Any], Any], wanted: str) -> Callable[[
 
 _CHECKED = "the list of apps as emperor.stack.check_apps lets it pass, which names what is wrong with it"
 
-_FILTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
+_FILTERS: dict[str, tuple[Callable[..., Any], str]] = {
     "complete_apps": (apps.complete_all, _CHECKED),
     "sites": (apps.sites, _CHECKED),
     "site_problems": (apps.site_problems, "sites as emperor.stack.sites derives them"),
+    "site_users": (apps.site_users, _CHECKED),
+    "without_apache": (apps.without_apache, _CHECKED),
     "tls_apps": (apps.tls_apps, _CHECKED),
     "app_users": (apps.app_users, _CHECKED),
     "app_slices": (apps.app_slices, _CHECKED),
@@ -35,10 +37,12 @@ _FILTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "renamed_apps": (apps.renamed_apps, _CHECKED),
     "longest_request_timeout": (apps.longest_request_timeout, _CHECKED),
     "app_timeouts": (apps.timeouts, "a number of seconds"),
+    "maintenance_flag": (layout.maintenance, "the name of an app"),
     "ini_value": (quoting.ini_value, "a text that a uWSGI ini can hold"),
+    "nginx_value": (quoting.nginx_value, "a text that an nginx config can hold"),
 }
 
 
 class FilterModule:
-    def filters(self) -> dict[str, Callable[[Any], Any]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {name: _named(name, function, wanted) for name, (function, wanted) in _FILTERS.items()}

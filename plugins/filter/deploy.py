@@ -132,6 +132,8 @@ def status_table(apps: Mapping[str, Any]) -> str:
             if not activation.get("live"):
                 lines.append(f"{name}: {activation['activation']} ({activation['release']}) is kept warm")
         lines += _process_lines(name, one)
+        if since := one.get("maintenance"):
+            lines.append(f"{name}: in maintenance since {since}")
         if lock := one.get("lock"):
             lines.append(
                 f"{name}: a deploy by {lock.get('who')} is in phase {lock.get('phase')} since {lock.get('since')}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
 import json
 import os.path
 from collections import defaultdict
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any
 
+from . import traffic_problems, traffic_rules
 from . import value_rules as rule
 from .app_schema import ABSENT, APP, PER_HOST
 from .apps import is_present
@@ -458,6 +460,28 @@ def _certificate_file_faults(files: Any, place: str, controller: Controller) -> 
             )
 
 
+def _traffic_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
+    yield from traffic_problems.faults(app, where)
+    for index, name in _items(app.get("secrets"), rule.env_name):
+        if name in traffic_problems.secret_names(app):
+            reason = f"{name} is the hash of a user's password, and `secrets` would put it into the app's environment"
+            yield Fault(f"{where}.secrets[{index}]", reason, "remove it here: `users` alone needs it")
+    source = app.get("source")
+    source = source if isinstance(source, Mapping) else {}
+    path = _good(source.get("path"), rule.controller_path)
+    pages = _pairs(app.get("error_pages"), traffic_rules.page_status, traffic_rules.page_file)
+    for status, file in pages.items():
+        for index, kept in _items(app.get("persistent"), rule.relative_path):
+            if _inside(file, kept):
+                reason = f"it lies in persistent[{index}], which the app may write to; a page belongs to the release"
+                yield Fault(f"{where}.error_pages{member(status)}", reason, "choose a file outside of it")
+        if path and not app.get("build") and controller.is_directory(controller.at(path)):
+            code = f"{controller.at(path)}/{source.get('subdirectory') or '.'}"
+            if not controller.is_file(os.path.normpath(f"{code}/{file}")):
+                reason = f"there is no file {file} in {os.path.normpath(code)}"
+                yield Fault(f"{where}.error_pages{member(status)}", reason, "correct it, or add the file")
+
+
 _CROSS_RULES = (
     _source_faults,
     _file_faults,
@@ -468,6 +492,7 @@ _CROSS_RULES = (
     _process_faults,
     _sleep_faults,
     _tls_faults,
+    _traffic_faults,
 )
 
 
@@ -521,9 +546,18 @@ def _app_secret_faults(app: Mapping[str, Any], where: str, name: str, values: An
             f"{secret} has no value in {place}",
             f"{SECRETS}:    # in a file encrypted by ansible-vault\n  {name}:\n    {secret}: …",
         )
+    hashes = set(traffic_problems.secret_names(app))
+    for secret in sorted(hashes):
+        if values.get(secret) is None:
+            reason = f"{secret} has no value in {place}"
+            fix = f"{SECRETS}:    # in a file encrypted by ansible-vault\n  {name}:\n    {secret}: …    # openssl passwd -6"
+            yield Fault(f"{where}.users", reason, fix)
     for key, value in values.items():
         absent = [secret for _, secret in missing]
-        yield from _secret_fault(f"{place}{member(str(key))}", key, value, set(names.values()), absent)
+        yield from _secret_fault(f"{place}{member(str(key))}", key, value, {*names.values(), *hashes}, absent)
+        if key in hashes and isinstance(value, str) and (wrong := traffic_rules.password_hash(value)):
+            fix = f"{key}: $6$…    # what `openssl passwd -6` prints"
+            yield Fault(f"{place}{member(str(key))}", wrong.reason, fix)
 
 
 def _secret_fault(
@@ -594,23 +628,52 @@ def _different(app: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def _domain_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
-    first: dict[str, tuple[str, str, str]] = {}
+    """Two apps at one place, and apps that share a domain and cannot."""
+    first: dict[tuple[str, str], tuple[str, str, str]] = {}
+    sharing: dict[str, dict[str, tuple[str, str, Mapping[str, Any]]]] = defaultdict(dict)
     clashes: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for host, declared in fleet.items():
         for where, app in _present(declared.apps):
+            path = traffic_problems.path_of(app)
             for index, domain in _items(app.get("domains"), rule.domain):
                 owner = _name(app) or where
-                other, other_host, other_where = first.setdefault(domain, (owner, host, where))
-                if other != owner:
-                    place = other_where if other_host == host else f"{other_where} on host {other_host}"
-                    clashes[f"{where}.domains[{index}]", domain, owner, place].append(host)
-    for (where, domain, owner, place), hosts in clashes.items():
+                place = first.setdefault((domain, path), (owner, host, where))
+                sharing[domain].setdefault(owner, (host, where, app))
+                if place[0] != owner:
+                    at = place[2] if place[1] == host else f"{place[2]} on host {place[1]}"
+                    at += f" at {path}" if path != "/" else ""
+                    clashes[f"{where}.domains[{index}]", domain, owner, at].append(host)
+    for (where, domain, owner, at), hosts in clashes.items():
         yield Problem(
             tuple(hosts),
             where,
-            f"{shown(domain)} already leads to {place}",
+            f"{shown(domain)} already leads to {at}",
             f"remove it from one of the two apps, or give {owner} a name of its own",
         )
+    yield from _sharing_problems(fleet, sharing)
+
+
+def _sharing_problems(
+    fleet: Mapping[str, HostApps],
+    sharing: Mapping[str, Mapping[str, tuple[str, str, Mapping[str, Any]]]],
+) -> Iterator[Problem]:
+    hosts = defaultdict(set)
+    for host, declared in fleet.items():
+        for where, app in _present(declared.apps):
+            hosts[_name(app) or where].add(host)
+    seen: set[tuple[str, Fault]] = set()
+    for owners in sharing.values():
+        for (name, (_, where, app)), (other_name, others) in itertools.combinations(owners.items(), 2):
+            other_host, other_where, other = others
+            if traffic_problems.path_of(app) == traffic_problems.path_of(other):
+                continue
+            found = list(traffic_problems.sharing_faults(other, other_where, app, where))
+            if hosts[name] != hosts[other_name]:
+                found.append(traffic_problems.hosts_fault(other_where, where))
+            for fault in found:
+                if (other_host, fault) not in seen:
+                    seen.add((other_host, fault))
+                    yield Problem((other_host,), fault.where, fault.reason, fault.fix)
 
 
 def _without_secrets(listed: list[Problem], fleet: Mapping[str, HostApps]) -> list[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from . import traffic_schema
 from . import value_rules as rule
 from .schema import Choice, Field, Flag, ListOf, MapOf, Number, Path, Section, Text
 
@@ -330,7 +331,7 @@ APP = Section(
             ListOf(Text(rule.domain, "host name in small letters, IDNA form", "blog.example.com"), 1, True),
             "Host names that reach the app. The first is canonical, the others redirect to it. No other "
             "app of the "
-            "inventory may have them.",
+            "inventory may have them, unless at another `path`.",
             "domains: [blog.example.com, www.blog.example.com]",
             required=True,
         ),
@@ -590,6 +591,7 @@ APP = Section(
             "HTTPS for the app's domains.",
             "tls: {provider: acme}",
         ),
+        *traffic_schema.FIELDS,
         Field(
             "nginx",
             NGINX,

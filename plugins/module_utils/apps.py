@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from . import app_units, layout
+from . import app_units, layout, traffic
 from .app_schema import APP, DEFAULT_REQUEST_TIMEOUT
 
 App = Mapping[str, Any]
@@ -19,20 +19,18 @@ def complete(app: App) -> dict[str, Any]:
     completed.pop("state")
     persistent = completed["persistent"]
     static = [
-        {
-            "url": url,
-            "path": path,
-            "directory": url.endswith("/"),
-            "persistent": any(_inside(path, kept) for kept in persistent),
-        }
+        {"url": url, "path": path, "directory": url.endswith("/"), "kind": "static"}
         for url, path in sorted(completed["static"].items())
+    ] + traffic.published(completed)
+    static = [
+        {**item, "persistent": any(_inside(item["path"], kept) for kept in persistent)} for item in static
     ]
     return {
         **completed,
         "timeouts": timeouts(completed["limits"]["request_timeout"]),
         "static_files": static,
         "persistent_directories": [
-            {"path": kept, "served": any(_inside(path, kept) for path in completed["static"].values())}
+            {"path": kept, "served": any(_inside(item["path"], kept) for item in static)}
             for kept in persistent
         ],
     }
@@ -89,27 +87,52 @@ def longest_request_timeout(apps: Iterable[App] | None) -> int:
 
 
 def sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
-    """What the roles of web servers take: nginx as `nginx_sites`, apache as `apache_sites`."""
+    """What the roles of web servers take: nginx as `nginx_sites`, apache as `apache_sites`.
+
+    Apps that share their domains are one site; all but the first are its `mounts`.
+    """
     return [
         {
-            "name": app["name"],
-            "domains": app["domains"],
-            "socket": layout.active_socket(app["name"]),
-            "public": layout.active_public(app["name"]),
-            "static": [
-                {key: item[key] for key in ("url", "directory", "persistent")} for item in app["static_files"]
-            ],
-            "body": app["limits"]["body"],
-            "read_timeout": app["timeouts"]["nginx_read"],
-            **({"tls": _site_tls(app)} if app["tls"]["provider"] != "none" else {}),
-            "snippets": [
-                {"site": app["name"], "place": place, "text": text}
-                for place, text in app["nginx"].items()
-                if text is not None
-            ],
+            **_site(first, first["name"]),
+            "domains": first["domains"],
+            **({"tls": _site_tls(first)} if first["tls"]["provider"] != "none" else {}),
+            "mounts": [_site(app, first["name"]) for app in others],
         }
-        for app in complete_all(apps)
+        for first, *others in traffic.shared_sites(complete_all(apps))
     ]
+
+
+def _site(app: App, site: str) -> dict[str, Any]:
+    """What one app has in the site of name *site*."""
+    return {
+        "name": app["name"],
+        "path": app["path"],
+        "snippets": [
+            {"app": app["name"], "site": site, "place": place, "text": text}
+            for place, text in app["nginx"].items()
+            if text is not None
+        ],
+        "socket": layout.active_socket(app["name"]),
+        "public": layout.active_public(app["name"]),
+        "static": [
+            {key: item[key] for key in ("url", "directory", "persistent")}
+            for item in app["static_files"]
+            if item["kind"] == "static"
+        ],
+        "body": app["limits"]["body"],
+        "read_timeout": app["timeouts"]["nginx_read"],
+        "traffic": traffic.of_app(app),
+    }
+
+
+def site_users(apps: Iterable[App] | None, secrets: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """What role nginx takes as `nginx_users`: it has password hashes in it."""
+    return traffic.site_users(complete_all(apps), secrets or {})
+
+
+def without_apache(apps: Iterable[App] | None) -> list[str]:
+    """What the apps ask of the web server that Apache does not do."""
+    return traffic.without_apache(complete_all(apps))
 
 
 #: How each value of a site is written. Whatever could end a directive or a file name, or means something else there, is not.
@@ -135,14 +158,22 @@ def site_problems(sites: Iterable[Mapping[str, Any]]) -> list[str]:
     found: list[str] = []
     seen: set[tuple[str, str]] = set()
     for site in sites:
-        values = [("name", site["name"]), *(("domains", domain) for domain in site["domains"])]
+        apps = [site, *site["mounts"]]
+        values = [
+            *(("name", app["name"]) for app in apps),
+            *(("domains", domain) for domain in site["domains"]),
+        ]
         for place in values:
             if place in seen:
                 found.append(f"{place[0]}: {place[1]!r} is there twice")
             seen.add(place)
-        values += [(key, site[key]) for key in ("socket", "public", "body")]
+        values += [(key, app[key]) for app in apps for key in ("socket", "public", "body")]
         rules = [(key, value, _SITE_VALUES[key]) for key, value in values]
-        rules += [("url", item["url"], _FILE_URL + "/" * item["directory"]) for item in site["static"]]
+        rules += [
+            ("url", item["url"], _FILE_URL + "/" * item["directory"])
+            for app in apps
+            for item in app["static"]
+        ]
         rules += [(key, site["tls"][key], rule) for key, rule in _TLS_VALUES.items() if "tls" in site]
         found += [
             f"{key}: {value!r} is not written as it has to be"
@@ -174,7 +205,7 @@ def hsts(declared: Mapping[str, Any]) -> str:
 
 
 def tls_apps(apps: Iterable[App] | None) -> list[dict[str, Any]]:
-    """What role tls takes as `tls_apps`."""
+    """What role tls takes as `tls_apps`: one certificate for each site."""
     return [
         {
             "name": app["name"],
@@ -183,8 +214,7 @@ def tls_apps(apps: Iterable[App] | None) -> list[dict[str, Any]]:
                 key: app["tls"][key] for key in ("provider", "files", "challenge", "dns_provider", "redirect")
             },
         }
-        # Role tls and the checks before it ask again and again, and most apps say nothing of it.
-        for app in complete_all(app for app in apps or () if app.get("tls"))
+        for app, *_ in traffic.shared_sites(complete_all(apps))
         if app["tls"]["provider"] != "none"
     ]
 

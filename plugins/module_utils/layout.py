@@ -23,6 +23,11 @@ FRONT_LOGS = ("/var/log/nginx", "/var/log/apache2")
 
 #: Their units, in the same order.
 FRONT_UNITS = ("nginx.service", "apache2.service")
+#: Where nginx keeps answers of apps that want it; Debian's package makes the directory.
+FRONT_CACHES = "/var/lib/nginx"
+
+#: A file named as an app stands here while the app is in maintenance. nginx looks at every request.
+MAINTENANCE = f"{CONFIG}/maintenance"
 
 #: How many processes each app of the host may have, as the last run computed it.
 SIZES = f"{HOST_STATE}/sizes.json"
@@ -217,6 +222,16 @@ def front_locals(app: str) -> list[str]:
     return [f"{local}/{app}" for local in FRONT_LOCAL]
 
 
+def front_cache(app: str) -> str:
+    """What nginx keeps of the app's answers; nginx makes it, and gives it to its own user."""
+    return f"{FRONT_CACHES}/emperor-stack-{app}"
+
+
+def maintenance(app: str) -> str:
+    """Stands while visitors of *app* get the page of maintenance."""
+    return f"{MAINTENANCE}/{app}"
+
+
 def everything_of(app: str) -> list[tuple[str, str]]:
     """Where exactly this app has something on a host: directories, each with what the whole names of its entries match.
 
@@ -243,5 +258,7 @@ def everything_of(app: str) -> list[tuple[str, str]]:
         # Debian's logrotate numbers old logs; with `dateext` they carry their day.
         *((logs, rf"{name}\.(?:access|error)\.log(?:[.-][0-9]+)?(?:\.gz)?") for logs in FRONT_LOGS),
         (f"{TLS}/apps", name),
+        (FRONT_CACHES, f"emperor-stack-{name}"),
+        (MAINTENANCE, name),
         (APPS, rf"{name}|\.leaving-{name}"),
     ]

@@ -1,12 +1,16 @@
-"""How a text is written into a config of uWSGI, so that its parser reads the same text back.
+"""How a text is written into the configs of nginx and uWSGI, so that their parsers read the same text back.
 
-What the parser cannot read back is refused. Measured on uWSGI 2.0.21; `tests/unit/schema/test_quoting.py` holds it against
-a model of the parser and, where it is installed, against the program.
+What a parser cannot read back is refused. Measured on uWSGI 2.0.21 and nginx 1.22.1;
+`tests/unit/schema/test_quoting.py` holds both against models of the parsers and, where they are installed,
+against the programs.
 """
 
 from __future__ import annotations
 
 from .value_rules import unprintable
+
+#: nginx reads a config in blocks of this size, and a token has to fit into one.
+NGINX_LONGEST = 4000
 
 
 def ini_value(text: str) -> str:
@@ -22,6 +26,17 @@ def ini_value(text: str) -> str:
     if text.endswith("\\"):
         raise refuse("a backslash at its end")
     return text.replace("%", "%%")
+
+
+def nginx_value(text: str) -> str:
+    """*text* as a quoted string of nginx. A literal `$` cannot be written where nginx expands variables."""
+    refuse = _refusal("nginx config", text)
+    if "$" in text:
+        raise refuse("$, which nginx takes for a variable")
+    quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if len(quoted.encode()) > NGINX_LONGEST:
+        raise refuse(f"more than {NGINX_LONGEST} bytes")
+    return quoted
 
 
 class _Refusal:

@@ -179,9 +179,10 @@ def publish(app: str, code: str, public: str, files: Iterable[Mapping[str, Any]]
         present = os.path.isdir(source) if item["directory"] else os.path.isfile(source)
         if not present:
             kind = "directory" if item["directory"] else "file"
+            key = {"private": "private", "page": "error_pages"}.get(item.get("kind", ""), "static")
             raise ReleaseError(
-                f"static {item['url']}: the release has no {kind} {item['path']} after its build. "
-                "Correct `static:`, or add the `build:` command that makes it."
+                f"{key} {item['url']}: the release has no {kind} {item['path']} after its build. "
+                f"Correct `{key}:`, or add the `build:` command that makes it."
             )
         if item["directory"]:
             shutil.copytree(source, destination, ignore=_links, dirs_exist_ok=True)
@@ -507,6 +508,7 @@ def prepare(
             for name, worker in spec["workers"].items()
         },
         schedule=sorted(spec["schedule"]),
+        path=spec["path"],
     )
     state.save(manifest)
     return manifest

@@ -539,6 +539,14 @@ def _prepare_or_take_over(spec: Spec, options: Options) -> Outcome:
 # status
 
 
+def _maintenance_since(app: str) -> str | None:
+    """Since when visitors get the page of maintenance; None where they reach the app."""
+    with contextlib.suppress(FileNotFoundError):
+        since = os.stat(layout.maintenance(app)).st_mtime
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+    return None
+
+
 def _status(spec: Spec, options: Options) -> Outcome:
     state = AppState(spec["name"])
     live = state.live_activation()
@@ -563,6 +571,7 @@ def _status(spec: Spec, options: Options) -> Outcome:
         "activations": activations,
         **app_units.summary(state.app, live),
         "health": health,
+        "maintenance": _maintenance_since(state.app),
         "lock": state.lock(),
         "releases": [
             {"release": m.release, "version": m.version, "status": m.status, "created": m.created}

@@ -40,6 +40,8 @@ class Health:
     host: str
     release: str
     scheme: str = "http"
+    #: What stands before the path in the URL.
+    prefix: str = ""
 
     @classmethod
     def of(cls, manifest: Manifest) -> Health:
@@ -51,7 +53,8 @@ class Health:
             timeout=health["timeout"],
             host=manifest.host,
             release=manifest.release,
-            scheme=front_scheme(manifest.app),
+            scheme=front_scheme(manifest.host),
+            prefix=manifest.path.rstrip("/"),
         )
 
     def complaint(self, answer: Answer) -> str | None:
@@ -67,11 +70,11 @@ class Health:
         return None
 
 
-def front_scheme(app: str) -> str:
-    """What visitors of *app* use: an app that wants HTTPS must not pass its probe by redirecting there."""
+def front_scheme(domain: str) -> str:
+    """What visitors of *domain* use: an app that wants HTTPS must not pass its probe by redirecting there."""
     with contextlib.suppress(OSError, ValueError), open(layout.TLS_WANTED, encoding="utf-8") as file:
         for one in json.load(file)["apps"]:
-            if one["name"] == app and one["redirect"]:
+            if domain in one["domains"] and one["redirect"]:
                 return "https"
     return "http"
 
@@ -163,7 +166,7 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
     Raises NotHealthy with the last complaint and the app's log.
     """
     socket = os.readlink(f"{layout.activations(app)}/{activation}/app.sock")
-    variables = uwsgi_client.get_variables(health.path, health.host, health.scheme)
+    variables = uwsgi_client.get_variables(health.path, health.host, health.scheme, health.prefix)
     began = time.time()
     deadline = time.monotonic() + health.timeout
     row = requests = 0
@@ -204,7 +207,9 @@ def probe_through_front(health: Health, answers: int, timeout: float, port: int)
     for _ in range(answers):
         try:
             wrong = health.complaint(
-                uwsgi_client.ask_http(health.host, health.path, timeout, port, health.scheme)
+                uwsgi_client.ask_http(
+                    health.host, f"{health.prefix}{health.path}", timeout, port, health.scheme
+                )
             )
         except NoAnswer as error:
             wrong = str(error)

@@ -68,6 +68,8 @@ class Manifest:
     #: Name to `count` and `overlap`.
     workers: dict[str, dict[str, Any]] = field(default_factory=dict)
     schedule: list[str] = field(default_factory=list)
+    #: Where below its domains the app answers.
+    path: str = "/"
 
 
 def now() -> str:

@@ -284,6 +284,8 @@ class MapOf:
 
     key: Text
     value: Kind
+    #: Whether null is a value, and not a slip.
+    nullable: bool = False
 
     def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
         if isinstance(value, Unresolved):
@@ -307,7 +309,8 @@ class MapOf:
                 better = f"{yaml_text(wrong.better)}: …" if wrong.better else ""
                 fix = better or f"remove it, or choose a name such as {self.key.example}"
                 yield Fault(place, f"{shown(name)}: {wrong.reason}", fix)
-            yield from self.value.faults(item, place, f"{yaml_text(name)}: ")
+            if item is not None or not self.nullable:
+                yield from self.value.faults(item, place, f"{yaml_text(name)}: ")
 
     def _example(self) -> str:
         if isinstance(self.value, Section):
@@ -318,7 +321,8 @@ class MapOf:
         return {name: self.value.complete(item) for name, item in (value or {}).items()}
 
     def described(self) -> str:
-        return f"map of {self.key.described()} to {self.value.described()}"
+        null = " or null" if self.nullable else ""
+        return f"map of {self.key.described()} to {self.value.described()}{null}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -47,15 +47,19 @@ def packet(variables: Mapping[str, str]) -> bytes:
     return struct.pack("<BHB", 0, len(block), 0) + block
 
 
-def get_variables(path: str, host: str, scheme: str = "http") -> dict[str, str]:
-    """The variables of a GET as nginx would send them: the path decoded, the query as it is."""
+def get_variables(path: str, host: str, scheme: str = "http", prefix: str = "") -> dict[str, str]:
+    """The variables of a GET as nginx would send them: the path decoded, the query as it is.
+
+    *prefix* is what stands before *path* in the URL, for an app that answers below a path of its own.
+    """
     bare, _, query = path.partition("?")
     return {
         "REQUEST_METHOD": "GET",
-        "REQUEST_URI": path,
+        "REQUEST_URI": f"{prefix}{path}",
         "PATH_INFO": urllib.parse.unquote(bare),
         "QUERY_STRING": query,
-        "SCRIPT_NAME": "",
+        "SCRIPT_NAME": prefix,
+        **({"HTTP_X_FORWARDED_PREFIX": prefix} if prefix else {}),
         "SERVER_PROTOCOL": "HTTP/1.1",
         "SERVER_NAME": host,
         "SERVER_PORT": "443" if scheme == "https" else "80",
@@ -102,12 +106,25 @@ def ask_http(host: str, path: str, timeout: float, port: int = 80, scheme: str =
     """The same question through nginx on this host. Raises NoAnswer.
 
     Also for a site of HTTPS on the port of HTTP, where nginx answers this header from this host as it would there: a
-    certificate is no part of a release.
+    certificate is no part of a release. What nginx refuses visitors (maintenance, a password, a network, a rate) says
+    nothing of a release either: it lets a HEAD of the health path from this host through, without the body, which is
+    nobody else's business here, and asks the app by GET.
     """
+    answer = _ask_http("GET", host, path, timeout, port, scheme)
+    if answer.release is None and answer.status in REFUSALS:
+        return _ask_http("HEAD", host, path, timeout, port, scheme)
+    return answer
+
+
+#: How nginx refuses visitors by itself.
+REFUSALS = (401, 403, 429, 503)
+
+
+def _ask_http(method: str, host: str, path: str, timeout: float, port: int, scheme: str) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         headers = {"Host": host, "User-Agent": "emperor-stack-probe", "X-Emperor-Stack-Probe": scheme}
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, headers=headers)
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, response.read())

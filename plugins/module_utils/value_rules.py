@@ -26,12 +26,12 @@ class Wrong(NamedTuple):
 Rule = Callable[[str], Wrong | None]
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
 #: Users and groups that Debian or a package next to us owns; an app of that name would take over its files.
-RESERVED_NAMES = _words(
+RESERVED_NAMES = words(
     """
     root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody _apt
     adm tty disk dialout fax voice cdrom floppy tape sudo audio dip operator src shadow utmp video sasl
@@ -44,7 +44,7 @@ RESERVED_NAMES = _words(
 RESERVED_PREFIXES = ("systemd-", "debian-", "emperor-stack")
 
 #: Set by the platform for every app, or a way to swap the interpreter's or the linker's files.
-RESERVED_ENV = _words(
+RESERVED_ENV = words(
     """
     APP_NAME APP_RELEASE APP_REVISION PATH HOME USER LOGNAME SHELL LANG PYTHONUTF8 PYTHONPATH PYTHONHOME
     VIRTUAL_ENV

@@ -104,6 +104,8 @@ def as_under_uwsgi(app):
             query = environ.get("QUERY_STRING")
             path = environ["RAW_URI"]
             environ["PATH_INFO"] = path.removesuffix(f"?{query}") if query else path
+        # nginx says it; a client's own header of this name does not get so far.
+        environ["SCRIPT_NAME"] = environ.get("HTTP_X_FORWARDED_PREFIX", "")
         return app(environ, start)
 
     return served

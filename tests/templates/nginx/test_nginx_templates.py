@@ -7,9 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.emperor.stack.plugins.module_utils import apps
 
+#: What the traffic features of an app are that asks for none of them.
+TRAFFIC = apps.sites(
+    [{"name": "blog", "domains": ["blog.example.com"], "source": {"path": "."}, "wsgi": "b:a"}]
+)[0]["traffic"]
 SITE: dict[str, Any] = {
     "name": "blog",
+    "path": "/",
+    "mounts": [],
+    "traffic": TRAFFIC,
     "domains": ["blog.example.com", "www.blog.example.com", "old.example.com"],
     "socket": "/srv/apps/blog/active/app.sock",
     "public": "/srv/apps/blog/active/release/public",
@@ -24,6 +32,7 @@ SITE: dict[str, Any] = {
 }
 PARTS = [
     *[
+        "cache",
         "challenge",
         "default",
         "headers",
@@ -104,7 +113,7 @@ def test_every_included_part_is_one_that_the_role_writes(
 
 
 def test_the_first_domain_serves_and_the_others_redirect(render: Render) -> None:
-    serving, redirecting = squeezed(render("nginx", "vhost.conf.j2", site=SITE)).split("} server {")
+    _, serving, redirecting = squeezed(render("nginx", "vhost.conf.j2", site=SITE)).split("} server {")
     assert "server_name blog.example.com;" in serving
     assert "server_name www.blog.example.com old.example.com;" in redirecting
     assert "return 301 $front_scheme://blog.example.com$front_port$request_uri;" in redirecting
@@ -127,10 +136,13 @@ def test_static_files_have_a_root_and_never_an_alias(render: Render) -> None:
     assert "root /srv/apps/blog/active/release/public;" in squeezed(text)
     assert "alias" not in text
     assert location(text, "^~ /static/") == (
-        "location ^~ /static/ { include emperor-stack/static.conf; include emperor-stack/hidden.conf; }"
+        "location ^~ /static/ { if ($blog_maintenance) { return 503; } include emperor-stack/headers.conf; "
+        "add_header Cache-Control $front_cache_control; include emperor-stack/static.conf; "
+        "include emperor-stack/hidden.conf; }"
     )
-    assert (
-        location(text, "= /favicon.ico") == "location = /favicon.ico { include emperor-stack/static.conf; }"
+    assert location(text, "= /favicon.ico") == (
+        "location = /favicon.ico { if ($blog_maintenance) { return 503; } include emperor-stack/headers.conf; "
+        "add_header Cache-Control $front_cache_control; include emperor-stack/static.conf; }"
     )
 
 
@@ -143,15 +155,17 @@ def test_links_in_uploads_lead_to_the_apps_own_files_only(render: Render) -> Non
 
 def test_a_site_without_static_files(render: Render) -> None:
     text = squeezed(render("nginx", "vhost.conf.j2", site={**SITE, "static": []}))
-    assert text.count("location ") == 2  # the app's and the redirects'
+    assert text.count("location ") == 5  # the app's, three pages' and the redirects'
 
 
-@pytest.mark.parametrize("part", ["static", "persistent", "site"])
-def test_whoever_adds_a_header_includes_the_common_ones(render: Render, part: str) -> None:
-    text = squeezed(render("nginx", "part.j2", part=part))
-    for block in re.split(r"location [^{]*{", text):
-        if "add_header" in block:
-            assert "include emperor-stack/headers.conf;" in block
+def test_whoever_adds_a_header_includes_the_common_ones(render: Render) -> None:
+    assert "include emperor-stack/headers.conf;" in render("nginx", "part.j2", part="site")
+    text = squeezed(render("nginx", "vhost.conf.j2", site=SITE))
+    blocks = re.split(r"location [^{]*{", text)[1:]
+    blocks = [block for block in blocks if "add_header" in block or "persistent.conf" in block]
+    assert len(blocks) == 6
+    for block in blocks:
+        assert "include emperor-stack/headers.conf;" in block
 
 
 @pytest.mark.parametrize(
@@ -215,7 +229,7 @@ def test_further_includes(render: Render) -> None:
 
 
 def test_a_site_with_a_certificate_answers_on_both_ports_and_redirects(render: Render) -> None:
-    serving, redirecting = squeezed(render("nginx", "vhost.conf.j2", site=SECURED)).split("} server {")
+    _, serving, redirecting = squeezed(render("nginx", "vhost.conf.j2", site=SECURED)).split("} server {")
     for server in (serving, redirecting):
         assert "include emperor-stack/listen.conf; include emperor-stack/listen_tls.conf;" in server
         assert f"ssl_certificate {TLS['certificate']}; ssl_certificate_key {TLS['key']};" in server

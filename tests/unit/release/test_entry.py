@@ -107,6 +107,16 @@ def test_under_gunicorn_it_does_what_uwsgi_does(
     assert (seen["PATH_INFO"], seen["REMOTE_ADDR"]) == (path, "192.0.2.7")
 
 
+@pytest.mark.parametrize("prefix", ["", "/shop"])
+def test_under_gunicorn_the_path_of_the_app_is_what_nginx_says(
+    load: Callable[..., Callable[..., Any]], prefix: str
+) -> None:
+    given = {"RAW_URI": "/a", "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.7", "SCRIPT_NAME": "/wrong"}
+    forwarded = {"HTTP_X_FORWARDED_PREFIX": prefix} if prefix else {}
+    seen = load(ECHO, "emperor_stack_entry")({**given, **forwarded}, lambda *words: None)
+    assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == (prefix, "/a")
+
+
 def test_under_uwsgi_it_does_nothing_of_that(load: Callable[..., Callable[..., Any]]) -> None:
     started: list[Any] = []
     given = {"RAW_URI": "/a%41", "PATH_INFO": "/aA", "REMOTE_ADDR": ""}

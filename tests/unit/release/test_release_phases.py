@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -672,6 +673,17 @@ def test_status_says_what_is_there(deploys: Host) -> None:
     assert len(found["history"]) == 2
     deploys.breaks["front"] = NotHealthy("through nginx: 502")
     assert deploys.phase("status")["health"] == "through nginx: 502"
+
+
+def test_status_says_since_when_visitors_get_the_page_of_maintenance(
+    deploys: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "MAINTENANCE", str(tmp_path))
+    assert deploys.phase("status")["maintenance"] is None
+    flag = tmp_path / deploys.state.app
+    flag.touch()
+    os.utime(flag, (0, 0))
+    assert deploys.phase("status")["maintenance"] == "1970-01-01T00:00:00Z"
 
 
 def test_old_releases_go(deploys: Host) -> None:

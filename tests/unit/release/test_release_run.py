@@ -135,9 +135,13 @@ def test_a_site_of_https_is_probed_as_its_visitors_ask(
     monkeypatch.setattr(layout, "TLS_WANTED", str(wanted))
     assert Health.of(manifest).scheme == "http"
     for redirect, scheme in ((True, "https"), (False, "http")):
-        wanted.write_text(json.dumps({"apps": [{"name": "blog", "redirect": redirect}]}))
+        wanted.write_text(
+            json.dumps({"apps": [{"name": "site", "domains": [manifest.host], "redirect": redirect}]})
+        )
         assert Health.of(manifest).scheme == scheme
-    wanted.write_text(json.dumps({"apps": [{"name": "blog2", "redirect": True}]}))
+    wanted.write_text(
+        json.dumps({"apps": [{"name": "blog", "domains": ["other.example.com"], "redirect": True}]})
+    )
     assert Health.of(manifest).scheme == "http"
 
 

@@ -87,6 +87,13 @@ def test_the_variables_are_those_that_nginx_sends(path: str, expected: dict[str,
     assert "HTTPS" not in found
 
 
+def test_what_stands_before_the_path_is_said_apart() -> None:
+    found = uwsgi_client.get_variables("/up?a", "h", prefix="/shop")
+    assert (found["REQUEST_URI"], found["SCRIPT_NAME"], found["PATH_INFO"]) == ("/shop/up?a", "/shop", "/up")
+    assert found["HTTP_X_FORWARDED_PREFIX"] == "/shop"
+    assert "HTTP_X_FORWARDED_PREFIX" not in uwsgi_client.get_variables("/", "h")
+
+
 def test_https_is_said_in_all_three_ways() -> None:
     found = uwsgi_client.get_variables("/", "h", scheme="https")
     assert (found["HTTPS"], found["REQUEST_SCHEME"], found["SERVER_PORT"]) == ("on", "https", "443")
@@ -192,3 +199,41 @@ def test_through_the_front(answers: bool, status: int | None) -> None:
             with pytest.raises(NoAnswer, match=f"nginx on port {port}: "):
                 uwsgi_client.ask_http("blog.example.com", "/", 2, port)
         thread.join(timeout=3)
+
+
+@pytest.mark.parametrize(
+    ("status", "release", "methods", "outcome"),
+    [
+        (200, "r1", ["GET"], 200),
+        (401, "", ["GET", "HEAD"], 200),
+        (503, "", ["GET", "HEAD"], 200),
+        (403, "r1", ["GET"], 403),
+        (502, "", ["GET"], 502),
+    ],
+    ids=["good", "a password", "maintenance", "the app's own", "no app"],
+)
+def test_what_nginx_refuses_visitors_is_asked_by_head(
+    status: int, release: str, methods: list[str], outcome: int
+) -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            asked.append(self.command)
+            self.send_response(status if self.command == "GET" else 200)
+            if release or self.command == "HEAD":
+                self.send_header("X-Release", release or "r1")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=lambda: [server.handle_request() for _ in methods])
+        thread.start()
+        found = uwsgi_client.ask_http("blog.example.com", "/", 2, server.server_address[1])
+        thread.join(timeout=5)
+    assert (asked, found.status) == (methods, outcome)

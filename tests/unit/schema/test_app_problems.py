@@ -142,7 +142,9 @@ def test_null_means_not_given() -> None:
 
 NAMES = (
     "name, state, renamed_from, domains, source, wsgi, paste, requirements, python, files, build, migrate, workers, "
-    "schedule, hooks, static, persistent, env, secrets, health, server, web, on_demand, idle, limits, tls, nginx"
+    "schedule, hooks, static, persistent, env, secrets, health, server, web, on_demand, idle, limits, tls, path, "
+    "redirects, allow, deny, users, rate_limit, cache, headers, static_max_age, private, error_pages, intercept_errors, "
+    "maintenance, nginx"
 )
 BOTH = "wsgi: blog.wsgi:application\n# or\npaste: production.ini"
 NUMBER = "and has to be a whole number from 1 to"
@@ -928,11 +930,18 @@ def test_texts_in_fixes_are_read_back_from_yaml(text: str) -> None:
 @pytest.mark.parametrize("field", APP.fields, ids=lambda field: field.name)
 def test_every_example_is_good(field: Any) -> None:
     asleep = {"on_demand": True, "server": None}
-    needs = {"wsgi": {"paste": None}, "paste": {"wsgi": None}, "on_demand": asleep, "idle": asleep}
-    exact = needs.get(field.name, {})
+    exact = {
+        "wsgi": {"paste": None},
+        "paste": {"wsgi": None},
+        "on_demand": asleep,
+        "idle": asleep,
+        "intercept_errors": {"error_pages": {"404": "web/404.html"}, "build": ["make"]},
+        "error_pages": {"build": ["make"]},
+    }.get(field.name, {})
     app = {**FULL, "secrets": None, **exact, **yaml.safe_load(field.example)}
     app["source"] = {"git": "https://git.example.com/team/blog.git", "version": "v1.4.0"}
     values = {"blog": dict.fromkeys(app["secrets"] or (), "x")}
+    values["blog"] |= dict.fromkeys(app.get("users", {}).values(), f"$6$salt${'a' * 86}")
     assert found(app, secrets=values) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import apps
+from ansible_collections.emperor.stack.plugins.module_utils import apps, traffic
 
 SMALL = {
     "name": "blog",
@@ -89,6 +89,19 @@ def test_every_default() -> None:
             "redirect": True,
             "hsts": {"max_age": None, "subdomains": False, "preload": False},
         },
+        "path": "/",
+        "redirects": {},
+        "allow": [],
+        "deny": [],
+        "users": {},
+        "rate_limit": {"requests": None, "burst": 20, "connections": None},
+        "cache": {"seconds": None, "size": "64m"},
+        "headers": {},
+        "static_max_age": 300,
+        "private": {},
+        "error_pages": {},
+        "intercept_errors": False,
+        "maintenance": {"allow": [], "retry_after": 300},
         "timeouts": apps.timeouts(60),
         "static_files": [],
         "persistent_directories": [],
@@ -116,10 +129,16 @@ def test_completed_apps_share_nothing() -> None:
 
 def test_static_files_know_whether_they_outlive_releases() -> None:
     assert apps.complete(LARGE)["static_files"] == [
-        {"url": "/media/", "path": "media", "directory": True, "persistent": True},
-        {"url": "/robots.txt", "path": "robots.txt", "directory": False, "persistent": False},
-        {"url": "/static/", "path": "out/static", "directory": True, "persistent": False},
-        {"url": "/thumbs/", "path": "media/thumbs", "directory": True, "persistent": True},
+        {"url": "/media/", "path": "media", "directory": True, "kind": "static", "persistent": True},
+        {
+            "url": "/robots.txt",
+            "path": "robots.txt",
+            "directory": False,
+            "kind": "static",
+            "persistent": False,
+        },
+        {"url": "/static/", "path": "out/static", "directory": True, "kind": "static", "persistent": False},
+        {"url": "/thumbs/", "path": "media/thumbs", "directory": True, "kind": "static", "persistent": True},
     ]
 
 
@@ -149,6 +168,9 @@ def test_sites() -> None:
         == [
             {
                 "name": "blog",
+                "path": "/",
+                "mounts": [],
+                "traffic": traffic.of_app(apps.complete(LARGE)),
                 "domains": ["b.example", "www.b.example"],
                 "socket": "/srv/apps/blog/active/app.sock",
                 "public": "/srv/apps/blog/active/release/public",
@@ -273,7 +295,8 @@ def test_sites_of_two_apps_have_names_and_domains_of_their_own() -> None:
 
 
 def test_only_apps_with_tls_have_a_certificate() -> None:
-    secured = {**SMALL, "name": "shop", "tls": {"provider": "acme", "hsts": {"max_age": 0}}}
+    acme = {"provider": "acme", "hsts": {"max_age": 0}}
+    secured = {**SMALL, "name": "shop", "domains": ["shop.example"], "tls": acme}
     plain, site = apps.sites([SMALL, secured])
     assert "tls" not in plain
     assert site["tls"] == {

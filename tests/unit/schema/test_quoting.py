@@ -1,4 +1,4 @@
-"""Quoting for uWSGI: what is written is read back, by a model of the parser and by the parser."""
+"""Quoting for uWSGI and nginx: what is written is read back, by models of both parsers and by the parsers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils.quoting import ini_value
+from ansible_collections.emperor.stack.plugins.module_utils.quoting import ini_value, nginx_value
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +49,22 @@ def read_ini(line: str) -> str:
     return result
 
 
+def read_nginx(text: str) -> tuple[str, str]:
+    """The quoted token at the start of *text* as nginx reads it, and what is left."""
+    assert text[0] == '"'
+    result, index = "", 1
+    while text[index] != '"':
+        if text[index] == "\\" and text[index + 1] in "\"'\\":
+            index += 1
+        elif text[index] == "\\" and text[index + 1] in "trn":
+            result, index = result + {"t": "\t", "r": "\r", "n": "\n"}[text[index + 1]], index + 2
+            continue
+        assert text[index] != "$"
+        result += text[index]
+        index += 1
+    return result, text[index + 1 :]
+
+
 @given(st.text() | st.text("%$@()\\ \"'n=;#a", max_size=12))
 def test_an_ini_value_is_read_back_or_refused(text: str) -> None:
     try:
@@ -58,9 +74,20 @@ def test_an_ini_value_is_read_back_or_refused(text: str) -> None:
     assert read_ini(f"key = {written}") == text
 
 
+@given(st.text() | st.text("\\\"'$ntr;{} a", max_size=12))
+def test_an_nginx_value_is_read_back_or_refused(text: str) -> None:
+    try:
+        written = nginx_value(text)
+    except ValueError:
+        return
+    assert read_nginx(f"{written};") == (text, ";")
+
+
 @pytest.mark.parametrize("text", TRICKY)
 def test_what_can_be_written_is_not_refused(text: str) -> None:
     assert read_ini(f"key = {ini_value(text)}") == text
+    if "$" not in text:
+        assert read_nginx(nginx_value(text)) == (text, "")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +110,20 @@ def test_refused_for_an_ini(text: str, what: str) -> None:
     assert str(error.value) == f"a value for the uWSGI ini has {what}, and cannot be written there"
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("a$b", "$, which nginx takes for a variable"),
+        ("a\nb", "the character '\\n'"),
+        ("x" * 4000, "more than 4000 bytes"),
+    ],
+)
+def test_refused_for_nginx(text: str, what: str) -> None:
+    with pytest.raises(ValueError) as error:
+        nginx_value(text)
+    assert str(error.value) == f"a value for the nginx config has {what}, and cannot be written there"
+
+
 def test_only_text_is_written() -> None:
     with pytest.raises(TypeError, match="a value for the uWSGI ini is int, and has to be a text"):
         ini_value(5)
@@ -100,3 +141,15 @@ def test_uwsgi_itself_reads_the_values_back(tmp_path: Path) -> None:
     assert dict(re.findall(r"^t-(\d+) = (.*)$", output, re.MULTILINE)) == {
         str(index): text for index, text in enumerate(TRICKY)
     }
+
+
+@pytest.mark.skipif(not shutil.which("nginx", path="/usr/sbin:/usr/bin"), reason="nginx is not installed")
+@pytest.mark.parametrize("text", [text for text in TRICKY if "$" not in text])
+def test_nginx_itself_reads_the_values_back(tmp_path: Path, text: str) -> None:
+    """A file that is not there is named in the error as nginx understood it."""
+    (tmp_path / "nginx.conf").write_text(
+        f"events {{}}\nssl_engine {nginx_value('no-such ' + text)};\n", encoding="utf-8"
+    )
+    command = ["/usr/sbin/nginx", "-t", "-e", "stderr", "-p", str(tmp_path), "-c", "nginx.conf"]
+    done = subprocess.run(command, capture_output=True, timeout=30)
+    assert f'ENGINE_by_id("no-such {text}") failed'.encode() in done.stderr

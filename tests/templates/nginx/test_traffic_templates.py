@@ -1,0 +1,117 @@
+"""What nginx is told of an app's visitors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.emperor.stack.plugins.module_utils import apps
+
+Render = Callable[..., str]
+
+BLOG: dict[str, Any] = {
+    "name": "blog",
+    "domains": ["blog.example.com"],
+    "source": {"path": "."},
+    "wsgi": "b:app",
+}
+SHOP = {**BLOG, "name": "my-shop", "path": "/shop/"}
+
+
+def squeezed(text: str) -> str:
+    """One space between words and no comments, so that a test does not depend on the layout."""
+    return " ".join(re.sub(r"(?m)^\s*#.*$", "", text).split())
+
+
+def location(text: str, head: str) -> str:
+    """The block of a location, up to the next one."""
+    block = text[text.index(f"location {head} {{") :]
+    end = re.search(r" location [^{]+{| } server {", block[1:])
+    return block[: end.start() + 1] if end else block
+
+
+def vhost(render: Render, *declared: dict[str, Any]) -> str:
+    (site,) = apps.sites(declared)
+    return squeezed(render("nginx", "vhost.conf.j2", site=site, nginx_sites=[site]))
+
+
+def test_an_app_without_traffic_features_gets_none(render: Render) -> None:
+    text = vhost(render, BLOG)
+    for word in ("limit_", "auth_", "geo ", "uwsgi_cache", "rewrite", "internal_", "SCRIPT_NAME"):
+        assert word not in text, word
+
+
+def test_an_app_below_a_path_gets_the_rest_of_it(render: Render) -> None:
+    app = location(vhost(render, BLOG, SHOP), "/shop/")
+    assert 'rewrite "(?s)^/shop(/.*)$" $1 break;' in app
+    assert "uwsgi_param SCRIPT_NAME /shop; uwsgi_param HTTP_X_FORWARDED_PREFIX /shop;" in app
+    assert "uwsgi_pass unix:/srv/apps/my-shop/active/app.sock;" in app
+    assert "access_log /var/log/nginx/my-shop.access.log front;" in app
+    dotted = location(vhost(render, {**SHOP, "path": "/a.b+c/"}, BLOG), "/a.b+c/")
+    assert r'rewrite "(?s)^/a\.b\+c(/.*)$" $1 break;' in dotted
+
+
+def test_a_site_without_an_app_at_its_root_answers_404_there(render: Render) -> None:
+    text = vhost(render, SHOP, {**BLOG, "path": "/blog/"})
+    assert location(text, "/").startswith("location / { return 404; }")
+
+
+def test_free_text_is_quoted(render: Render) -> None:
+    text = vhost(render, {**BLOG, "headers": {"Permissions-Policy": 'a=("b"); } server {'}})
+    assert (
+        'map $upstream_http_permissions_policy $blog_header_permissions_policy { "" "a=(\\"b\\"); } server {"; '
+        'default ""; }'
+    ) in text
+
+
+def test_all_of_an_apps_locations_are_behind_its_guards(render: Render) -> None:
+    guarded = {
+        **BLOG,
+        "deny": ["10.0.0.0/8"],
+        "users": {"alice": "A"},
+        "static": {"/static/": "web"},
+        "redirects": {"/a": "/b"},
+    }
+    text = vhost(render, guarded)
+    for head in ("/", "^~ /static/", "= /a"):
+        assert "if ($blog_refused) { return 403; } if ($blog_maintenance) { return 503; }" in location(
+            text, head
+        )
+        assert "auth_basic $blog_realm; auth_basic_user_file emperor-stack/users/blog;" in location(
+            text, head
+        )
+    assert 'uwsgi_param HTTP_AUTHORIZATION "" if_not_empty;' in location(text, "/")
+
+
+def test_private_files_are_internal_and_for_one_app(render: Render) -> None:
+    text = vhost(render, {**BLOG, "private": {"/p/": "data"}, "persistent": ["data"]})
+    assert location(text, "^~ /p/") == (
+        "location ^~ /p/ { internal; if ($upstream_addr != unix:/srv/apps/blog/active/app.sock) { return 404; } "
+        "include emperor-stack/headers.conf; "
+        "add_header X-Content-Type-Options $upstream_http_x_content_type_options always; "
+        "add_header X-Frame-Options $upstream_http_x_frame_options always; "
+        "add_header Referrer-Policy $upstream_http_referrer_policy always; "
+        "add_header Strict-Transport-Security $upstream_http_strict_transport_security always; "
+        "add_header Content-Security-Policy $front_upload_policy always; "
+        "disable_symlinks if_not_owner from=$document_root/p; "
+        "try_files $uri =404; }"
+    )
+
+
+def test_brotli_is_an_option_and_never_asked_of_an_nginx_that_has_it_not(render: Render) -> None:
+    assert "brotli" not in render("nginx", "part.j2", part="http", __nginx_to_come=False)
+    text = render("nginx", "part.j2", part="http", nginx_brotli=True, __nginx_to_come=False)
+    assert "brotli on;" in text and "brotli_static on;" in text
+    assert "brotli" not in render("nginx", "part.j2", part="http", nginx_brotli=True, __nginx_to_come=True)
+
+
+def test_the_packages_of_brotli(role_value: Any) -> None:
+    assert role_value("nginx", "nginx_packages") == ["nginx", "curl"]
+    assert "libnginx-mod-http-brotli-static" in role_value("nginx", "nginx_packages", nginx_brotli=True)
+
+
+def test_hashes_are_never_shown(role_value: Any) -> None:
+    files = role_value("nginx", "__nginx_files", nginx_sites=[])
+    (users,) = [item for item in files if item.get("template") == "users.j2"]
+    assert (users["group"], users["mode"], users["sensitive"]) == ("www-data", "0640", True)
