@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,24 @@ SECURED: dict[str, Any] = {
     "tls": {"provider": "acme", "hsts": {"max_age": 63072000}},
     "nginx": {"server": "location = /ping { return 204; }", "app": "uwsgi_buffering off;"},
 }
+#: All that an app can ask of nginx, below a path of the first one's domains.
+BUSY: dict[str, Any] = {
+    **APP,
+    "name": "busy",
+    "path": "/busy/",
+    "redirects": {"/old": "/new", "/sale": "https://shop.example.com/ 302"},
+    "allow": ["10.0.0.0/8"],
+    "deny": ["203.0.113.0/24"],
+    "users": {"alice": "ALICE_HASH"},
+    "rate_limit": {"requests": "10/s", "connections": 50},
+    "cache": {"seconds": 10},
+    # One that is dropped by `null` would be found, and rightly so: it is what the app asked for.
+    "headers": {"X-Frame-Options": "DENY", "Permissions-Policy": "camera=()"},
+    "private": {"/protected/": "invoices"},
+    "error_pages": {"503": "web/503.html"},
+    "intercept_errors": True,
+    "maintenance": {"allow": ["10.0.0.0/8"]},
+}
 
 
 @pytest.fixture
@@ -33,18 +52,15 @@ def tree(tmp_path: Path, render: Callable[..., str], role_value: Callable[..., A
     """`tree(nginx_http3=True)`: what the role writes below /etc/nginx, and the path of its nginx.conf."""
 
     def written(**variables: Any) -> Path:
-        given = {"nginx_sites": apps.sites([APP, SECURED]), **variables}
+        given = {"nginx_sites": apps.sites([APP, SECURED, BUSY]), **variables}
+        given["nginx_users"] = apps.site_users([BUSY], {"busy": {"ALICE_HASH": "$6$x"}})
         for item in role_value("nginx", "__nginx_files", **given):
             if not item["path"].startswith("/etc/nginx/") or "template" not in item:
                 continue
             name = item.get("as", "item")
             for element in item.get("each", [None]):
-                found = (
-                    item["path"].replace("{site.name}", "{0[name]}").replace("{snippet.site}", "{0[site]}")
-                )
-                place = (
-                    found.replace("{snippet.place}", "{0[place]}").replace("{part}", "{0}").format(element)
-                )
+                given_as = {name: SimpleNamespace(**element) if isinstance(element, dict) else element}
+                place = item["path"].format(**given_as)
                 path = tmp_path / place.lstrip("/")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(render("nginx", item["template"], **{**given, name: element}))

@@ -304,17 +304,28 @@ def test_hsts_is_said_over_https_for_the_sites_that_want_it(render: Render) -> N
 
 
 def test_directives_of_an_app_stand_where_it_says(render: Render) -> None:
-    snippets = [{"site": "blog", "place": place, "text": "x;"} for place in ("http", "server", "app")]
+    snippets = [
+        {"app": "blog", "site": "blog", "place": place, "text": "x;"} for place in ("http", "server", "app")
+    ]
     text = render("nginx", "vhost.conf.j2", site={**SITE, "snippets": snippets})
     before, server = squeezed(text).split("server {", 1)
-    assert before.strip() == "include emperor-stack/snippets/blog.http.conf;"
+    assert before.startswith("include emperor-stack/snippets/blog.http.conf; ")
     assert server.count("include emperor-stack/snippets/blog.server.conf;") == 1
     assert location(text, "/").endswith("include emperor-stack/snippets/blog.app.conf; }")
     assert "snippets" not in render("nginx", "vhost.conf.j2", site=SITE)
 
 
+def test_directives_of_an_app_below_a_path_stand_in_its_own_location(render: Render) -> None:
+    snippets = [{"app": "below", "site": "blog", "place": place, "text": "x;"} for place in ("server", "app")]
+    below = {**SITE, "name": "below", "path": "/below/", "static": [], "snippets": snippets}
+    text = render("nginx", "vhost.conf.j2", site={**SITE, "mounts": [below]})
+    assert squeezed(text).count("include emperor-stack/snippets/below.server.conf;") == 1
+    assert location(text, "/below/").endswith("include emperor-stack/snippets/below.app.conf; }")
+    assert "snippets" not in location(text, "/")
+
+
 def test_lines_of_a_snippet_keep_their_numbers(render: Render) -> None:
-    snippet = {"site": "blog", "place": "server", "text": "one;\n\ntwo;\n\n"}
+    snippet = {"app": "blog", "site": "blog", "place": "server", "text": "one;\n\ntwo;\n\n"}
     text = render("nginx", "snippet.conf.j2", snippet=snippet)
     assert text.splitlines()[:3] == ["one;", "", "two;"]
     assert "of blog; changes are overwritten." in text.splitlines()[-1]

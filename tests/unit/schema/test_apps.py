@@ -191,9 +191,17 @@ def test_sites() -> None:
 def test_directives_of_an_app_are_listed_by_place() -> None:
     app = {**SMALL, "nginx": {"app": "a;", "http": "h;"}}
     assert apps.sites([app])[0]["snippets"] == [
-        {"site": SMALL["name"], "place": "http", "text": "h;"},
-        {"site": SMALL["name"], "place": "app", "text": "a;"},
+        {"app": SMALL["name"], "site": SMALL["name"], "place": "http", "text": "h;"},
+        {"app": SMALL["name"], "site": SMALL["name"], "place": "app", "text": "a;"},
     ]
+
+
+def test_directives_of_an_app_below_a_path_are_of_its_site() -> None:
+    below = {**SMALL, "name": "below", "path": "/below/", "nginx": {"app": "a;"}}
+    (site,) = apps.sites([SMALL, below])
+    assert site["snippets"] == []
+    (mount,) = site["mounts"]
+    assert mount["snippets"] == [{"app": "below", "site": SMALL["name"], "place": "app", "text": "a;"}]
 
 
 def test_app_users() -> None:
@@ -237,6 +245,7 @@ SITE: dict[str, Any] = {
     "static": [],
     "body": "20m",
     "read_timeout": 65,
+    "mounts": [],
 }
 
 
@@ -282,6 +291,13 @@ def test_what_a_web_servers_configuration_could_not_hold_is_named(
     change: dict[str, Any], problem: str
 ) -> None:
     assert apps.site_problems([{**SITE, **change}]) == [problem]
+
+
+def test_what_an_app_below_a_path_could_not_have_is_named_too() -> None:
+    below = {**SITE, "name": "below", "public": "/srv/${x}"}
+    assert apps.site_problems([{**SITE, "mounts": [below]}]) == [
+        "public: '/srv/${x}' is not written as it has to be"
+    ]
 
 
 def test_sites_of_two_apps_have_names_and_domains_of_their_own() -> None:
