@@ -77,7 +77,7 @@ def common_harm(outcome: Outcome) -> str:
         return f"the answer tells {found[0]!r}"
     if smuggled := [one for one in outcome.seen if "/smuggled" in one]:
         return f"an app saw {smuggled[0]}"
-    for name in ("neighbour", "secured"):
+    for name in MARKS.keys() - {"victim"}:
         asked = any(one.startswith(f"{name} ") for one in outcome.seen)
         if MARKS[name].encode() in outcome.raw and not asked:
             return f"the mark of {name} came back"
@@ -92,6 +92,7 @@ class Arena:
     port: int = 80
     #: How long a connection may be silent before it counts as answered.
     silence: float = 0.4
+    apps: tuple[str, ...] = tuple(MARKS)
     counts: dict[str, int] = field(default_factory=dict)
 
     def on(self, port: int) -> Arena:
@@ -147,7 +148,7 @@ class Arena:
     def news(self) -> list[tuple[str, dict[str, Any]]]:
         """What the apps have seen since the last look. That each of them answers this is what users are promised."""
         found: list[tuple[str, dict[str, Any]]] = []
-        for app in MARKS:
+        for app in self.apps:
             status, body = self.ask(app, f"/seen?after={self.counts.get(app, 0)}")
             assert status == 200, f"{app} answers {status} after the attack: {body[:200]!r}"
             self.counts[app], requests = json.loads(body)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import http.client
 import json
 import secrets
 from collections.abc import Iterator
@@ -53,6 +55,11 @@ def test_the_host_that_chose_the_app_is_the_one_that_it_sees(site: Site) -> None
     answer = site.get(f"http://{site.app.domain}/diagnostics/headers", {"Host": "evil.example"})
     assert answer.status == 200
     assert "evil.example" not in answer.text
+
+
+def test_nobody_gets_a_tunnel(site: Site) -> None:
+    with contextlib.suppress(http.client.RemoteDisconnected):
+        assert site.ask("CONNECT", f"{site.app.domain}:80").status in (400, 405)
 
 
 def test_a_path_reaches_the_app_decoded_once(site: Site) -> None:
