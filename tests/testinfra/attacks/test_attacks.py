@@ -7,6 +7,10 @@ the judges notice a success.
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -15,7 +19,7 @@ from appsite import eventually, python
 from attacks import http2, slow
 from attacks.arena import MARKS, Arena, Attack, harm_of, judge
 from attacks.catalogue import ATTACKS, agreed, certificate_shown, get, openssl
-from deploying import Stack, figure, load
+from deploying import ROOT, Stack, figure, load
 from testinfra.host import Host
 
 #: Of each attack: what answered, and why it was not stopped, if so.
@@ -135,6 +139,25 @@ def test_the_log_has_the_address_that_really_asked(stack: Stack, arena: Arena) -
     )
 
 
+def test_texts_of_the_inventory_change_no_configuration() -> None:
+    """On the controller, where they are typed: the unit test that walks the schema."""
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-k", "no_text_changes"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOLECULE_")}
+    done = subprocess.run(
+        [*command, "tests/templates/test_hostile_texts.py"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"figure: hostile_texts_harmless = ([0-9]+)/([0-9]+)", done.stdout)
+    assert found, done.stdout[-2000:]
+    figure("hostile_texts_harmless", f"{found[1]}/{found[2]}")
+    answered = f"{found[1]} of {found[2]} are refused, or change nothing"
+    noted("texts of python_apps", answered, done.stdout[-2000:] if done.returncode else "")
+
+
 # Slow clients
 
 
@@ -191,5 +214,5 @@ def test_the_table_of_all_attacks() -> None:
         print(f"  {name:<{width}}  {problem and 'GOT THROUGH: '}{problem or answered}")
     stopped = [name for name, (_, problem) in results.items() if not problem]
     figure("attacks_stopped", f"{len(stopped)}/{len(results)}")
-    # And those at sockets, at the log and by slow clients.
-    assert len(stopped) == len(results) == len(ATTACKS) + 6 + 1 + 3
+    # And those at sockets, at the log, by texts and by slow clients.
+    assert len(stopped) == len(results) == len(ATTACKS) + 6 + 1 + 1 + 3
