@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import secrets
@@ -27,6 +28,9 @@ MEDIA = f"{layout.shared('notes')}/media"
         "X-Forwarded-Port",
         "X-Forwarded-Prefix",
         "X-Forwarded-Ssl",
+        "X-Forwarded-Scheme",
+        "X-Forwarded-Protocol",
+        "X-Forwarded-Server",
         "X-Real-IP",
         "X-Script-Name",
         "X-Original-URL",
@@ -50,6 +54,11 @@ def test_the_host_that_chose_the_app_is_the_one_that_it_sees(site: Site) -> None
     answer = site.get(f"http://{site.app.domain}/diagnostics/headers", {"Host": "evil.example"})
     assert answer.status == 200
     assert "evil.example" not in answer.text
+
+
+def test_nobody_gets_a_tunnel(site: Site) -> None:
+    with contextlib.suppress(ConnectionError):
+        assert site.ask("CONNECT", f"{site.app.domain}:80").status in (400, 405)
 
 
 def test_a_path_reaches_the_app_decoded_once(site: Site) -> None:
