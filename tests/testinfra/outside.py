@@ -27,6 +27,8 @@ class Machine:
     directory: Path
     #: Of user ann, who may sudo.
     password: str = "only-for-this-test"
+    #: What lynis said before anything was done.
+    index: int = 0
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ UNITS = (
     "emperor-stack-firewall.service",
     "emperor-stack-firewall-undo.service",
     "emperor-stack-fail2ban.service",
-    "app_one_jobs@1.service",
+    "app_one_jobs@*.service",
     "app_two_nightly.service",
 )
 #: Every file outside of its own directory that the role puts anywhere, as a glob.
@@ -47,7 +47,8 @@ def sshd(host: Host) -> set[str]:
 
 
 def test_the_host_before_is_looked_at_by_lynis(machine: Machine) -> None:
-    figure("lynis_before", lynis(machine.host))
+    machine.index = lynis(machine.host)
+    figure("lynis_before", machine.index)
 
 
 def test_a_host_whose_firewall_would_cut_somebody_off_is_left_as_it_is(
@@ -283,7 +284,9 @@ def test_who_guesses_passwords_is_shut_out(machine: Machine) -> None:
 
 
 def test_every_unit_of_ours_is_in_a_sandbox(machine: Machine) -> None:
-    for unit in UNITS:
+    for wanted in UNITS:
+        # Which activation it is depends on what came before.
+        unit = machine.host.run(f"cd /etc/systemd/system && ls -d {wanted}").stdout.strip() or wanted
         said = machine.host.check_output("systemd-analyze security --no-pager %s", unit)
         score = re.findall(r"exposure level for \S+: ([\d.]+)", said)[0]
         figure(f"sandbox_score_{unit.removesuffix('.service').partition('@')[0]}", score)
@@ -306,7 +309,7 @@ def test_a_reboot_brings_it_all_back(machine: Machine, stack: Stack) -> None:
 def test_the_host_after_is_looked_at_by_lynis(machine: Machine) -> None:
     after = lynis(machine.host)
     figure("lynis_after", after)
-    assert after > 60
+    assert after > machine.index
 
 
 def test_what_is_switched_off_is_taken_away(machine: Machine, stack: Stack) -> None:
