@@ -9,6 +9,7 @@ HTTPS_PORT ?= 8443
 INVENTORY ?= inventories/local
 DEBIAN ?=
 NAME ?= default
+PART ?=
 
 BIN := .venv/bin
 # Tools that look for their siblings on PATH (molecule, ansible-lint) find the locked ones.
@@ -70,8 +71,8 @@ scenarios: setup ## All Molecule scenarios, two side by side where memory allows
 scenario: setup ## One Molecule scenario (NAME=default)
 	@$(BIN)/python -m tools.scenarios $(NAME)
 
-bench: setup ## Measure first converge and no-change run beside the bare installs
-	@set -o pipefail; $(BIN)/python -m bench.converge | tee /dev/stderr | $(BIN)/python -m tools.figures --collect bench
+bench: setup ## Measure beside hand-made servers, installs and roles, and write bench/report (PART=served for a part)
+	@set -o pipefail; $(BIN)/python -m bench $(PART) | $(BIN)/python -m tools.figures --collect bench
 
 figures: ## What the last runs measured
 	@$(PYTHON) -m tools.figures
