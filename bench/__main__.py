@@ -51,12 +51,10 @@ def measure_served(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
         "sizes": served.sizes(name, "hello"),
         "versions": versions(name),
     }
+    step("Defaults, before and after")
+    result["defaults"] = asdict(defaults.measure(name, 2 if quick else 5, 1 if quick else 2))
     hosts.remove(name)
     return result
-
-
-def measure_defaults(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
-    return asdict(defaults.measure(served.host(hosts, debian), 2 if quick else 5, 1 if quick else 2))
 
 
 def measure_density(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
@@ -75,7 +73,6 @@ def measure_converge(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
 #: In the order of a run: what must be quiet comes first.
 PARTS: dict[str, Part] = {
     "served": measure_served,
-    "defaults": measure_defaults,
     "converge": measure_converge,
     "density": measure_density,
     "hosts": measure_hosts,

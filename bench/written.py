@@ -41,8 +41,7 @@ def figures(results: Results) -> dict[str, float]:
             name = "css" if page == "style sheet" else "mib"
             found[f"served_ratio_static_{name}"] = stats.ratio(rates["stack"], rates["best"]).median
         found["burst_failed_of_2000"] = results["served"]["burst"][1]
-    if "defaults" in results:
-        pairs = results["defaults"]
+        pairs = results["served"]["defaults"]
         for pair, rates in pairs["rate"].items():
             name = pair.replace(", ", "_").replace(" ", "_").replace("-", "_")
             found[f"default_{name}_ratio"] = stats.ratio(rates["after"], rates["before"]).median
@@ -164,6 +163,8 @@ def served_page(part: Mapping[str, Any]) -> str:
             "",
             f"2,000 connections at once, all open before the first answer, to the Django page: {right:,} answered, "
             f"{failed:,} failed.",
+            "",
+            defaults_section(part["defaults"]),
         ]
     )
 
@@ -177,7 +178,7 @@ CHANGES = {
 }
 
 
-def defaults_page(part: Mapping[str, Any]) -> str:
+def defaults_section(part: Mapping[str, Any]) -> str:
     rows = []
     for pair, rates in part["rate"].items():
         before, after = (stats.spread(rates[state]) for state in ("before", "after"))
@@ -195,9 +196,7 @@ def defaults_page(part: Mapping[str, Any]) -> str:
     failed = part["burst_failed"]
     return "\n".join(
         [
-            "## Defaults that evidence changed",
-            "",
-            conditions(part),
+            "### Defaults that evidence changed",
             "",
             "Each pair differs in that one setting, and was run in interleaved rounds; the vassals behind a bare nginx.",
             "",
@@ -292,7 +291,6 @@ def converge_page(part: Mapping[str, Any]) -> str:
 
 PARTS = {
     "served": served_page,
-    "defaults": defaults_page,
     "converge": converge_page,
     "density": density_page,
     "hosts": hosts_page,

@@ -291,7 +291,7 @@ class ActionModule(ActionBase):
             "home": layout.cache(name),
             "temporary": layout.temporary(name),
             "socket_directory": layout.socket_directory(name),
-            "listen": self._task.args.get("listen", 1024),
+            "listen": self._task.args.get("listen", 4096),
             **more,
         }
         templar = self._templar.copy_with_new_env(available_variables=variables)

@@ -84,6 +84,12 @@ SERVED = {
     "static": {"rate": {"style sheet": {"stack": [10.0], "best": [10.0]}}},
     "zero_copy": [1048576, 0],
     "burst": [1999, 1, "{'502': 1}"],
+    "defaults": {
+        "rate": {"access log": {"before": [100.0], "after": [110.0]}},
+        "p99": {"access log": {"before": [5.0], "after": [4.0]}},
+        "processor": {"access log": {"before": [80.0], "after": [70.0]}},
+        "burst_failed": {"before": 900, "after": 0},
+    },
     "sizes": [2, 2],
     "versions": {"nginx": "1.26.3", "kernel": "6.1"},
 }
@@ -111,6 +117,9 @@ def test_figures_are_medians_of_ratios_and_of_seconds():
         "served_ratio_hello_best": 0.95,
         "served_ratio_hello_gunicorn": 1.9,
         "burst_failed_of_2000": 1,
+        "burst_failed_of_2000_before": 900,
+        "default_access_log_ratio": 1.1,
+        "no_change_seconds_per_app": 1.9 / 99,
         "first_converge_ratio": 1.2,
         "deploy_seconds": 5.5,
         "deploy_boot_probe_seconds": 1.6,
@@ -131,6 +140,8 @@ def test_the_report_says_what_was_measured_where_and_how():
         "| hello (bare WSGI): nginx + uWSGI tuned by hand | 100 (100 to 100) | 0.950 (0.925 to 0.970) |"
         in text
     )
+    assert "| 100 (100 to 100) | 110 (110 to 110) | 1.10 (1.10 to 1.10) | 5.00 → 4.00 |" in text
+    assert "900 and 0 failed" in text
     assert "1,999 answered, 1 failed" in text
     assert "let the kernel send 1,048,576 and read 0 itself" in text
     assert "| 100 | 0.010 | 12.0 | 5.00 (5.00 to 5.00) | 17 |" in text
