@@ -44,7 +44,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def figures(values: Mapping[str, float]) -> str:
     """Lines that `make figures` collects."""
-    return "\n".join(f"figure: {name} = {number(value).replace(',', '')}" for name, value in values.items())
+    return "\n".join(
+        f"figure: {name} = {value if isinstance(value, int) else number(value).replace(',', '')}"
+        for name, value in values.items()
+    )
 
 
 #: Of the plot, in pixels.

@@ -358,7 +358,8 @@ def host(hosts: Fleet, debian: int) -> str:
     """A host with our stack and the others beside it."""
     name = hosts.add("bench-served", debian)
     apps = [*APPS, *microcache()]
-    hosts.play("site.yml", [name], {"python_apps": apps, "vault_python_apps_secrets": SECRETS})
+    secrets = {app["name"]: SECRETS[app["name"]] for app in apps if "secrets" in app}
+    hosts.play("site.yml", [name], {"python_apps": apps, "vault_python_apps_secrets": secrets})
     prepare(name)
     bodies(name)
     return name

@@ -33,9 +33,12 @@ def test_a_table_is_markdown():
 
 
 def test_figures_are_those_that_make_figures_collects():
-    assert figures.parse(report.figures({"deploy_seconds": 5.25, "served_rate": 12345.6})) == {
+    assert figures.parse(
+        report.figures({"deploy_seconds": 5.25, "served_rate": 12345.6, "burst_failed": 0})
+    ) == {
         "deploy_seconds": "5.25",
         "served_rate": "12346",
+        "burst_failed": "0",
     }
 
 
