@@ -32,7 +32,7 @@ Part = Callable[[Fleet, int, bool], dict[str, Any]]
 
 
 def measure_served(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
-    rounds, seconds = (2, 1) if quick else (7, 3)
+    rounds, seconds = (2, 1) if quick else (5, 3)
     name = served.host(hosts, debian)
     step("Pages, at 32 connections")
     loaded = served.measure(name, rounds, seconds)
@@ -52,7 +52,7 @@ def measure_served(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
         "versions": versions(name),
     }
     step("Defaults, before and after")
-    result["defaults"] = asdict(defaults.measure(name, 2 if quick else 5, 1 if quick else 2))
+    result["defaults"] = asdict(defaults.measure(name, 2 if quick else 4, 1 if quick else 2))
     hosts.remove(name)
     return result
 
