@@ -107,6 +107,8 @@ class Measured:
     rate: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     p50: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     p99: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    #: Microseconds of processor that the servers took for a request. A busy machine disturbs these least.
+    processor: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def add(self, page: str, variant: str, said: wrk.Said) -> None:
         for kept, value in ((self.rate, said.rate), (self.p50, said.p50), (self.p99, said.p99)):
@@ -255,7 +257,14 @@ def measure(
             chosen = {key: value for key, value in variants(page).items() if not only or key in only}
             for variant in stats.turn(list(chosen), number):
                 url, host = chosen[variant]
-                measured.add(page, variant, wrk.load(name, url, host, connections, seconds))
+                watched = groups(PAGES[page][0]).get(variant, [])
+                before = wrk.processor(name, watched)
+                said = wrk.load(name, url, host, connections, seconds)
+                measured.add(page, variant, said)
+                if watched:
+                    spent = sum(wrk.processor(name, watched)) - sum(before)
+                    each = spent / 1000 / (said.rate * seconds)
+                    measured.processor.setdefault(page, {}).setdefault(variant, []).append(each)
         note(f"round {number + 1} of {rounds}: " + summary(measured))
     return measured
 
@@ -344,6 +353,15 @@ def burst(
     said = inside(name, f"python3 /srv/bench/burst.py {connections} {host} {port}").strip()
     right, failed, rest = said.split(" ", 2)
     return int(right), int(failed), rest
+
+
+def groups(app: str) -> dict[str, list[str]]:
+    """The control groups of each variant that has nginx in front: its nginx, and its server of *app*."""
+    return {
+        "stack": ["/nginx.service", f"/apps-{app}.slice/"],
+        "best": ["/bench-best-nginx.service", f"/bench-best-{app}.service"],
+        "gunicorn": ["/bench-gunicorn-nginx.service", f"/bench-gunicorn-{app}.service"],
+    }
 
 
 def summary(measured: Measured) -> str:

@@ -36,6 +36,8 @@ def figures(results: Results) -> dict[str, float]:
                 found[f"served_ratio_{page}_{other}"] = stats.ratio(rates["stack"], rates[other]).median
             if "microcache" in rates:
                 found[f"microcache_ratio_{page}"] = stats.ratio(rates["microcache"], rates["stack"]).median
+            spent = loaded["processor"][page]
+            found[f"served_processor_ratio_{page}_best"] = stats.ratio(spent["stack"], spent["best"]).median
             found[f"served_p99_ms_{page}"] = median(loaded["p99"][page]["stack"])
         for page, rates in results["served"]["static"]["rate"].items():
             name = "css" if page == "style sheet" else "mib"
@@ -98,6 +100,7 @@ def served_page(part: Mapping[str, Any]) -> str:
     rounds = len(loaded["rate"]["hello"]["stack"])
     rows = []
     for page, rates in loaded["rate"].items():
+        spent = loaded["processor"][page]
         for variant, values in rates.items():
             ratio = "" if variant == "stack" else shown(stats.ratio(rates["stack"], values))
             quiet = (
@@ -112,6 +115,7 @@ def served_page(part: Mapping[str, Any]) -> str:
                     ratio,
                     f"{number(median(loaded['p50'][page][variant]))} / {number(median(loaded['p99'][page][variant]))}",
                     " / ".join(map(number, quiet)),
+                    number(median(spent[variant])) if variant in spent else "",
                 ]
             )
     files = []
@@ -140,7 +144,7 @@ def served_page(part: Mapping[str, Any]) -> str:
             "same host with 32 kept connections and takes its part of the processor from each alike. All variants but "
             f"gunicorn have {processes} processes with {threads} threads; gunicorn has the (2 x cores) + 1 of its "
             "documentation. Same code, venvs, users, databases; the answers were compared first. Numbers are medians with "
-            "their quartiles; a ratio is that of each round.",
+            "their quartiles; a ratio is that of each round. Processor time is nginx's and the app's.",
             "",
             table(
                 [
@@ -149,6 +153,7 @@ def served_page(part: Mapping[str, Any]) -> str:
                     "this bundle is … times that",
                     "p50 / p99 ms, 32 connections",
                     "p50 / p99 ms, 2 connections",
+                    "µs of processor a request",
                 ],
                 rows,
             ),

@@ -82,7 +82,9 @@ RATES = {"stack": [90.0, 99.0, 95.0], "best": [100.0, 100.0, 100.0], "gunicorn":
 LATENCY = {variant: [1.0, 2.0, 3.0] for variant in RATES}
 SERVED = {
     **MACHINE,
-    "loaded": {kind: {"hello": RATES if kind == "rate" else LATENCY} for kind in ("rate", "p50", "p99")},
+    "loaded": {
+        kind: {"hello": RATES if kind == "rate" else LATENCY} for kind in ("rate", "p50", "p99", "processor")
+    },
     "calm": {kind: {"hello": LATENCY} for kind in ("rate", "p50", "p99")},
     "static": {"rate": {"style sheet": {"stack": [10.0], "best": [10.0]}}},
     "zero_copy": [1048576, 0],
