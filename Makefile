@@ -10,6 +10,7 @@ INVENTORY ?= inventories/local
 PLAYBOOK ?= site.yml
 DEBIAN ?=
 NAME ?= default
+PART ?=
 
 BIN := .venv/bin
 # Tools that look for their siblings on PATH (molecule, ansible-lint) find the locked ones.
@@ -71,8 +72,8 @@ scenarios: setup ## All Molecule scenarios, two side by side where memory allows
 scenario: setup ## One Molecule scenario (NAME=default)
 	@$(BIN)/python -m tools.scenarios $(NAME)
 
-bench: setup ## Measure first converge beside the bare installs; no-change runs and deploys over SSH
-	@set -o pipefail; { $(BIN)/python -m bench.converge && $(BIN)/python -m bench.run_path; } | tee /dev/stderr | $(BIN)/python -m tools.figures --collect bench
+bench: setup ## Measure beside hand-made servers, installs and roles, and write bench/report (PART=served for a part)
+	@set -o pipefail; $(BIN)/python -m bench $(PART) | $(BIN)/python -m tools.figures --collect bench
 
 profile: setup ## Where a run's time goes, per role and task (INVENTORY=inventories/mine PLAYBOOK=site.yml)
 	@ANSIBLE_CALLBACKS_ENABLED=emperor.stack.profile $(BIN)/ansible-playbook -i $(INVENTORY) $(PLAYBOOK)

@@ -1,30 +1,26 @@
-"""Measure what a converge costs beside the bare installs of the same packages, and what a run costs that changes nothing.
+"""Runs of site.yml: the first, one without changes, a deploy; beside the same by hand, and beside a conventional role.
 
-Two fresh hosts per round, one after the other on the same machine: one gets `apt-get install` of the packages that the roles
-install and the venvs of the three examples by uv, by hand; the other gets `ansible-playbook site.yml`. Prints ratios of
-medians and the seconds and tasks of the second run of site.yml.
+A round has fresh hosts, one after the other on the same machine. By hand is `apt-get install` of the packages that the roles
+install and the venvs of the three examples by uv, and no more: nobody is served by it. The conventional role is in
+bench/conventional. Both other ways and ours reach their hosts by SSH, with the same ansible.cfg.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
-import re
-import statistics
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tools import container, engine, image
-from tools.console import command, run, step
+from tools.console import note
 from tools.project import ROOT
 
-CERTIFICATES = Path("/usr/local/share/ca-certificates")
+from .hosts import Fleet, inside, send, trust, write
+
 EXAMPLES = ("django", "flask", "pyramid")
+SECRET = "only-for-this-measurement-0123456789abcdef0123456789"  # noqa: S105
+NAMES = {"django": "notes", "flask": "links", "pyramid": "polls"}
 
 #: Seconds for the bare way. The packages are what site.yml installs; the venvs are made as its releases make theirs.
 BARE = """
@@ -36,7 +32,8 @@ apt-get update -q
 apt-get install -q -y --no-install-recommends $PACKAGES
 python3 -m venv /root/tools
 /root/tools/bin/pip install -q --disable-pip-version-check --require-hashes -r /root/uv.txt
-for app in django flask pyramid; do
+for app in notes links polls; do
+    git clone -q --depth 1 file:///srv/git/$app.git /root/$app
     /root/tools/bin/uv venv -q --python /usr/bin/python3 /root/venv-$app
     if [ -f /root/$app/requirements.txt ]; then
         /root/tools/bin/uv pip install -q --python /root/venv-$app/bin/python -r /root/$app/requirements.txt
@@ -46,91 +43,203 @@ for app in django flask pyramid; do
 done
 """
 
+#: From the start of a process of the Django example to its third healthy answer, as the probe of a deploy counts them.
+BOOT = """
+systemctl stop app-notes
+began=$(date +%s%N)
+systemctl start app-notes
+healthy=0
+while [ $healthy -lt 3 ]; do
+    if curl -s -o /dev/null --fail -H 'Host: notes.localhost' http://127.0.0.1/healthz; then
+        healthy=$((healthy + 1))
+    else
+        sleep 0.02
+    fi
+done
+echo $(($(date +%s%N) - began))
+"""
 
-@contextlib.contextmanager
-def host(name: str, debian: int) -> Iterator[str]:
-    container.remove(name)
-    container.start(
-        container.Host(name, f"emperor-stack-host:debian{debian}", labels=("emperor-stack.bench=1",))
-    )
-    try:
-        yield name
-    finally:
-        container.remove(name)
+APPS: list[dict[str, Any]] = [
+    {
+        "name": "notes",
+        "wsgi": "notes.wsgi:application",
+        "build": ["python manage.py collectstatic --noinput"],
+        "migrate": "python manage.py migrate --noinput",
+        "static": {"/static/": "staticfiles"},
+        "persistent": ["data", "media"],
+        "env": {"DJANGO_ALLOWED_HOSTS": "notes.localhost"},
+    },
+    {
+        "name": "links",
+        "wsgi": "wsgi:application",
+        "migrate": "python -m links.migrate",
+        "static": {"/static/": "links/static"},
+        "persistent": ["data"],
+    },
+    {
+        "name": "polls",
+        "paste": "production.ini",
+        "migrate": "python -m polls.migrate",
+        "static": {"/static/": "polls/static"},
+        "persistent": ["data"],
+    },
+]
+
+STACK = {
+    "python_apps": [
+        {
+            **app,
+            "domains": [f"{app['name']}.localhost"],
+            "source": {"git": f"file:///srv/git/{app['name']}.git", "version": "main"},
+            "secrets": ["SECRET_KEY"],
+            "health": {"path": "/healthz"},
+        }
+        for app in APPS
+    ],
+    "vault_python_apps_secrets": {app["name"]: {"SECRET_KEY": SECRET} for app in APPS},
+}
+
+CONVENTIONAL = {
+    "apps": [
+        {
+            "name": app["name"],
+            "domains": [f"{app['name']}.localhost"],
+            "repository": f"file:///srv/git/{app['name']}.git",
+            "package": "paste" in app,
+            "paste": app.get("paste", ""),
+            "wsgi": app.get("wsgi", ""),
+            "migrate": app["migrate"],
+            "build": (app.get("build") or [""])[0],
+            "static": app["static"]["/static/"],
+            "env": {**app.get("env", {}), "SECRET_KEY": SECRET},
+        }
+        for app in APPS
+    ]
+}
+
+
+@dataclass
+class Measured:
+    """Seconds of each round, by what was run and how."""
+
+    first: dict[str, list[float]] = field(default_factory=dict)
+    again: dict[str, list[float]] = field(default_factory=dict)
+    deploy: dict[str, list[float]] = field(default_factory=dict)
+    boot: list[float] = field(default_factory=list)
+    tasks: int = 0
+
+
+class Repository:
+    """An example as a Git repository on hosts, with a version more whenever it is told."""
+
+    def __init__(self, directory: Path, example: str) -> None:
+        self.name = NAMES[example]
+        self.work = directory / self.name
+        self.work.mkdir()
+        source = ROOT / "examples" / example
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "."], cwd=source, capture_output=True, text=True, check=True
+        ).stdout
+        for path in filter(None, listed.split("\0")):
+            target = self.work / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((source / path).read_bytes())
+        self._git("init", "--quiet", "--initial-branch=main")
+        self.commit("first")
+
+    def _git(self, *words: str) -> None:
+        identity = ["-c", "user.name=Bench", "-c", "user.email=bench@example.com"]
+        subprocess.run(["git", *identity, *words], cwd=self.work, check=True, capture_output=True)
+
+    def commit(self, message: str) -> None:
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "--message", message)
+
+    def change(self, path: str, line: str) -> None:
+        with (self.work / path).open("a") as file:
+            file.write(f"{line}\n")
+        self.commit(line)
+
+    def push(self, name: str) -> None:
+        inside(name, f"rm -rf /srv/git/{self.name}.git && mkdir -p /srv/git")
+        send(name, self.work / ".git", f"/srv/git/{self.name}.git")
 
 
 def packages(name: str) -> list[str]:
-    """What apt was told to install on a converged host."""
-    shown = run(["docker", "exec", name, "apt-mark", "showmanual"]).stdout.split()
-    return sorted(shown)
+    """What apt was told to install on a host."""
+    return sorted(inside(name, "apt-mark showmanual").split())
+
+
+def fresh(hosts: Fleet, name: str, debian: int, repositories: list[Repository]) -> str:
+    """A host that has the repositories and trusts this machine's network, and nothing else."""
+    hosts.add(name, debian)
+    # Whoever fetches may, whoever owns the repository.
+    write(name, "/etc/gitconfig", "[safe]\n\tdirectory = *\n")
+    for repository in repositories:
+        repository.push(name)
+    trust(name)
+    return name
 
 
 def bare(name: str, wanted: list[str]) -> float:
-    for directory in EXAMPLES:
-        run(["docker", "cp", f"{ROOT}/examples/{directory}", f"{name}:/root/{directory}"])
-    run(["docker", "cp", f"{ROOT}/roles/python_apps/files/uv.txt", f"{name}:/root/uv.txt"])
-    for path in CERTIFICATES.glob("*.crt"):
-        run(["docker", "cp", str(path), f"{name}:/usr/local/share/ca-certificates/{path.name}"])
+    send(name, ROOT / "roles/python_apps/files/uv.txt", "/root/uv.txt")
     began = time.monotonic()
-    run(["docker", "exec", "-e", f"PACKAGES={' '.join(wanted)}", name, "sh", "-c", BARE])
+    inside(name, BARE, env={"PACKAGES": " ".join(wanted)})
     return time.monotonic() - began
 
 
-def converge(name: str, directory: Path) -> tuple[float, dict[str, int]]:
-    inventory = directory / name
-    inventory.mkdir(exist_ok=True)
-    (inventory / "hosts.yml").write_text(
-        f"app_hosts: {{hosts: {{{name}: {{ansible_connection: community.docker.docker}}}}}}\n"
-    )
-    link = inventory / "group_vars"
-    if not link.exists():
-        link.symlink_to(ROOT / "inventories/local/group_vars")
-    began = time.monotonic()
-    program = Path(sys.executable).with_name("ansible-playbook")
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
-    done = subprocess.run(
-        [str(program), "-i", str(inventory), "site.yml"],
-        cwd=ROOT, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
-    seconds = time.monotonic() - began
-    if done.returncode:
-        sys.exit(done.stdout[-4000:])
-    recap = dict(
-        re.findall(r"(ok|changed|failed)=(\d+)", done.stdout.splitlines()[-2] + done.stdout.splitlines()[-1])
-    )
-    return seconds, {key: int(value) for key, value in recap.items()}
+def measure(hosts: Fleet, debian: int, rounds: int, repeats: int) -> Measured:
+    """*rounds* of fresh hosts; on the last ones, *repeats* runs without changes and deploys."""
+    found = Measured()
+    repositories = [Repository(hosts.directory, example) for example in EXAMPLES]
+    for number in range(rounds):
+        stack = fresh(hosts, "bench-stack", debian, repositories)
+        before = packages(stack)
+        found.first.setdefault("stack", []).append(hosts.play("site.yml", [stack], STACK).seconds)
+        wanted = sorted(set(packages(stack)) - set(before))
+        other = fresh(hosts, "bench-bare", debian, repositories)
+        found.first.setdefault("bare", []).append(bare(other, wanted))
+        hosts.remove(other)
+        usual = fresh(hosts, "bench-usual", debian, repositories)
+        found.first.setdefault("conventional", []).append(
+            hosts.play("bench/conventional/site.yml", [usual], CONVENTIONAL).seconds
+        )
+        note(
+            f"round {number + 1} of {rounds}: first "
+            + ", ".join(f"{key} {values[-1]:.0f} s" for key, values in found.first.items())
+        )
+    repeat(hosts, found, repositories[0], repeats)
+    hosts.remove("bench-stack")
+    hosts.remove("bench-usual")
+    return found
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--debian", type=int, default=13)
-    options = parser.parse_args(arguments)
-    engine.ensure()
-    image.ensure(options.debian)
-    first, second, by_hand, tasks = [], [], [], 0
-    with tempfile.TemporaryDirectory() as directory:
-        for number in range(options.rounds):
-            step(f"round {number + 1}: site.yml on a fresh host, then again")
-            with host("bench-stack", options.debian) as name:
-                before = packages(name)
-                seconds, _ = converge(name, Path(directory))
-                first.append(seconds)
-                wanted = sorted(set(packages(name)) - set(before))
-                seconds, recap = converge(name, Path(directory))
-                second.append(seconds)
-                tasks = recap["ok"]
-                if recap["changed"]:
-                    sys.exit(f"the second run changed {recap['changed']} things; its time means nothing")
-            step(f"round {number + 1}: the same packages and venvs by hand")
-            with host("bench-bare", options.debian) as name:
-                by_hand.append(bare(name, wanted))
-    print(f"first converge {first}, second {second}, by hand {by_hand}")
-    print(f"figure: first_converge_ratio = {statistics.median(first) / statistics.median(by_hand):.2f}")
-    print(f"figure: no_change_seconds = {statistics.median(second):.1f}")
-    print(f"figure: no_change_tasks = {tasks}")
-    return 0
+def repeat(hosts: Fleet, found: Measured, django: Repository, repeats: int) -> None:
+    stack, usual = "bench-stack", "bench-usual"
+    for number in range(repeats):
+        run = hosts.play("site.yml", [stack], STACK)
+        require_no_change(run.changed, "site.yml")
+        found.tasks = run.ok[stack]
+        found.again.setdefault("stack", []).append(run.seconds)
+        run = hosts.play("bench/conventional/site.yml", [usual], CONVENTIONAL)
+        require_no_change(run.changed, "the conventional role")
+        found.again.setdefault("conventional", []).append(run.seconds)
+        django.change("notes/views.py", f"# One line more: {number}")
+        for name in (stack, usual):
+            django.push(name)
+        run = hosts.play("playbooks/deploy.yml", [stack], {**STACK, "app": "notes"})
+        found.deploy.setdefault("stack", []).append(run.seconds)
+        run = hosts.play("bench/conventional/site.yml", [usual], CONVENTIONAL)
+        found.deploy.setdefault("conventional", []).append(run.seconds)
+        found.boot.append(int(inside(usual, BOOT)) / 1e9)
+        note(
+            f"repeat {number + 1} of {repeats}: no change {found.again['stack'][-1]:.1f} s, "
+            f"deploy {found.deploy['stack'][-1]:.1f} s, of which boot and probe {found.boot[-1]:.1f} s"
+        )
 
 
-if __name__ == "__main__":
-    command(main)
+def require_no_change(changed: dict[str, int], what: str) -> None:
+    if any(changed.values()):
+        raise RuntimeError(
+            f"a run of {what} that should change nothing changed {changed}; its time means nothing"
+        )

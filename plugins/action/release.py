@@ -298,7 +298,7 @@ class ActionModule(ActionBase):
                 "home": layout.cache(name),
                 "temporary": layout.temporary(name),
                 "socket_directory": layout.socket_directory(name),
-                "listen": self._task.args.get("listen", 1024),
+                "listen": self._task.args.get("listen", 4096),
             }
             server = "vassal.ini" if app["server"] == "uwsgi" else "gunicorn.conf.py"
             files: dict[str, str] = {}

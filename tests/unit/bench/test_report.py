@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from bench import hosts, report, written
+from bench.report import Bar
+from bench.stats import Spread
+from tools import figures
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (12345.6, "12,346"),
+        (345.6, "346"),
+        (34.56, "34.6"),
+        (3.456, "3.46"),
+        (0.9712, "0.971"),
+        (0, "0.000"),
+        (-2.5, "-2.50"),
+    ],
+)
+def test_numbers_have_as_many_digits_as_mean_something(value, expected):
+    assert report.number(value) == expected
+
+
+def test_a_table_is_markdown():
+    assert (
+        report.table(["page", "rate"], [["hello", "1"]]) == "| page | rate |\n| --- | ---: |\n| hello | 1 |"
+    )
+
+
+def test_figures_are_those_that_make_figures_collects():
+    assert figures.parse(
+        report.figures({"deploy_seconds": 5.25, "served_rate": 12345.6, "burst_failed": 0})
+    ) == {
+        "deploy_seconds": "5.25",
+        "served_rate": "12346",
+        "burst_failed": "0",
+    }
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_the_plot_draws_each_bar_to_scale_with_its_spread():
+    text = report.plot(
+        "A & B", [Bar("one", Spread(1, 0.9, 1.1)), Bar("half <b>", Spread(0.5, 0.5, 0.5))], aim=0.97
+    )
+    root = ET.fromstring(text)  # noqa: S314
+    one, half = [float(bar.get("width")) for bar in root.findall(f"{SVG}rect")[1:]]
+    assert half * 2 == pytest.approx(one, abs=0.2)
+    whisker = root.findall(f"{SVG}line")[0]
+    assert float(whisker.get("x2")) - float(whisker.get("x1")) == pytest.approx(one * 0.2, abs=0.2)
+    words = [text.text for text in root.findall(f"{SVG}text")]
+    assert {"A & B", "one", "half <b>", "1.00", "0.500"} <= set(words)
+    assert "the aim, 0.970" in words[-1]
+
+
+def test_the_files_of_a_report_replace_those_of_the_one_before(tmp_path):
+    report.write(tmp_path / "report", {"README.md": "old"})
+    report.write(tmp_path / "report", {"README.md": "new", "served.svg": "<svg/>"})
+    assert (tmp_path / "report" / "README.md").read_text() == "new"
+    assert (tmp_path / "report" / "served.svg").exists()
+
+
+MACHINE = {
+    "date": "2026-11-23 04:00 UTC",
+    "cores": 2,
+    "processor": "A & B",
+    "memory_gib": 24,
+    "load_before": 0.3,
+    "commit": "abc1234",
+    "ansible": "2.19",
+    "python": "3.11",
+    "debian": 13,
+    "minutes": 4.2,
+}
+RATES = {"stack": [90.0, 99.0, 95.0], "best": [100.0, 100.0, 100.0], "gunicorn": [50.0, 50.0, 50.0]}
+LATENCY = {variant: [1.0, 2.0, 3.0] for variant in RATES}
+SERVED = {
+    **MACHINE,
+    "loaded": {
+        kind: {"hello": RATES if kind == "rate" else LATENCY} for kind in ("rate", "p50", "p99", "processor")
+    },
+    "calm": {kind: {"hello": LATENCY} for kind in ("rate", "p50", "p99")},
+    "static": {"rate": {"style sheet": {"stack": [10.0], "best": [10.0]}}},
+    "zero_copy": [1048576, 0],
+    "burst": [1999, 1, "{'502': 1}"],
+    "defaults": {
+        "rate": {"access log": {"before": [100.0], "after": [110.0]}},
+        "p99": {"access log": {"before": [5.0], "after": [4.0]}},
+        "processor": {"access log": {"before": [80.0], "after": [70.0]}},
+        "burst_failed": {"before": 900, "after": 0},
+    },
+    "sizes": [2, 2],
+    "versions": {"nginx": "1.26.3", "kernel": "6.1"},
+}
+CONVERGE = {
+    **MACHINE,
+    "first": {"stack": [60.0, 66.0], "bare": [50.0, 55.0], "conventional": [120.0, 120.0]},
+    "again": {"stack": [3.0, 3.0], "conventional": [12.0, 12.0]},
+    "deploy": {"stack": [5.0, 6.0], "conventional": [15.0, 15.0]},
+    "boot": [1.5, 1.7],
+    "tasks": 17,
+}
+DENSITY = {
+    **MACHINE,
+    "idle": {"1": 0.02, "100": 0.01},
+    "live": {"1": 20.0, "100": 12.0},
+    "no_change": {"1": [3.0, 3.2, 3.1], "100": [5.0]},
+    "tasks": {"1": 17, "100": 17},
+}
+HOSTS = {**MACHINE, "seconds": {"1": [3.0], "4": [5.0]}}
+
+
+def test_figures_are_medians_of_ratios_and_of_seconds():
+    found = written.figures({"served": SERVED, "converge": CONVERGE, "density": DENSITY, "hosts": HOSTS})
+    expected = {
+        "served_ratio_hello_best": 0.95,
+        "served_ratio_hello_gunicorn": 1.9,
+        "burst_failed_of_2000": 1,
+        "burst_failed_of_2000_before": 900,
+        "default_access_log_ratio": 1.1,
+        "no_change_seconds_per_app": 1.9 / 99,
+        "first_converge_ratio": 1.2,
+        "deploy_seconds": 5.5,
+        "deploy_boot_probe_seconds": 1.6,
+        "no_change_seconds_1_apps": 3.1,
+        "no_change_seconds_100_apps": 5.0,
+        "no_change_tasks_100_apps": 17,
+        "no_change_seconds_4_hosts": 5.0,
+        "idle_app_mib_of_100": 0.01,
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+def test_the_report_says_what_was_measured_where_and_how():
+    text = written.files({"served": SERVED, "converge": CONVERGE, "density": DENSITY, "hosts": HOSTS})[
+        "README.md"
+    ]
+    assert (
+        "| hello (bare WSGI): nginx + uWSGI tuned by hand | 100 (100 to 100) | 0.950 (0.925 to 0.970) |"
+        in text
+    )
+    assert "| 100 (100 to 100) | 110 (110 to 110) | 1.10 (1.10 to 1.10) | 5.00 → 4.00 |" in text
+    assert "900 and 0 failed" in text
+    assert "1,999 answered, 1 failed" in text
+    assert "let the kernel send 1,048,576 and read 0 itself" in text
+    assert "| 100 | 0.010 | 12.0 | 5.00 (5.00 to 5.00) | 17 |" in text
+    assert "Measured 2026-11-23 04:00 UTC at commit abc1234: 2 cores (A & B), 24 GiB" in text
+    assert (
+        "| deploy of one line of the Django example | 5.50 (5.25 to 5.75) |  | 15.0 (15.0 to 15.0) |" in text
+    )
+
+
+def test_a_part_that_was_not_measured_is_not_in_the_report():
+    found = written.files({"hosts": HOSTS})
+    assert set(found) == {"README.md"}
+    assert "Requests served" not in found["README.md"]
+
+
+def test_a_recap_is_read_for_each_host():
+    output = (
+        "PLAY RECAP ****\n"
+        "bench-stack                : ok=44   changed=16   unreachable=0    failed=0    skipped=26\n"
+        "bench-host-2               : ok=3    changed=0    unreachable=0    failed=0    skipped=1\n"
+    )
+    assert hosts.recap(output) == (
+        {"bench-stack": 44, "bench-host-2": 3},
+        {"bench-stack": 16, "bench-host-2": 0},
+    )
