@@ -47,7 +47,7 @@ def test_an_app_below_a_path_gets_the_rest_of_it(render: Render) -> None:
     assert 'rewrite "(?s)^/shop(/.*)$" $1 break;' in app
     assert "uwsgi_param SCRIPT_NAME /shop; uwsgi_param HTTP_X_FORWARDED_PREFIX /shop;" in app
     assert "uwsgi_pass unix:/srv/apps/my-shop/active/app.sock;" in app
-    assert "access_log /var/log/nginx/my-shop.access.log front;" in app
+    assert "access_log /var/log/nginx/my-shop.access.log front " in app
     dotted = location(vhost(render, {**SHOP, "path": "/a.b+c/"}, BLOG), "/a.b+c/")
     assert r'rewrite "(?s)^/a\.b\+c(/.*)$" $1 break;' in dotted
 
