@@ -87,10 +87,10 @@ def versions(name: str) -> dict[str, str]:
         " . /etc/os-release; echo $PRETTY_NAME; dpkg-query -W -f '${Version}' wrk",
     ).splitlines()
     keys = ("nginx", "uWSGI", "Python", "gunicorn", "kernel", "host", "wrk")
-    return {
-        key: line.rpartition("/" if key == "nginx" else ": ")[2]
-        for key, line in zip(keys, lines, strict=True)
-    }
+    found = {key: line.rpartition("/")[2] for key, line in zip(keys, lines, strict=True)}
+    # "Python 3.13.5", "gunicorn (version 27.0.1)"
+    named = ("Python", "gunicorn")
+    return {key: text.rpartition(" ")[2].rstrip(")") if key in named else text for key, text in found.items()}
 
 
 def machine() -> dict[str, Any]:
