@@ -15,10 +15,6 @@ class Spread:
     low: float
     high: float
 
-    @property
-    def iqr(self) -> float:
-        return self.high - self.low
-
 
 def spread(values: Sequence[float]) -> Spread:
     """Median and quartiles of *values*, of which there is at least one."""

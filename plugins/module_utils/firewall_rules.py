@@ -11,7 +11,7 @@ PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 PARAMETER = re.compile(r"[a-z0-9_*-]+(?:\.[a-z0-9_*-]+)+")
 #: Matching of one rule would end where these begin.
 KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
-OURS = re.compile(r"^(?:nginx|apache2|emperor@[ab]|app_.+)\.service$")
+OURS = re.compile(r"^(?:nginx|emperor@[ab]|app_.+)\.service$")
 
 
 def span(port: object) -> tuple[int, int] | None:

@@ -280,7 +280,8 @@ def check_firewall(settings: Mapping[str, Any], ruleset: str) -> None:
                 f"nft refuses the firewall: {done.stderr.strip()}\n"
                 "In a container without the capability NET_ADMIN: hardening_firewall: false"
             )
-    if not read_json(CONFIRMED):
+    # On a fresh host in check mode the program is still to come.
+    if not read_json(CONFIRMED) and shutil.which("ss"):
         ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
         lost = cut_off(listeners(run("ss", "-Hlntup")), settings["firewall"]["accept"], ports, ephemeral)
         if lost:

@@ -1,7 +1,7 @@
 """What a web server is told of an app's visitors, derived from a completed app. Pure.
 
-Each variable of nginx that is made for an app begins with the app's name, in which a hyphen becomes an underscore: no name
-has one, so two apps never share a variable.
+Each variable of nginx that is made for an app begins with `app_` and the app's name, in which a hyphen becomes an
+underscore: no name has one, so two apps never share a variable, and none of nginx's or of the bundle's own begins so.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def published(app: App) -> list[dict[str, Any]]:
 
 def of_app(app: App) -> dict[str, Any]:
     """The traffic features of a completed app, as the templates take them."""
-    name = app["name"].replace("-", "_")
+    name = f"app_{app['name'].replace('-', '_')}"
     limit, cache = app["rate_limit"], app["cache"]
     return {
         "variable": name,

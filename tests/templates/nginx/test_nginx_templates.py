@@ -136,12 +136,12 @@ def test_static_files_have_a_root_and_never_an_alias(render: Render) -> None:
     assert "root /srv/apps/blog/active/release/public;" in squeezed(text)
     assert "alias" not in text
     assert location(text, "^~ /static/") == (
-        "location ^~ /static/ { if ($blog_maintenance) { return 503; } include emperor-stack/headers.conf; "
+        "location ^~ /static/ { if ($app_blog_maintenance) { return 503; } include emperor-stack/headers.conf; "
         "add_header Cache-Control $front_cache_control; include emperor-stack/static.conf; "
         "include emperor-stack/hidden.conf; }"
     )
     assert location(text, "= /favicon.ico") == (
-        "location = /favicon.ico { if ($blog_maintenance) { return 503; } include emperor-stack/headers.conf; "
+        "location = /favicon.ico { if ($app_blog_maintenance) { return 503; } include emperor-stack/headers.conf; "
         "add_header Cache-Control $front_cache_control; include emperor-stack/static.conf; }"
     )
 

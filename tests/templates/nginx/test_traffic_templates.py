@@ -60,7 +60,7 @@ def test_a_site_without_an_app_at_its_root_answers_404_there(render: Render) -> 
 def test_free_text_is_quoted(render: Render) -> None:
     text = vhost(render, {**BLOG, "headers": {"Permissions-Policy": 'a=("b"); } server {'}})
     assert (
-        'map $upstream_http_permissions_policy $blog_header_permissions_policy { "" "a=(\\"b\\"); } server {"; '
+        'map $upstream_http_permissions_policy $app_blog_header_permissions_policy { "" "a=(\\"b\\"); } server {"; '
         'default ""; }'
     ) in text
 
@@ -75,10 +75,11 @@ def test_all_of_an_apps_locations_are_behind_its_guards(render: Render) -> None:
     }
     text = vhost(render, guarded)
     for head in ("/", "^~ /static/", "= /a"):
-        assert "if ($blog_refused) { return 403; } if ($blog_maintenance) { return 503; }" in location(
-            text, head
+        assert (
+            "if ($app_blog_refused) { return 403; } if ($app_blog_maintenance) { return 503; }"
+            in location(text, head)
         )
-        assert "auth_basic $blog_realm; auth_basic_user_file emperor-stack/users/blog;" in location(
+        assert "auth_basic $app_blog_realm; auth_basic_user_file emperor-stack/users/blog;" in location(
             text, head
         )
     assert 'uwsgi_param HTTP_AUTHORIZATION "" if_not_empty;' in location(text, "/")

@@ -113,9 +113,9 @@ def test_a_run_without_changes_is_a_handful_of_tasks_and_exchanges_however_many_
     figure("no_change_round_trips", trips)
     assert len(set(counts.values())) == 1, counts
     # A round trip is some 0.3 s of a run, most of it Python that starts on the host. What there is to ask, in the order of
-    # the run: what the host is and lacks; files of base; the emperor with its files; files of python_apps; accounts; the
-    # front's files; the front's service; which app differs from what is live. Whoever has another question puts it into one
-    # of these.
+    # the run: what the host is and lacks; files of base; those of hardening; the emperor with its files; files of
+    # python_apps; accounts; the front with its files; which app differs from what is live. Whoever has another question puts
+    # it into one of these.
     assert trips <= 8, counts
     # A task costs 0.03 to 0.1 s, passed over or not: roles with nothing to do are included and not imported.
     assert tasks <= 26, counts

@@ -76,7 +76,11 @@ def test_each_app_has_a_log_of_its_own(stack: Stack, ask: Any) -> None:
     word = f"for-the-log-{time.monotonic_ns()}"
     ask("site", f"/shop/{word}")
     logs = "/var/log/nginx/%s.access.log"
-    assert word in stack.host.file(logs % "site-shop").content_string
+    # A line is in the file a second later at the latest.
+    deadline = time.monotonic() + 10
+    while word not in stack.host.file(logs % "site-shop").content_string:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     assert word not in stack.host.file(logs % "site").content_string
 
 
