@@ -11,6 +11,12 @@ from testinfra.host import Host
 
 
 @pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In the place of the session's: each module begins with a repository of its own."""
+    return tmp_path_factory.mktemp("controller")
+
+
+@pytest.fixture(scope="module")
 def bare(machine: Host, directory: Path) -> Repository:
     repository = Repository(machine, "bare", HERE / "apps" / "bare", directory)
     repository.version("v0")
