@@ -66,7 +66,7 @@ unit: setup ## Unit tests of plugins and tools, and rendered templates; no conta
 examples: setup ## The example apps' own tests, each in its own environment
 	@$(BIN)/python -m tools.examples
 
-scenarios: setup ## All Molecule scenarios, two side by side where memory allows
+scenarios: setup ## All Molecule scenarios, three side by side where memory allows
 	@$(BIN)/python -m tools.scenarios
 
 scenario: setup ## One Molecule scenario (NAME=default)

@@ -23,7 +23,7 @@ from .project import LOGS, ROOT, VENV
 MOLECULE = ROOT / "molecule"
 #: What a scenario with two hosts needs at its peak, on the safe side.
 MEGABYTES_PER_SCENARIO = 3000
-AT_MOST = 2
+AT_MOST = 3
 #: What takes longest begins first, so that nothing long is left to run alone at the end.
 LONGEST = ("chaos", "default", "deploy", "many_apps")
 

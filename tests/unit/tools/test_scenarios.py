@@ -37,7 +37,7 @@ def test_a_run_is_judged_by_its_tests_and_its_exit_code(code, output, closing, p
 
 @pytest.mark.parametrize(
     ("megabytes", "count", "expected"),
-    [(24000, 5, 2), (5999, 5, 1), (6000, 5, 2), (100, 5, 1), (24000, 1, 1)],
+    [(24000, 5, 3), (5999, 5, 1), (6000, 5, 2), (100, 5, 1), (24000, 1, 1)],
 )
 def test_scenarios_run_side_by_side_as_memory_allows(megabytes, count, expected):
     assert scenarios.side_by_side(megabytes, count) == expected
