@@ -265,3 +265,19 @@ def test_the_profile_is_mozillas(either: Host, sslyze: Path, directory: Path, pe
     release = re.sub(r"\D", "", name)
     figure(f"sslyze_intermediate_debian{release}", "compliant" if verdict[0].startswith("OK") else verdict[0])
     assert verdict[0].startswith("OK"), done.stdout[-2500:]
+
+
+def test_the_grade_is_the_best_that_there_is(machine: Host, pebble: Pebble) -> None:
+    """By testssl.sh, which knows SSL Labs' criteria; the private authority is made known to it."""
+    machine.check_output(
+        "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends testssl.sh"
+    )
+    machine.check_output("printf %%s %s >/root/authority.pem", pebble.root())
+    said = machine.run(
+        "testssl --ip 127.0.0.1 --add-ca /root/authority.pem --color 0 --quiet --warnings off one.example.com:443"
+    ).stdout
+    grade = re.search(r"Overall Grade\s+(\S+)", said)
+    assert grade, said[-3000:]
+    figure("testssl_grade", grade[1])
+    assert grade[1] in ("A", "A+"), said[-3000:]
+    assert "Grade cap" not in said
