@@ -210,12 +210,32 @@ def check(found: Listing, successor: str | None, archive: bool, break_lock: bool
             f"the web server still has its site {served[0]}, so that visitors would meet errors. site.yml and "
             "playbooks/remove.yml take it out; one that was changed by hand has to be removed by hand"
         )
+    if site and (leading := _sites_that_lead_to(app)):
+        raise Refused(
+            f"{leading[0]} still leads visitors to it, who would meet errors. site.yml and playbooks/remove.yml take that "
+            "out, where nothing holds the site back"
+        )
     with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
         points = mounts_below(layout.app_root(app), file.read())
     if points:
         raise Refused(f"something is mounted at {', '.join(points)}. Unmount it first; what is on it stays")
     if archive:
         _check_room(found)
+
+
+def _sites_that_lead_to(app: str) -> list[str]:
+    """Other sites of a running web server in which *app* is mounted at a path."""
+    own = layout.front_sites(app)
+    socket = f"unix:{layout.active_socket(app)}".encode()
+    found = []
+    for unit, mine in own.items():
+        directory = os.path.dirname(mine)
+        for path in (f"{directory}/{name}" for name in _names(directory) if name.endswith(".conf")):
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                if path != mine and socket in file.read():
+                    found.append((unit, path))
+    running = {unit for unit in {unit for unit, _ in found} if _active(unit)}
+    return [path for unit, path in found if unit in running]
 
 
 def _serves(app: str) -> bool:

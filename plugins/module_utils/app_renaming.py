@@ -112,6 +112,12 @@ def take_over(old: str, new: str, check_mode: bool = False) -> list[str]:
             os.chmod(f"{history}.new", 0o600)
             os.rename(f"{history}.new", history)
             AppState(new).remember({"kind": "rename", "from": old, "result": "good"})
+    # Once only: it may be switched off for the new name before the old one is gone. That keeps its own until then.
+    flag, taken = layout.maintenance(old), layout.maintenance(new)
+    if os.path.lexists(flag) and not os.path.lexists(taken) and not os.path.lexists(layout.active(new)):
+        changes.append(f"{taken}: taken over from {old}")
+        if not check_mode:
+            shutil.copy2(flag, taken)
     # By the old one's own `active`, so that it may move to another activation meanwhile.
     if os.path.lexists(layout.active(old)) and not os.path.lexists(layout.active(new)):
         changes.append(f"{layout.active(new)}: leads to {old} until {new} is live")

@@ -230,6 +230,10 @@ def prepare(apps: Sequence[App], settings: Mapping[str, Any], check_mode: bool) 
                     except Unusable as reason:
                         error = f"the files given for it cannot be used: {reason}"
                         found, changed = live(app["name"]), False
+        if found is None and (other := _same_of_another(app, now)):
+            changed = True
+            if not check_mode:
+                found = _adopt(app, other)
         alone = app["provider"] == "self_signed" and certificates.wanted(app, found, settings, now)
         if found is None or alone:
             changed = True
@@ -244,6 +248,37 @@ def prepare(apps: Sequence[App], settings: Mapping[str, Any], check_mode: bool) 
     if not check_mode and json.loads(text) != read_wanted():
         write_atomically(layout.TLS_WANTED, text)
     return outcome
+
+
+def _same_of_another(app: App, now: float) -> str | None:
+    """Another app that has a certificate of this kind for exactly these domains, such as the one that named the site."""
+    found = []
+    for path in glob.glob(f"{glob.escape(layout.TLS)}/apps/*"):
+        other = os.path.basename(path)
+        one = live(other) if other != app["name"] else None
+        if (
+            one
+            and one.source == app["provider"]
+            and set(one.names) == set(app["domains"])
+            and one.left(now) > 0
+        ):
+            found.append((one.not_after, other))
+    return max(found)[1] if found else None
+
+
+def _adopt(app: App, other: str) -> Certificate | None:
+    """Give *app* a copy of what is live for *other*, which may be removed afterwards; None where that is not whole."""
+    directory = layout.live_certificate(other)
+    try:
+        with open(f"{directory}/meta.json", encoding="utf-8") as file:
+            meta = json.load(file)
+        with open(f"{directory}/certificate.pem", encoding="ascii") as file:
+            certificate = file.read()
+        with open(f"{directory}/key.pem", encoding="ascii") as file:
+            key = file.read()
+        return install(app["name"], certificate, key, meta)
+    except (OSError, ValueError, Unusable):
+        return None
 
 
 def _digest(app: str) -> str:

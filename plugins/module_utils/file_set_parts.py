@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .file_set import FileSetError, Item
@@ -34,6 +34,10 @@ class Ran:
 #: Part → why it is held back.
 Held = Mapping[str, str]
 
+#: A line of what all parts share that begins with this holds for each part which stays though it is no longer wanted:
+#: the rest of the line, with the part's name for `{part}`. By itself it is a comment.
+KEPT = b"# @FILE_SET_KEPT@ "
+
 
 class Refused(FileSetError):
     """No part of the set can be blamed alone."""
@@ -55,9 +59,23 @@ def by_part(items: Iterable[Item]) -> dict[str, list[Item]]:
 def effective(wanted: Sequence[Item], good: Good, held: Iterable[str]) -> list[Item]:
     """*wanted*, where each part in *held* is what it was when it last ran: nothing, if it never did."""
     held = set(held)
-    items = [item for item in wanted if item.part not in held or not loaded(item)]
+    kept = sorted(held - by_part(wanted).keys())
+    items = [_with_kept(item, kept) for item in wanted if item.part not in held or not loaded(item)]
     items += [item for part in sorted(held) for item in good.get(part, ())]
     return sorted(items, key=lambda item: (item.kind != "directory", item.path))
+
+
+def _with_kept(item: Item, kept: Sequence[str]) -> Item:
+    if item.part or not kept or KEPT not in item.content:
+        return item
+    lines = []
+    for line in item.content.splitlines(keepends=True):
+        indent, mark, rest = line.partition(KEPT)
+        if mark and not indent.strip():
+            lines += [indent + rest.replace(b"{part}", part.encode()) for part in kept]
+        else:
+            lines.append(line)
+    return replace(item, content=b"".join(lines))
 
 
 def changed_parts(wanted: Iterable[Item], good: Good) -> list[str]:
@@ -94,8 +112,28 @@ def choose(wanted: Sequence[Item], good: Good, check: Check) -> dict[str, str]:
         left = [part for part in changed if part not in found]
         part = blamed(said, wanted, left)
         if not part:
-            return _one_after_the_other(wanted, good, check, found, left, said)
+            found = _one_after_the_other(wanted, good, check, found, left, said)
+            break
         found[part] = said
+    return {**found, **kept(wanted, good, check, found)}
+
+
+def kept(wanted: Sequence[Item], good: Good, check: Check, held: Held) -> dict[str, str]:
+    """The parts that stay though they are no longer wanted, as one in *held* that never ran may be to take their place.
+
+    One that does not go with the rest is given up.
+    """
+    new = sorted(part for part in held if not good.get(part))
+    found: dict[str, str] = {}
+    if not new:
+        return found
+    reason = f"it is no longer wanted, but may be what {', '.join(new)} is to replace, which is left out"
+    for part in sorted(good.keys() - by_part(wanted).keys() - {""}):
+        paths = {item.path for item in effective(wanted, good, [*held, *found])}
+        if paths.isdisjoint(item.path for item in good[part]):
+            further = {**found, part: reason}
+            if not check(effective(wanted, good, [*held, *further])):
+                found = further
     return found
 
 

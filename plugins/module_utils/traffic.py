@@ -161,13 +161,15 @@ def shared_sites(apps: Iterable[App]) -> list[list[App]]:
 
 
 def site_users(apps: Iterable[App], secrets: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The lines of each app's file of users: names and hashes. Sensitive."""
+    """The lines of each app's file of users, names and hashes, and the site that it is for. Sensitive."""
     return [
         {
             "name": app["name"],
+            "site": group[0]["name"],
             "lines": [f"{user}:{secrets[app['name']][key]}" for user, key in sorted(app["users"].items())],
         }
-        for app in apps
+        for group in shared_sites(apps)
+        for app in group
         if app["users"]
     ]
 

@@ -101,6 +101,9 @@ options:
         description:
           - What the item stands or falls with, such as the name of a site. With O(files[].each) it may hold
             C({site.name}). Items without one are common to all.
+          - A part that never ran and is held back may be to replace one that is no longer wanted; so that one stays. A
+            line C(# @FILE_SET_KEPT@ include {part}.conf;) of a common item becomes one such line for each that stays,
+            without the mark.
         type: str
       sensitive:
         description: Keep the content out of diffs, logs and the printed invocation.
@@ -845,6 +848,10 @@ class FileSet:
                 if not part:
                     raise FileSetError(f"{error}{back}") from error
                 held[part] = str(error)
+                if self.validates():
+                    held |= parts.kept(
+                        self.wanted, good.parts, lambda items: self.validate(items, manifest), held
+                    )
                 plan = self.plan_without(held, manifest, good)
                 return self.put(plan, self.pending(plan.digest), manifest, good, held)
         self.save(logic.after_run(manifest, plan.items, plan.removed))

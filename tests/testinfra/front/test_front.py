@@ -101,6 +101,28 @@ def test_a_new_app_that_is_broken_is_left_out(machine: Host, stack: Stack) -> No
     assert stack.ask("one.localhost", "/said") == "second"
 
 
+def test_a_site_stays_while_what_is_to_replace_it_is_broken(machine: Host, stack: Stack) -> None:
+    """App `two` serves a part of its domain alone; a new one is to have the domain, and with it the site's name."""
+    two = {**stack.apps[-1], "path": "/shop/"}
+    stack.apps = [*stack.apps[:-1], two]
+    outcome = nginx(stack)
+    assert outcome.code == 0, recap(outcome)
+    new = {**two, "name": "blog", "path": "/", **BROKEN}
+    stack.apps = [*stack.apps, new]
+    for _ in range(2):
+        outcome = nginx(stack)
+        assert outcome.code != 0, recap(outcome)
+        assert "blog: it is left out, as it never ran" in outcome.output, recap(outcome)
+        assert "two: it stays as it last ran" in outcome.output, recap(outcome)
+        assert "sites/two.conf" in machine.check_output("nginx -T 2>/dev/null")
+        assert said(stack)["two"] == "first"
+    stack.apps = [*stack.apps[:-1], {**new, "nginx": {}}]
+    outcome = nginx(stack)
+    assert outcome.code == 0, recap(outcome)
+    assert not machine.file("/etc/nginx/emperor-stack/sites/two.conf").exists
+    assert said(stack)["two"] == "first"
+
+
 def test_what_all_sites_share_is_refused_as_a_whole(machine: Host, stack: Stack) -> None:
     stack.variables = {"nginx_http_includes": ["conf.d/absent.conf"]}
     stack.apps = changed("second")

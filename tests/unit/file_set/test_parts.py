@@ -70,6 +70,53 @@ def test_the_fewest_are_held_back(new: dict[str, str], held: list[str], asked: i
     }
 
 
+MAIN = item("", "# load\n  # @FILE_SET_KEPT@ load {part}\n# end")
+
+
+def running(wanted: list[Item], good: parts.Good) -> tuple[dict[str, str], dict[str, str]]:
+    """What runs in the end, and what is held back."""
+    found = parts.choose(wanted, good, Program())
+    return {one.path: one.content.decode() for one in parts.effective(wanted, good, found)}, found
+
+
+@pytest.mark.parametrize("wrong", ["bad", "silent"])
+def test_what_a_broken_new_part_is_to_replace_stays(wrong: str) -> None:
+    good = {"": [MAIN], "shop": [item("shop", "s1")], "z": [item("z", "z1")]}
+    now, held = running([MAIN, item("blog", wrong), item("z", "z2")], good)
+    assert now == {
+        "/tree/common.conf": "# load\n  load shop\n# end",
+        "/tree/shop.conf": "s1",
+        "/tree/z.conf": "z2",
+    }
+    assert sorted(held) == ["blog", "shop"]
+    said = parts.describe(held, good)
+    assert said[0].startswith("blog: it is left out, as it never ran")
+    assert said[1].startswith("shop: it stays as it last ran") and "what blog is to replace" in said[1]
+    # Kept again in the next run, and gone as soon as the new one is good.
+    good = parts.by_part(parts.effective([MAIN, item("blog", wrong), item("z", "z2")], good, held))
+    assert running([MAIN, item("blog", wrong), item("z", "z2")], good)[0] == now
+    now, held = running([MAIN, item("blog", "b"), item("z", "z2")], good)
+    assert now["/tree/common.conf"] == MAIN.content.decode()
+    assert held == {} and "/tree/shop.conf" not in now
+
+
+def test_what_is_no_longer_wanted_goes_where_nothing_new_is_held_back() -> None:
+    good = {"shop": [item("shop", "s1")], "z": [item("z", "z1")]}
+    assert running([item("z", "bad")], good)[0] == {"/tree/z.conf": "z1"}
+    assert running([item("z", "z2")], good)[0] == {"/tree/z.conf": "z2"}
+
+
+def test_what_does_not_go_with_the_rest_is_given_up() -> None:
+    good = {
+        "clash": [item("clash", "zone1")],
+        "moved": [item("moved", "m", "same")],
+        "shop": [item("shop", "s1")],
+    }
+    now, held = running([item("blog", "bad"), item("a", "a1 zone1"), item("b", "n", "same")], good)
+    assert now == {"/tree/a.conf": "a1 zone1", "/tree/same.conf": "n", "/tree/shop.conf": "s1"}
+    assert sorted(held) == ["blog", "shop"]
+
+
 @pytest.mark.parametrize("new", [{"": "bad"}, {"": "silent", "a": "a2"}, {"": "bad", "a": "bad"}])
 def test_what_all_share_is_refused_as_a_whole(new: dict[str, str]) -> None:
     contents = {part: items[0].content.decode() for part, items in GOOD.items()} | new

@@ -386,6 +386,18 @@ def test_a_site_that_the_web_server_still_has(machine: Commands, tmp_path: Path)
     refused("the web server still has its site", tmp_path, machine)
 
 
+def test_a_site_of_another_that_still_leads_to_it(machine: Commands, tmp_path: Path) -> None:
+    nginx, apache = (layout.front_sites("blog")[unit] for unit in layout.FRONT_UNITS)
+    below = f"uwsgi_pass unix:{layout.active_socket('app')};\n"
+    write(nginx, f"uwsgi_pass unix:{layout.active_socket('blog')};\n{below}")
+    refused(f"{re.escape(nginx)} still leads visitors to it", tmp_path, machine)
+    # Those of apps of near names do not, nor does a file that nginx never loads, nor a server that does not run.
+    write(nginx, "".join(f"uwsgi_pass unix:{layout.active_socket(name)};\n" for name in NEAR))
+    write(f"{nginx}.kept", below)
+    write(apache, below)
+    assert app_removal.remove("app")["user"] == "app"
+
+
 def test_a_site_of_a_web_server_that_was_given_up(machine: Commands) -> None:
     stale = layout.front_sites("app")["apache2.service"]
     write(stale)
@@ -467,6 +479,29 @@ def test_a_new_name_takes_over_the_data(machine: Commands) -> None:
     assert AppState("journal").history()[-1]["kind"] == "rename"
     assert AppState("journal").live_release() is None
     assert AppState("journal").next_activation() == "journal@1"
+    assert app_renaming.take_over("app", "journal") == []
+
+
+def test_a_new_name_is_in_maintenance_as_the_old_one_was(
+    machine: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(layout, "MAINTENANCE", str(tmp_path / "maintenance"))
+    for make in (layout.releases, layout.activations, layout.state):
+        os.makedirs(make("journal"))
+    os.makedirs(f"{layout.activations('app')}/app@7")
+    link_atomically("activations/app@7", layout.active("app"))
+    write(layout.maintenance("app"), "why")
+    os.utime(layout.maintenance("app"), (1, 1))
+    said = f"{layout.maintenance('journal')}: taken over from app"
+    assert said in app_renaming.take_over("app", "journal", check_mode=True)
+    assert not os.path.exists(layout.maintenance("journal"))
+    assert said in app_renaming.take_over("app", "journal")
+    assert Path(layout.maintenance("journal")).read_text() == "why"
+    # Since when.
+    assert os.stat(layout.maintenance("journal")).st_mtime == 1
+    # The site of the old name may serve on for a while.
+    assert os.path.exists(layout.maintenance("app"))
+    os.unlink(layout.maintenance("journal"))
     assert app_renaming.take_over("app", "journal") == []
 
 

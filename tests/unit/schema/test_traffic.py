@@ -308,7 +308,11 @@ def test_variables_of_two_apps_are_never_the_same() -> None:
 def test_files_of_users() -> None:
     app = {**BLOG, "users": {"bob": "B", "alice": "A"}}
     secrets = {"blog": {"A": HASH, "B": "$5$x"}}
-    assert apps.site_users([app, SHOP], secrets) == [{"name": "blog", "lines": [f"alice:{HASH}", "bob:$5$x"]}]
+    assert apps.site_users([app, SHOP], secrets) == [
+        {"name": "blog", "site": "blog", "lines": [f"alice:{HASH}", "bob:$5$x"]}
+    ]
+    (users,) = apps.site_users([{**SHOP, "users": {"bob": "B"}}, BLOG], {"shop": {"B": "$5$x"}})
+    assert (users["name"], users["site"]) == ("shop", "blog")
 
 
 def test_what_apache_does_not_do_is_named() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 import time
@@ -110,6 +111,46 @@ def test_a_site_has_a_certificate_before_anybody_was_asked() -> None:
     assert names() == ("blog.example", "www.blog.example")
     assert os.stat(layout.certificate_key("blog")).st_mode & 0o777 == 0o600
     assert not store.prepare([app()], SETTINGS, False)["blog"]["changed"]
+
+
+def test_a_site_under_another_name_shows_the_certificate_from_before(authority: Authority) -> None:
+    store.prepare([app()], SETTINGS, False)
+    store.issue()
+    before = store.live("blog")
+    assert before is not None and before.source == "acme"
+    new = app("journal", *reversed(before.names))
+    assert store.prepare([new], SETTINGS, True)["journal"]["changed"]
+    assert store.live("journal") is None
+    assert store.prepare([new], SETTINGS, False)["journal"]["changed"]
+    assert store.live("journal") == before
+    assert not store.prepare([new], SETTINGS, False)["journal"]["changed"]
+    # The old name may go with all that it has, and nothing is ordered anew.
+    store.forget("blog")
+    shutil.rmtree(layout.certificates("blog"))
+    assert store.live("journal") == before
+    assert not store.issue()["journal"]["changed"] and len(authority.orders) == 1
+
+
+@pytest.mark.parametrize(
+    ("new", "spoilt"),
+    [
+        pytest.param(app("journal", "blog.example"), "", id="fewer domains"),
+        pytest.param(app("journal", "blog.example", "www.blog.example", "x.example"), "", id="more domains"),
+        pytest.param(
+            app("journal", "blog.example", "www.blog.example", provider="self_signed"), "", id="another kind"
+        ),
+        pytest.param(app("journal", "blog.example", "www.blog.example"), "key.pem", id="without its key"),
+    ],
+)
+def test_another_certificate_is_not_taken_over(
+    authority: Authority, new: dict[str, Any], spoilt: str
+) -> None:
+    store.prepare([app()], SETTINGS, False)
+    store.issue()
+    if spoilt:
+        os.unlink(f"{layout.live_certificate('blog')}/{spoilt}")
+    assert store.prepare([new], SETTINGS, False)["journal"]["source"] == "self_signed"
+    assert set(names("journal")) == set(new["domains"])
 
 
 def test_check_mode_makes_nothing(host: Path) -> None:
