@@ -33,7 +33,7 @@ OWN = re.compile(
 )
 FOR_ALL = re.compile(
     r"etc/(passwd|group|shadow|gshadow|subuid|subgid)-?|etc/tmpfiles\.d/emperor-stack\.conf|etc|var/lib/systemd/timers"
-    r"|etc/nginx/emperor-stack/default\.conf|etc/nginx(/emperor-stack(/sites)?)?|var/lib/emperor-stack(/.*)?"
+    r"|etc/nginx/(nginx|emperor-stack/default)\.conf|etc/nginx(/emperor-stack(/sites)?)?|var/lib/emperor-stack(/.*)?"
     r"|srv/apps|run/emperor-stack(/waiting)?|etc/emperor-stack(/vassals(/[ab])?)?|etc/systemd/system(/[\w-]+\.target\.wants)?"
     r"|etc/tmpfiles\.d|etc/\.pwd\.lock"
 )
@@ -152,6 +152,7 @@ def test_a_deploy_that_is_under_way_is_not_disturbed(machine: Host, stack: Stack
 
 def test_removal_takes_all_of_one_app_and_nothing_of_others(machine: Host, stack: Stack) -> None:
     before, running = listing(machine), processes(machine, *OTHERS)
+    sites = machine.file("/etc/nginx/nginx.conf").content_string.splitlines()
     assert all(running.values()), running
     with load(machine, "app2.localhost", ["/", "/healthz"], 150, echo="/echo", rate=100) as answers:
         stack.ask("app.localhost", "/")
@@ -170,6 +171,9 @@ def test_removal_takes_all_of_one_app_and_nothing_of_others(machine: Host, stack
     assert answers.total > 200
     nothing_of(machine, "app")
     # What is written for all apps together knows exactly the others.
+    left = machine.file("/etc/nginx/nginx.conf").content_string.splitlines()
+    assert left == [line for line in sites if "/sites/app.con" not in line]
+    assert len(left) == len(sites) - 1
     sizes = json.loads(machine.file("/var/lib/emperor-stack/sizes.json").content_string)
     assert set(sizes) == set(OTHERS)
     tmpfiles = machine.file("/etc/tmpfiles.d/emperor-stack.conf").content_string
