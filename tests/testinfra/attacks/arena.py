@@ -117,7 +117,8 @@ class Arena:
             return self.talk(connection, sent)
 
     def talk(self, connection: socket.socket, sent: bytes) -> bytes:
-        with contextlib.suppress(ConnectionError):
+        # A server that has had enough closes in the middle.
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             connection.sendall(sent)
         return self.listen(connection)
 
