@@ -1,17 +1,17 @@
-"""Filters of role hardening; what they do is in module_utils/firewall_rules.py."""
+"""Filters of role hardening; what they do is in module_utils/hardening_settings.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from ..module_utils import firewall_rules
+from ..module_utils import hardening_settings
 
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
-            "firewall_rules": firewall_rules.rules,
-            "hardening_problems": firewall_rules.problems,
-            "outdated_services": firewall_rules.outdated_services,
+            "firewall_rules": hardening_settings.rules,
+            "hardening_problems": hardening_settings.problems,
+            "outdated_services": hardening_settings.outdated_services,
         }

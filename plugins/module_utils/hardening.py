@@ -29,10 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MEMORY = Path("/var/lib/emperor-stack/hardening")
-APPLIED = MEMORY / "applied.json"
-CONFIRMED = MEMORY / "confirmed.json"
-TRIAL = MEMORY / "trial.json"
+STATE = Path("/var/lib/emperor-stack/hardening")
+APPLIED = STATE / "applied.json"
+CONFIRMED = STATE / "confirmed.json"
+TRIAL = STATE / "trial.json"
 #: The digest of our table as it was loaded last, gone after a boot as the table is.
 LOADED = Path("/run/emperor-stack-firewall.loaded")
 TABLE = "inet emperor_stack"
@@ -596,8 +596,8 @@ class Host:
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
     """A confirmation and the timer that undoes do not meet."""
-    MEMORY.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(MEMORY / "lock", "w", encoding="utf-8") as lock:
+    STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(STATE / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -9,25 +9,8 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.emperor.stack.plugins.module_utils import apps
 
+from tests.templates.declared import APP, BUSY, SECURED
 from tools.project import ROOT
-
-PLAIN: dict[str, Any] = {
-    "name": "blog",
-    "domains": ["blog.example.com", "www.blog.example.com"],
-    "source": {"path": "examples/flask"},
-    "wsgi": "wsgi:application",
-    "static": {"/static/": "static", "/media/": "media", "/favicon.ico": "favicon.ico"},
-    "persistent": ["media"],
-}
-BUSY: dict[str, Any] = {
-    **PLAIN,
-    "name": "busy",
-    "path": "/busy/",
-    "users": {"alice": "ALICE_HASH"},
-    "cache": {"seconds": 10},
-    "tls": {"provider": "self_signed"},
-    "nginx": {"http": "# x", "server": "# x", "app": "# x"},
-}
 
 
 def refused(role: str, **given: Any) -> list[str]:
@@ -40,7 +23,7 @@ def refused(role: str, **given: Any) -> list[str]:
 @pytest.mark.parametrize("role", ["nginx", "apache"])
 @pytest.mark.parametrize(
     "declared",
-    [[PLAIN], [{**PLAIN, "nginx": {"server": "# x"}}], [{**BUSY, "path": "/"}], [PLAIN, BUSY]],
+    [[APP], [{**APP, "nginx": {"server": "# x"}}], [SECURED], [APP, BUSY]],
     ids=["plain", "snippet", "secured", "two below one domain"],
 )
 def test_sites_are_what_the_role_takes(role: str, declared: list[dict[str, Any]]) -> None:
@@ -58,5 +41,5 @@ def test_users_are_what_the_role_takes() -> None:
 
 @pytest.mark.parametrize("role", ["nginx", "apache"])
 def test_a_key_that_the_role_does_not_know_is_refused(role: str) -> None:
-    (site,) = apps.sites([PLAIN])
+    (site,) = apps.sites([APP])
     assert refused(role, **{f"{role}_sites": [{**site, "unheard_of": 1}]}) != []

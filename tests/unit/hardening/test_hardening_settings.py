@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import firewall_rules
+from ansible_collections.emperor.stack.plugins.module_utils import hardening_settings
 
 
 @pytest.mark.parametrize(
@@ -28,26 +28,26 @@ from ansible_collections.emperor.stack.plugins.module_utils import firewall_rule
     ],
 )
 def test_rules(wanted: list[dict[str, Any]], matches: list[str]) -> None:
-    assert [one["match"] for one in firewall_rules.rules(wanted)] == matches
+    assert [one["match"] for one in hardening_settings.rules(wanted)] == matches
 
 
 def test_the_order_of_the_list_makes_no_other_firewall() -> None:
     one, two = {"port": 80}, {"port": 9100, "from": ["10.0.0.0/8"]}
-    assert firewall_rules.rules([one, two]) == firewall_rules.rules([two, one])
+    assert hardening_settings.rules([one, two]) == hardening_settings.rules([two, one])
 
 
 @pytest.mark.parametrize(
     "port", ["0", "65536", "90-80", "http", "80; accept", "80 accept", "", "-80", None, "80\n"]
 )
 def test_a_port_that_is_none_is_refused(port: object) -> None:
-    said = firewall_rules.problems([{"port": port}], {}, {}, "")
+    said = hardening_settings.problems([{"port": port}], {}, {}, "")
     assert len(said) == 1
     assert "nor a range" in said[0]
 
 
 @pytest.mark.parametrize("network", ["10.0.0.1/8", "example.com", "10.0.0.0/8 } accept", ""])
 def test_a_network_that_is_none_is_refused(network: str) -> None:
-    said = firewall_rules.problems([{"port": 80, "from": [network]}], {}, {}, "")
+    said = hardening_settings.problems([{"port": 80, "from": [network]}], {}, {}, "")
     assert "Write an address or a network" in said[0]
 
 
@@ -65,7 +65,7 @@ def test_a_network_that_is_none_is_refused(network: str) -> None:
 def test_settings_that_cannot_be_meant(
     ssh: dict[str, Any], sysctl: dict[str, Any], reboot: str, words: str
 ) -> None:
-    said = firewall_rules.problems([], ssh, sysctl, reboot)
+    said = hardening_settings.problems([], ssh, sysctl, reboot)
     assert len(said) == 1
     assert words in said[0]
 
@@ -73,7 +73,7 @@ def test_settings_that_cannot_be_meant(
 def test_what_is_right_has_no_problem() -> None:
     rules = [{"port": 80}, {"port": "1-65535", "protocol": "udp", "from": ["::1", "10.0.0.0/8"]}]
     parameters = {"net.ipv4.conf.*.rp_filter": 2, "net.ipv4.tcp_rmem": "4096 131072 6291456"}
-    assert firewall_rules.problems(rules, {"LogLevel": "VERBOSE"}, parameters, "04:00") == []
+    assert hardening_settings.problems(rules, {"LogLevel": "VERBOSE"}, parameters, "04:00") == []
 
 
 def test_what_needrestart_says() -> None:
@@ -85,7 +85,7 @@ NEEDRESTART-SVC: cron.service
 NEEDRESTART-SVC: emperor@a.service
 NEEDRESTART-SVC: nginx.service
 """
-    ours, others, kernel = firewall_rules.outdated_services(said)
+    ours, others, kernel = hardening_settings.outdated_services(said)
     assert "emperor@a.service, nginx.service" in ours
     assert "playbooks/restart.yml" in ours
     assert "cron.service" in others
@@ -96,4 +96,4 @@ NEEDRESTART-SVC: nginx.service
     "said", ["", "NEEDRESTART-VER: 3.11\nNEEDRESTART-KSTA: 1\n", "NEEDRESTART-KSTA: 0\n"]
 )
 def test_nothing_to_say(said: str) -> None:
-    assert firewall_rules.outdated_services(said) == []
+    assert hardening_settings.outdated_services(said) == []
