@@ -43,12 +43,11 @@ def new_version(stack: Stack, number: int) -> Outcome:
     return stack.play("playbooks/deploy.yml", app="links")
 
 
-def under_load(host: Host, seconds: float) -> object:
+def under_load(host: Host) -> object:
     return load(
         host,
         "links.localhost",
         PATHS,
-        seconds=seconds,
         slow="/diagnostics/slow?seconds=3",
         echo="/diagnostics/echo",
         rate=120,
@@ -64,7 +63,7 @@ def shown(name: str, result: Load) -> None:
 
 def test_deploys_and_a_rollback_fail_no_request(host: Host, stack: Stack) -> None:
     outcomes: list[Outcome] = []
-    with under_load(host, 300) as result:
+    with under_load(host) as result:
         outcomes += [new_version(stack, 1), new_version(stack, 2), stack.rollback("links")]
     failed = [outcome.output[-3000:] for outcome in outcomes if outcome.code]
     assert not failed, failed[0]
@@ -82,7 +81,7 @@ def test_deploys_and_a_rollback_fail_no_request(host: Host, stack: Stack) -> Non
 
 
 def test_reloads_fail_no_request(host: Host) -> None:
-    with under_load(host, 60) as result:
+    with under_load(host) as result:
         for _ in range(4):
             host.check_output("systemctl reload apache2 && sleep 1")
     shown("apache_reload_failed_requests", result)

@@ -173,7 +173,7 @@ def test_slow_clients_stop_an_app_behind_a_weak_server(arena: Arena, weak: int) 
 def test_users_are_served_beside_slow_clients(stack: Stack, arena: Arena, processes: dict[str, str]) -> None:
     eventually(lambda: not arena.news(), 20, "the app has done with what was before")
     phases: dict[str, tuple[float, float, int]] = {}
-    with load(stack.host, "victim.localhost", ["/quiet", "/static/style.css"], seconds=60, rate=40) as result:
+    with load(stack.host, "victim.localhost", ["/quiet", "/static/style.css"], rate=40) as result:
         for name, first, byte in (
             ("slow heads", slow.LORIS, b"x"),
             ("slow bodies", slow.BODY, b"x"),

@@ -97,7 +97,7 @@ def test_a_bad_release_is_kept_from_users(
     app = stack.apps[0]
     app.update(bad.settings)
     try:
-        with load(machine, "bare.localhost", ["/healthz", "/version"], seconds=120, rate=100) as result:
+        with load(machine, "bare.localhost", ["/healthz", "/version"], rate=100) as result:
             outcome = stack.deploy("bare", bad.name)
     finally:
         for name in bad.settings:

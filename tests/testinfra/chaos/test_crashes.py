@@ -55,7 +55,7 @@ def test_thirty_killed_deploys_recover(machine: Host, stack: Stack, bare: Reposi
     wanted = end_state(machine, stack, "kill-0")
     recovered = 0
     reports = []
-    with load(machine, "bare.localhost", ["/healthz", "/version"], seconds=1800, rate=60) as result:
+    with load(machine, "bare.localhost", ["/healthz", "/version"], rate=60) as result:
         for number in range(1, KILLS + 1):
             version = f"kill-{number}"
             moment = dice.uniform(0.1, 1.0) * undisturbed.seconds
@@ -94,7 +94,7 @@ def wait_for_answer(machine: Host, seconds: float = 60) -> None:
 
 def crash(machine: Host, name: str, command: str) -> None:
     """Kill something under load; it must come back by itself. How many requests that costs is measured, not demanded."""
-    with load(machine, "bare.localhost", ["/healthz"], seconds=90, rate=130) as result:
+    with load(machine, "bare.localhost", ["/healthz"], rate=130) as result:
         machine.check_output(command)
         time.sleep(8)
     figure(f"crash_failed_requests_{name}", f"{result.failed}/{result.total}")
@@ -141,7 +141,7 @@ def test_a_full_disk_fails_the_deploy_and_nothing_else(machine: Host, stack: Sta
         "&& mount --bind /mnt/full /srv/apps/bare/repo.git"
     )
     try:
-        with load(machine, "bare.localhost", ["/healthz"], seconds=120, rate=100) as result:
+        with load(machine, "bare.localhost", ["/healthz"], rate=100) as result:
             outcome = stack.deploy("bare", "full-disk")
     finally:
         machine.check_output("umount -l /srv/apps/bare/repo.git && umount -l /mnt/full")

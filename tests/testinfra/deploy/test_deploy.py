@@ -15,8 +15,8 @@ SLOW = "/diagnostics/slow?seconds=3"
 ECHO = "/diagnostics/echo"
 
 
-def under_load(host: Host, seconds: float = 900) -> object:
-    return load(host, DOMAIN, PATHS, seconds=seconds, slow=SLOW, echo=ECHO)
+def under_load(host: Host) -> object:
+    return load(host, DOMAIN, PATHS, slow=SLOW, echo=ECHO)
 
 
 def shown(name: str, result: Load) -> None:
@@ -66,7 +66,7 @@ def test_a_warm_rollback_is_over_in_a_moment(machine: Host, stack: Stack, bare: 
     stack.good("playbooks/deploy.yml", app="bare", version="six-1.17")
     assert '"six": "1.17.0"' in stack.ask("bare.localhost", "/identity")
     left = stack.status("bare")["live"]["release"]
-    with load(machine, "bare.localhost", ["/healthz"], seconds=120) as result:
+    with load(machine, "bare.localhost", ["/healthz"]) as result:
         outcome = stack.rollback("bare")
     assert outcome.code == 0, outcome.output[-3000:]
     last = max(answer["ended"] for answer in result.answers if answer.get("release") == left)
@@ -97,7 +97,7 @@ def test_a_cold_rollback_boots_and_probes_the_older_release(machine: Host, stack
     for activation in warm:
         machine.check_output(f"rm -f /etc/emperor-stack/vassals/?/{activation}.ini")
     time.sleep(3)
-    with load(machine, "bare.localhost", ["/healthz"], seconds=120) as result:
+    with load(machine, "bare.localhost", ["/healthz"]) as result:
         outcome = stack.rollback("bare")
     assert outcome.code == 0, outcome.output[-3000:]
     assert result.failed == 0, result.failures()
@@ -125,7 +125,7 @@ def test_a_failing_hook_after_the_switch_switches_back(
     before = stack.status("bare")["live"]["release"]
     app = next(app for app in stack.apps if app["name"] == "bare")
     app["hooks"] = {phase: ["echo the smoke test says no; exit 3"]}
-    with load(machine, "bare.localhost", ["/healthz"], seconds=120) as result:
+    with load(machine, "bare.localhost", ["/healthz"]) as result:
         outcome = stack.deploy("bare", "hooked")
     del app["hooks"]
     assert outcome.code != 0
@@ -158,7 +158,7 @@ def test_the_second_of_two_deploys_is_told_who_holds_the_lock(stack: Stack, bare
 
 
 def test_reloads_of_nginx_fail_no_request(machine: Host, stack: Stack) -> None:
-    with under_load(machine, 120) as result:
+    with under_load(machine) as result:
         for _ in range(5):
             machine.check_output("systemctl reload nginx")
             time.sleep(1)
@@ -167,7 +167,7 @@ def test_reloads_of_nginx_fail_no_request(machine: Host, stack: Stack) -> None:
 
 def test_a_reinstall_of_nginx_fails_no_request(machine: Host, stack: Stack) -> None:
     before = machine.check_output("systemctl show --property=MainPID --value nginx")
-    with under_load(machine, 240) as result:
+    with under_load(machine) as result:
         machine.check_output(
             "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --reinstall "
             "$(dpkg-query -W -f='${binary:Package} ' 'nginx*' | tr ' ' '\\n' | grep -v libnginx | xargs)"
@@ -183,7 +183,7 @@ def test_a_reinstall_of_nginx_fails_no_request(machine: Host, stack: Stack) -> N
 
 def test_a_reinstall_of_uwsgi_fails_no_request(machine: Host, stack: Stack) -> None:
     before = stack.status("notes")["activations"]
-    with under_load(machine, 300) as result:
+    with under_load(machine) as result:
         machine.check_output(
             "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --reinstall uwsgi-core uwsgi-plugin-python3"
         )
@@ -198,7 +198,7 @@ def test_a_reinstall_of_uwsgi_fails_no_request(machine: Host, stack: Stack) -> N
 
 
 def test_a_restart_of_the_emperor_fails_no_request(machine: Host, stack: Stack) -> None:
-    with under_load(machine, 300) as result:
+    with under_load(machine) as result:
         stack.good("playbooks/restart.yml")
     shown("emperor_restart_failed_requests", result)
     running = machine.check_output(
@@ -209,7 +209,7 @@ def test_a_restart_of_the_emperor_fails_no_request(machine: Host, stack: Stack) 
 
 def test_a_changed_kernel_parameter_fails_no_request(machine: Host, stack: Stack) -> None:
     before = int(machine.check_output("sysctl -n net.core.somaxconn"))
-    with under_load(machine, 240) as result:
+    with under_load(machine) as result:
         stack.good("site.yml", base_sysctl_minimum={"net.core.somaxconn": before + 1000})
     assert int(machine.check_output("sysctl -n net.core.somaxconn")) == before + 1000
     shown("kernel_parameter_failed_requests", result)

@@ -208,7 +208,7 @@ def test_a_gunicorn_app_is_deployed_without_a_failed_request(machine: Host, stac
     assert (seen["PATH_INFO"], seen["REMOTE_ADDR"]) == ("/seen/a%41", "127.0.0.1")
     assert stack.ask(GUNICORN, "/parts").splitlines() == [f"part {number}" for number in range(1000)]
     outcomes: list[Outcome] = []
-    with load(machine, GUNICORN, ["/healthz", "/parts"], seconds=600, echo="/echo", rate=60) as result:
+    with load(machine, GUNICORN, ["/healthz", "/parts"], echo="/echo", rate=60) as result:
         outcomes.append(stack.deploy("shop-a", "v1"))
         outcomes.append(stack.rollback("shop-a"))
         outcomes.append(stack.deploy("shop-a", "v2"))

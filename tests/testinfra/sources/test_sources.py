@@ -226,7 +226,7 @@ def test_another_python_keeps_the_versions_that_serve(machine: Host, stack: Vaul
     # As if this release had been built while 1.16.0 was the newest.
     machine.check_output("sed -i 's/^six==.*/six==1.16.0/' %s", lock)
     app_of(stack, "older")["python"] = OLDER
-    with load(machine, "older.localhost", ["/python"], seconds=200) as result:
+    with load(machine, "older.localhost", ["/python"]) as result:
         outcome = deploy(stack, "older", "-v")
     assert outcome.code == 0, outcome.output[-4000:]
     assert "it was built for Python 3.13, 3.11 is wanted" in " ".join(outcome.output.split())
@@ -241,7 +241,7 @@ def test_an_own_server_is_deployed_and_rolled_back_without_a_lost_request(
     machine: Host, stack: Vaulted
 ) -> None:
     """Its uWSGI is another than the emperor's: stop, drain, statistics and restarts must work all the same."""
-    with load(machine, "older.localhost", ["/python"], seconds=300) as result:
+    with load(machine, "older.localhost", ["/python"]) as result:
         outcomes = [deploy(stack, "older", again=True), stack.rollback("older")]
         outcomes.append(stack.play("playbooks/restart.yml"))
     assert [outcome.code for outcome in outcomes] == [0, 0, 0], outcomes[-1].output[-3000:]
