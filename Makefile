@@ -9,6 +9,9 @@ HTTPS_PORT ?= 8443
 INVENTORY ?= inventories/local
 PLAYBOOK ?= site.yml
 DEBIAN ?=
+# Bytecode of the plugins is kept, wherever we are: each run of Ansible would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 NAME ?= default
 PART ?=
 
