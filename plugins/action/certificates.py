@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 
+from ..plugin_utils.bundle import bundle_root
 from ..plugin_utils.plain import plain
-from .check_apps import bundle_root
 
 
 class ActionModule(ActionBase):
@@ -20,9 +21,9 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         root = Path(arguments.pop("root", None) or bundle_root((task_vars or {})["playbook_dir"]))
-        credentials = plain(arguments.pop("dns_environment", None) or {})
+        credentials = arguments.pop("dns_environment", None) or {}
         if "apps" in arguments:
-            arguments["apps"] = [self._complete(app, root, credentials) for app in plain(arguments["apps"])]
+            arguments["apps"] = completed(arguments["apps"], credentials, root, self._loader)
         # The module's arguments hold keys and credentials, and Ansible would write them to the host's journal.
         quiet = {**(task_vars or {}), "ansible_no_target_syslog": True}
         result = self._execute_module("emperor.stack.certificates", module_args=arguments, task_vars=quiet)
@@ -30,17 +31,27 @@ class ActionModule(ActionBase):
         result.pop("invocation", None)
         return dict(result)
 
-    def _complete(self, app: Mapping[str, Any], root: Path, credentials: Mapping[str, Any]) -> dict[str, Any]:
-        if app["provider"] == "files":
-            files = app["files"]
-            return {**app, **{name: self._text(root / files[name]) for name in ("certificate", "key")}}
-        if app.get("dns_provider"):
-            return {**app, "environment": credentials.get(app["dns_provider"]) or {}}
-        return dict(app)
 
-    def _text(self, path: Path) -> str:
+def completed(
+    apps: Iterable[Mapping[str, Any]], credentials: Mapping[str, Any], root: Path, loader: DataLoader
+) -> list[dict[str, Any]]:
+    """*apps* as the host is to have them: with the text of their files below *root*, and the variables of their DNS
+    provider among *credentials*. Raises AnsibleActionFail where a file cannot be read."""
+
+    def text(path: Path) -> str:
         try:
-            with open(self._loader.get_real_file(str(path)), encoding="ascii") as file:
+            with open(loader.get_real_file(str(path)), encoding="ascii") as file:
                 return file.read()
         except (AnsibleError, OSError, ValueError) as error:
             raise AnsibleActionFail(f"{path} cannot be read as PEM: {error}") from error
+
+    found: list[dict[str, Any]] = []
+    for app in plain(apps):
+        if app["provider"] == "files":
+            files = app["files"]
+            found.append({**app, **{name: text(root / files[name]) for name in ("certificate", "key")}})
+        elif app.get("dns_provider"):
+            found.append({**app, "environment": plain(credentials.get(app["dns_provider"]) or {})})
+        else:
+            found.append(dict(app))
+    return found

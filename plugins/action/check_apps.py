@@ -12,6 +12,7 @@ from ansible.template import Templar, is_trusted_as_template
 
 from ..module_utils.app_problems import APPS, SECRETS, Controller, HostApps, Problem, app_count, problems
 from ..module_utils.schema import TemplateLike, Unresolved
+from ..plugin_utils.bundle import bundle_root, cause
 from ..plugin_utils.plain import plain
 
 #: Where a connection goes to. Two hosts that agree in all of them are one machine.
@@ -58,16 +59,6 @@ class ActionModule(ActionBase):
         )
 
 
-def bundle_root(playbook_directory: str) -> str:
-    directory = playbook_directory
-    while not os.path.exists(os.path.join(directory, "ansible.cfg")):
-        parent = os.path.dirname(directory)
-        if parent == directory:
-            return playbook_directory
-        directory = parent
-    return directory
-
-
 def resolved(templar: Templar, value: Any) -> Any:
     """*value* with its templates resolved; where one cannot be, a mark stands in its place."""
     if isinstance(value, Unresolved):
@@ -92,14 +83,6 @@ def no_blocks(value: Any) -> Any:
     if isinstance(value, str) and ("{%" in value or "{#" in value) and is_trusted_as_template(value):
         return TemplateLike()
     return value
-
-
-def cause(error: BaseException) -> str:
-    """The innermost reason, in one line: what surrounds it tells of files and lines, as the place does."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = getattr(error, "message", None) or str(error)
-    return " ".join(str(text).split())
 
 
 def message(found: list[Problem]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from . import traffic_schema
 from . import value_rules as rule
 from .schema import Choice, Field, Flag, ListOf, MapOf, Number, Path, Section, Text
+from .unit_names import LONGEST_STOP
 
 DEFAULT_REQUEST_TIMEOUT = 60
 
@@ -108,9 +109,6 @@ SOURCE = Section(
 )
 
 PROCESS_NAME = Text(rule.process_name, "small letters, digits and hyphens, a letter first", "jobs")
-
-#: Below the time that a deploy's lock lives without a sign: the stop of a worker is a part of the deploy.
-LONGEST_STOP = 1500
 
 WORKER = Section(
     (

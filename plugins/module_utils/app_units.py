@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import layout
-from .app_schema import LONGEST_STOP
 from .host_command import CommandFailed, run
 from .release_state import link_atomically, write_atomically
-from .unit_names import WEB, activation_units, all_units, release_units
+from .unit_names import LONGEST_STOP, WEB, activation_units, all_units, release_units
 
 #: Seconds after which a worker that was just started has to run still.
 SETTLE_SECONDS = 3.0

@@ -243,11 +243,34 @@ def prepare(apps: Sequence[App], settings: Mapping[str, Any], check_mode: bool) 
         outcome[app["name"]] = {"changed": changed, **certificates.summary(app, found, errors, now)}
         if app["provider"] == "files" and not check_mode:
             _remember(app["name"], {}, errors)
-    kept = [{k: v for k, v in app.items() if k not in ("certificate", "key", "files")} for app in apps]
-    text = json.dumps({**settings, "apps": kept}, indent=1, sort_keys=True) + "\n"
+    text = _wanted_text(apps, settings)
     if not check_mode and json.loads(text) != read_wanted():
         write_atomically(layout.TLS_WANTED, text)
     return outcome
+
+
+def _wanted_text(apps: Sequence[App], settings: Mapping[str, Any]) -> str:
+    kept = [{k: v for k, v in app.items() if k not in ("certificate", "key", "files")} for app in apps]
+    return json.dumps({**settings, "apps": kept}, indent=1, sort_keys=True) + "\n"
+
+
+def drift(apps: Sequence[App], settings: Mapping[str, Any]) -> list[str]:
+    """What `prepare`, `issue` and `settle` would do or say, a line each. No authority is asked and nothing changes."""
+    found = []
+    now = time.time()
+    for name, one in prepare(apps, settings, True).items():
+        lines = [*one["warnings"], *one["errors"].values(), *last_errors(name).values()]
+        found += [f"{name}: {line}" for line in lines]
+        if one["changed"]:
+            found.append(f"{name}: there is no certificate of this kind yet")
+    wanted = json.loads(_wanted_text(apps, settings))
+    if wanted != read_wanted():
+        found.append(f"{layout.TLS_WANTED} differs")
+    for app in apps:
+        reason = app["provider"] != "files" and certificates.wanted(app, live(app["name"]), settings, now)
+        if reason:
+            found.append(f"{app['name']}: {reason}")
+    return found + [f"nginx does not show the certificate of {domain}" for domain in stale(wanted)]
 
 
 def _same_of_another(app: App, now: float) -> str | None:

@@ -14,6 +14,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from . import layout, release_source, release_venv
@@ -444,7 +445,7 @@ def prepare(
     key = release_venv.venv_key(code, requirements, python, index, package)
     same = [m.release for m in state.manifests() if key and m.venv == key]
     if same:
-        release_venv.link_venv(f"{layout.release(app, same[-1])}/venv", venv)
+        release_venv.link_venv(layout.release(app, same[-1]), directory, account.pw_gid)
     else:
         os.mkdir(venv)
         os.chown(venv, account.pw_uid, account.pw_gid)
@@ -454,15 +455,14 @@ def prepare(
             app, code, venv, requirements, index, package, interpreter, pins, own_server
         ):
             say(f"warning: {warning}")
+        # Sealed before the build: a venv holds what the requirements say. One that is linked has been sealed before.
+        own_tree(venv, 0, account.pw_gid)
+        # For the day when another Python needs the same.
+        lock = release_venv.freeze(app, venv)
+        write_atomically(f"{directory}/{release_venv.LOCK}", lock, 0o440, account.pw_gid)
     if own_server:
         # What runs the vassal in place of Debian's uWSGI: the emperor's wrapper and the check look for it.
         os.symlink("venv/bin/uwsgi", f"{directory}/server")
-    # Sealed before the build: a venv holds what the requirements say, whether it is new or linked.
-    own_tree(venv, 0, account.pw_gid)
-    # For the day when another Python needs the same.
-    write_atomically(
-        f"{directory}/{release_venv.LOCK}", release_venv.freeze(app, venv), 0o440, account.pw_gid
-    )
 
     say("build")
     for what, commands in (
@@ -482,8 +482,11 @@ def prepare(
     publish(app, code, f"{directory}/public", spec["static_files"])
 
     say("check")
-    check_import(app, directory, spec["health"]["timeout"])
-    check_server(spec["server"], app, directory, spec["health"]["timeout"])
+    # Side by side, as most of both is the app's own boot. What Python says of a bad app goes before what the server says.
+    with ThreadPoolExecutor() as pool:
+        served = pool.submit(check_server, spec["server"], app, directory, spec["health"]["timeout"])
+        check_import(app, directory, spec["health"]["timeout"])
+        served.result()
     check_calendar(spec["schedule"])
 
     manifest = Manifest(

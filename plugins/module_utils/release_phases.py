@@ -412,10 +412,12 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     outcome: Outcome = {"release": manifest.release, "activation": live, "changed": True}
     warm = _warm(state) if options.keep_warm > 0 and not options.emperor else None
     previous = held.get("previous")
-    for _, activation in list(release_run.running_activations(state.app)):
-        if activation == live:
-            continue
-        idle = release_run.drain(state.app, activation, manifest.request_timeout + 5)
+    others = [name for _, name in release_run.running_activations(state.app) if name != live]
+    with ThreadPoolExecutor() as pool:
+        drained = pool.map(
+            lambda name: release_run.drain(state.app, name, manifest.request_timeout + 5), others
+        )
+    for activation, idle in zip(others, drained, strict=True):
         if not idle:
             outcome["cut_off"] = activation
         elif activation == previous == warm:
@@ -591,3 +593,24 @@ PHASES: dict[str, Callable[[Sequence[Spec], Options], dict[str, Outcome]]] = {
     "rollback": _each(_rollback),
     "status": _each(_status, at_once=4),
 }
+
+
+def in_turn(names: Sequence[str], specs: Sequence[Spec], options: Options) -> dict[str, Outcome]:
+    """The phases *names*, each for the apps that came through those before. An app's outcome is that of all of them.
+
+    After a plan, the others are for what it wants to deploy or to finish.
+    """
+    outcome: dict[str, Outcome] = {}
+    for name in names:
+        for app, one in PHASES[name](specs, options).items():
+            before = outcome.get(app, {})
+            changed = bool(before.get("changed") or one.get("changed"))
+            outcome[app] = {**before, **one, "changed": changed}
+        specs = [spec for spec in specs if not outcome[spec["name"]].get("error")]
+        if name == "plan":
+            specs = [
+                {**spec, "action": plan["action"], "revision": plan["revision"]}
+                for spec, plan in ((spec, outcome[spec["name"]]) for spec in specs)
+                if plan["action"] in ("deploy", "finish") and "revision" in plan
+            ]
+    return outcome

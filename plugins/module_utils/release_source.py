@@ -53,9 +53,12 @@ def fetch(spec: Mapping[str, Any], revision: str, code: str, proxies: Mapping[st
         fetch_git(app, source, spec.get("key"), revision, code)
     elif source.get("package"):
         make_code(app, code)
-    elif source.get("archive"):
+    else:
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=os.path.dirname(code)) as directory:
-            archive = spec.get("archive")
+            archive = _sent(spec, directory)
+            if not source.get("archive"):
+                unpack(app, archive, code)
+                return
             if not archive:
                 archive = f"{directory}/archive"
                 download(source["archive"], archive, proxies)
@@ -63,8 +66,17 @@ def fetch(spec: Mapping[str, Any], revision: str, code: str, proxies: Mapping[st
             plain = f"{directory}/source.tar"
             repack(archive, plain, source.get("subdirectory"))
             unpack(app, plain, code, compressed=False)
-    else:
-        unpack(app, spec["archive"], code)
+
+
+def _sent(spec: Mapping[str, Any], directory: str) -> str:
+    """The archive that the controller sent: a file of its own, or within *spec*, which is put into *directory* then. Empty
+    where the host fetches it itself."""
+    if "archive_content" not in spec:
+        return str(spec.get("archive") or "")
+    path = f"{directory}/sent"
+    with open(path, "wb") as file:
+        file.write(base64.b64decode(spec["archive_content"]))
+    return path
 
 
 # Archives

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -170,23 +171,30 @@ def venv_key(
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def link_venv(old: str, new: str) -> None:
-    """Make *new* a copy of the venv *old*: hard links to its files, which are root's and never change.
+def link_venv(old: str, new: str, gid: int) -> None:
+    """Give release directory *new* the venv and the lock of *old*: by hard links to files that are root's and never change.
 
-    Files that hold the venv's own path are written anew.
+    Files that hold the venv's own path are written anew. All of it is root's and *gid*'s, as it is in *old*.
     """
-    for directory, names, files in os.walk(old):
-        target = new + directory.removeprefix(old)
-        os.makedirs(target, mode=0o750, exist_ok=True)
+    old_venv, new_venv = f"{old}/venv", f"{new}/venv"
+    for directory, names, files in os.walk(old_venv):
+        target = new_venv + directory.removeprefix(old_venv)
+        os.mkdir(target)
+        os.chown(target, -1, gid)
+        os.chmod(target, 0o750)
         for name in [*names, *files]:
             source = f"{directory}/{name}"
             if os.path.islink(source):
                 os.symlink(os.readlink(source), f"{target}/{name}")
+                os.chown(f"{target}/{name}", -1, gid, follow_symlinks=False)
             elif name in files:
-                if directory == f"{old}/bin" or name.endswith((".pth", ".cfg")):
-                    _copy_with_path(source, f"{target}/{name}", old, new)
+                if directory == f"{old_venv}/bin" or name.endswith((".pth", ".cfg")):
+                    _copy_with_path(source, f"{target}/{name}", old_venv, new_venv)
+                    os.chown(f"{target}/{name}", -1, gid)
                 else:
                     os.link(source, f"{target}/{name}")
+    with contextlib.suppress(FileNotFoundError):
+        os.link(f"{old}/{LOCK}", f"{new}/{LOCK}")
 
 
 def _copy_with_path(source: str, target: str, old: str, new: str) -> None:

@@ -15,6 +15,10 @@ from . import layout
 #: The process of an activation's web server, where that is a unit of its own; all others are workers.
 WEB = "web"
 
+#: Seconds that a worker may take to stop, at most: below the time that a deploy's lock lives without a sign, as the stop is
+#: a part of the deploy.
+LONGEST_STOP = 1500
+
 
 def _names(directory: str) -> list[str]:
     try:

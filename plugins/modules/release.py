@@ -21,6 +21,13 @@ options:
     type: str
     required: true
     choices: [plan, prepare, migrate, start, switch, drain, rollback, status]
+  then:
+    description:
+      - Further phases for the apps that came through the ones before, in the same exchange. Over several hosts each phase is
+        a task of its own instead, so that it ends everywhere before the next begins.
+    type: list
+    elements: str
+    default: []
   apps:
     description:
       - The apps. The action plugin of the same name makes this list from the completed entries of C(python_apps).
@@ -95,8 +102,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 apps:
-  description: Per app what the phase found or did; C(error) where it failed.
+  description: Per app what the phase, and those of O(then), found or did; C(error) where one failed.
   type: dict
+  returned: always
+phases:
+  description: O(phase) and O(then).
+  type: list
+  elements: str
   returned: always
 """
 
@@ -106,7 +118,7 @@ from typing import Any  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 from ..module_utils.host_command import hide  # noqa: E402
-from ..module_utils.release_phases import PHASES, Options  # noqa: E402
+from ..module_utils.release_phases import PHASES, Options, in_turn  # noqa: E402
 
 
 def summary(failed: list[str], of: int) -> str:
@@ -129,6 +141,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "phase": {"type": "str", "required": True, "choices": list(PHASES)},
+            "then": {"type": "list", "elements": "str", "choices": list(PHASES), "default": []},
             "apps": {"type": "list", "elements": "dict", "required": True, "no_log": False},
             "owner": {"type": "dict", "default": {}, "no_log": False},
             "dead": {"type": "list", "elements": "str", "default": [], "no_log": False},
@@ -150,7 +163,6 @@ def main() -> None:
     for app in module.params["apps"]:
         hide([*(app.get("secrets") or {}).values(), *filter(None, [app.get("key")])])
     hide(credentials(module.params["uv_environment"].values()))
-    phase = PHASES[module.params["phase"]]
     options = Options(
         owner=module.params["owner"],
         dead=module.params["dead"],
@@ -166,10 +178,11 @@ def main() -> None:
         http_port=module.params["http_port"],
         check_mode=module.check_mode,
     )
-    outcome: dict[str, dict[str, Any]] = phase(module.params["apps"], options)
+    phases = [module.params["phase"], *module.params["then"]]
+    outcome = in_turn(phases, module.params["apps"], options)
     # Said once, at the top: the invocation would repeat every app's whole material.
     changed = [one.pop("changed", False) for one in outcome.values()]
-    result = {"apps": outcome, "changed": any(changed)}
+    result = {"apps": outcome, "changed": any(changed), "phases": phases}
     failed = [name for name, one in outcome.items() if one.get("error")]
     if failed:
         module.fail_json(msg=summary(failed, len(outcome)), **result)

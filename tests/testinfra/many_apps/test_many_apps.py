@@ -113,13 +113,12 @@ def test_a_run_without_changes_is_a_handful_of_tasks_and_exchanges_however_many_
     figure("no_change_round_trips", trips)
     assert len(set(counts.values())) == 1, counts
     # A round trip is some 0.3 s of a run, most of it Python that starts on the host. What there is to ask, in the order of
-    # the run: what the host is and lacks; files of base; those of hardening; the emperor with its files; files of
-    # python_apps; accounts; the front with its files; which app differs from what is live. Whoever has another question puts
-    # it into one of these.
-    assert trips <= 8, counts
-    # A task costs 0.03 to 0.1 s, passed over or not: roles with nothing to do are included and not imported.
-    assert tasks <= 26, counts
-    assert max(run.skipped for run in filled.no_change.values()) <= 26
+    # the run: what the host is and lacks; what differs from what all roles want, and which app from what is live. Whoever
+    # has another question puts it into one of these.
+    assert trips <= 2, counts
+    # A task costs 0.03 to 0.1 s, passed over or not: a host where nothing differs leaves the play before its roles.
+    assert tasks <= 8, counts
+    assert max(run.skipped for run in filled.no_change.values()) <= 8
 
 
 def test_worker_and_timer_of_an_app_run_beside_it(filled: Filled) -> None:

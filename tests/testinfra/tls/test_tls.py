@@ -28,7 +28,7 @@ asked: list[Load] = []
 @contextlib.contextmanager
 def visitors(host: Host) -> Iterator[None]:
     """Requests by HTTPS during the block; each has to be answered. Counted over all tests."""
-    with load(host, APPS[0], ["/healthz", "/", "/version"], seconds=300, rate=40, tls=True) as result:
+    with load(host, APPS[0], ["/healthz", "/", "/version"], rate=40, tls=True) as result:
         yield
     asked.append(result)
     assert result.failed == 0, result.failures()
@@ -142,6 +142,20 @@ def test_repaired_domains_are_had_when_they_are_asked_for(
         stack.good("site.yml", *FRONT)
         stack.good("playbooks/certificates.yml", again=True)
     assert set(shown(machine, APPS[0]).names) == set(stack.apps[0]["domains"])
+
+
+def test_a_timer_that_was_stopped_runs_again_and_nothing_else_is_done(machine: Host, stack: Stack) -> None:
+    """A run of everything leaves the roles alone, certificates included, where one question finds nothing to do."""
+    calm = stack.good("site.yml", "-v").output
+    assert re.search(r"differs: \{\}", calm) and "changed=0 " in calm, calm[-3000:]
+    assert "See to it that each site has a certificate" not in calm
+    machine.check_output("systemctl disable --now --quiet emperor-stack-tls.timer")
+    outcome = stack.good("site.yml", "-v").output
+    assert re.search(r"(?m)^\s+tls/install:\s+- emperor-stack-tls.timer does not run", outcome), outcome[
+        -3000:
+    ]
+    timer = machine.service("emperor-stack-tls.timer")
+    assert timer.is_running and timer.is_enabled
 
 
 def test_a_domain_can_be_proved_by_dns(machine: Host, stack: Stack, pebble: Pebble) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.emperor.stack.plugins.module_utils import file_set_host
 from ansible_collections.emperor.stack.plugins.modules import file_set
 
 #: Of conftest.py.
@@ -247,7 +248,9 @@ def test_what_a_dead_run_left_is_cleaned_up_and_its_files_are_known_as_ours(
 
     host.run({"a.conf": "1"})
     with monkeypatch.context() as patch:
-        patch.setattr(file_set, "sync_directory", lambda path: dies(path) if path == str(host.root) else None)
+        patch.setattr(
+            file_set_host, "sync_directory", lambda path: dies(path) if path == str(host.root) else None
+        )
         arguments = {
             "name": "test",
             "files": [{"path": host.path(name), "content": "2"} for name in ("a.conf", "b.conf")],

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import multiprocessing
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -22,8 +25,11 @@ from ansible.template import Templar, trust_as_template
 from ansible_collections.emperor.stack.plugins.action import release as action
 from ansible_collections.emperor.stack.plugins.action.check_apps import plain
 from ansible_collections.emperor.stack.plugins.module_utils import value_rules as rule
+from ansible_collections.emperor.stack.plugins.plugin_utils import release_specs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tools.project import ROOT
 
 Git = Callable[..., str]
 
@@ -37,7 +43,7 @@ def tree(top: Path, files: dict[str, str]) -> Path:
 
 
 def names(directory: Path) -> list[str]:
-    return [path.relative_to(directory).as_posix() for path in action.source_files(directory)]
+    return [path.relative_to(directory).as_posix() for path in release_specs.source_files(directory)]
 
 
 FILES = {"app.py": "a", ".env": "secret", "static/x.css": "x", "debug.log": "l"}
@@ -96,8 +102,8 @@ def test_names_that_are_no_text(tmp_path: Path, git: Git) -> None:
         (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("x")
         if in_git:
             git(tmp_path, "init", "-q")
-        assert len(action.source_files(tmp_path)) == 1
-        assert len(action.directory_digest(tmp_path)) == 40
+        assert len(release_specs.source_files(tmp_path)) == 1
+        assert len(release_specs.directory_digest(tmp_path)) == 40
 
 
 @pytest.mark.parametrize(
@@ -118,9 +124,9 @@ def test_names_that_are_no_text(tmp_path: Path, git: Git) -> None:
 def test_what_changes_the_digest(tmp_path: Path, change: Callable[[Path], Any], differs: bool) -> None:
     source = tree(tmp_path, FILES)
     (source / "link").symlink_to("app.py")
-    before = action.directory_digest(source)
+    before = release_specs.directory_digest(source)
     change(source)
-    assert (action.directory_digest(source) != before) is differs
+    assert (release_specs.directory_digest(source) != before) is differs
 
 
 def test_the_archive_holds_the_source_with_links_as_links(tmp_path: Path) -> None:
@@ -128,11 +134,30 @@ def test_the_archive_holds_the_source_with_links_as_links(tmp_path: Path) -> Non
     (source / "link").symlink_to("/etc/passwd")
     (source / "app.py").chmod(0o755)
     archive = tmp_path / "a.tar.gz"
-    action.pack(source, archive)
+    release_specs.pack(source, archive)
     with tarfile.open(archive) as tar:
         assert tar.getnames() == [".env", "app.py", "debug.log", "link", "static/x.css"]
         assert tar.getmember("app.py").mode & 0o100
         assert tar.getmember("link").linkname == "/etc/passwd"
+
+
+@pytest.mark.parametrize(("size", "trips"), [(1000, 0), (action.SMALL + 1, 1)], ids=["small", "large"])
+def test_a_small_source_costs_no_exchange(tmp_path: Path, size: int, trips: int) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/noise").write_bytes(random.Random(1).randbytes(size))
+    plugin = object.__new__(action.ActionModule)
+    sent: list[str] = []
+    shell = SimpleNamespace(tmpdir="/tmp/x", join_path=lambda *parts: "/".join(parts))
+    plugin._connection = SimpleNamespace(_shell=shell)
+    plugin._transfer_file = lambda _local, remote: sent.append(remote)
+    spec: dict[str, Any] = {}
+    plugin._send_source(spec, {"name": "blog", "source": {"path": "s"}}, tmp_path)
+    assert len(sent) == trips
+    if trips:
+        assert spec == {"archive": "/tmp/x/blog.source"}
+    else:
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(spec["archive_content"]))) as tar:
+            assert tar.getnames() == ["noise"]
 
 
 # Files of an app
@@ -140,11 +165,12 @@ def test_the_archive_holds_the_source_with_links_as_links(tmp_path: Path) -> Non
 
 @pytest.fixture
 def plugin() -> Any:
-    made = object.__new__(action.ActionModule)
-    made._loader = DataLoader()
-    made._templar = Templar(loader=made._loader)
-    made._host_variables = {"inventory_hostname": "web1", "app": "from -e app=blog", "port": "{{ 70 + 10 }}"}
-    return made
+    loader = DataLoader()
+    variables = {"inventory_hostname": "web1", "app": "from -e app=blog", "port": "{{ 70 + 10 }}"}
+    role = ROOT / "roles/python_apps"
+    return release_specs.Specs(
+        Templar(loader=loader), loader, lambda kind, name: str(role / kind / name), variables, Path("/"), 4096
+    )
 
 
 SECRETS = {"S": "{{ 7 * 7 }} {# x #}\n%"}
@@ -200,17 +226,17 @@ def test_a_template_that_fails_says_where(
     ],
 )
 def test_the_revision_of_a_source(source: dict[str, str], digest: str) -> None:
-    assert action.source_digest(source, Path("/")) == digest
+    assert release_specs.source_digest(source, Path("/")) == digest
 
 
 def test_a_subdirectory_is_all_of_a_directory_source(tmp_path: Path) -> None:
     tree(tmp_path, {"inner/app.py": "a", "outer.py": "o"})
     inner = {"path": str(tmp_path), "subdirectory": "inner"}
-    before = action.source_digest(inner, Path("/"))
+    before = release_specs.source_digest(inner, Path("/"))
     (tmp_path / "outer.py").write_text("changed")
-    assert action.source_digest(inner, Path("/")) == before
+    assert release_specs.source_digest(inner, Path("/")) == before
     (tmp_path / "inner/app.py").write_text("changed")
-    assert action.source_digest(inner, Path("/")) != before
+    assert release_specs.source_digest(inner, Path("/")) != before
 
 
 # Secrets

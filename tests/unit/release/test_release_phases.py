@@ -18,7 +18,7 @@ from ansible_collections.emperor.stack.plugins.module_utils import (
 )
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.release_build import ReleaseError
-from ansible_collections.emperor.stack.plugins.module_utils.release_phases import PHASES, Options
+from ansible_collections.emperor.stack.plugins.module_utils.release_phases import PHASES, Options, in_turn
 from ansible_collections.emperor.stack.plugins.module_utils.release_run import NotHealthy
 from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, Manifest
 
@@ -244,29 +244,58 @@ def deploys(host: Any, monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host(monkeypatch)
 
 
+#: What a deploy does, as the fixture notes it.
+WHOLE = [
+    "prepare",
+    "prepared",
+    "before_migrate",
+    "migrate",
+    "after_migrate",
+    "before_start",
+    "probe",
+    "after_start",
+    "before_switch",
+    "front",
+    "after_switch",
+    "before_drain",
+    "after_drain",
+]
+
+
 def test_a_deploy_passes_its_phases_in_order(deploys: Host) -> None:
     outcome = deploys.deploy()
-    assert deploys.calls == [
-        "prepare",
-        "prepared",
-        "before_migrate",
-        "migrate",
-        "after_migrate",
-        "before_start",
-        "probe",
-        "after_start",
-        "before_switch",
-        "front",
-        "after_switch",
-        "before_drain",
-        "after_drain",
-    ]
+    assert deploys.calls == WHOLE
     assert outcome["activation"] == "blog@1"
     assert deploys.status(deploys.state.live_release()) == "good"
     deploys.settled()
     (entry,) = deploys.state.history()
     assert (entry["kind"], entry["result"], entry["who"]) == ("deploy", "good", "ann@laptop")
     assert deploys.phase("plan")["action"] == "none"
+
+
+def test_phases_in_one_exchange_do_what_they_do_one_by_one(deploys: Host) -> None:
+    spec = deploys.spec(action="deploy")
+    outcome = in_turn(PHASES_OF_A_DEPLOY, [spec], deploys.options)["blog"]
+    assert deploys.calls == WHOLE
+    assert (outcome["activation"], outcome["changed"]) == ("blog@1", True)
+    assert outcome["seconds"] >= 0
+    deploys.settled()
+
+
+def test_an_app_that_fails_a_phase_is_in_no_further_one_and_others_are(deploys: Host) -> None:
+    deploys.deploy()
+    deploys.revision = "b" * 40
+    deploys.calls.clear()
+    deploys.breaks["migrate"] = CommandFailed("migrate", "x", "exit status 1", "no such table")
+    outcome = in_turn(PHASES_OF_A_DEPLOY, [deploys.spec(action="deploy")], deploys.options)["blog"]
+    assert outcome["error"].startswith("migrate: ") and outcome["phase"] == "migrate"
+    assert deploys.calls[-1] == "migrate"
+    deploys.settled()
+    deploys.breaks.clear()
+    specs = [deploys.spec(name="shop", action="deploy"), deploys.spec(action="deploy")]
+    outcomes = in_turn(PHASES_OF_A_DEPLOY, specs, deploys.options)
+    assert "state/working" in outcomes["shop"]["error"]
+    assert "error" not in outcomes["blog"] and deploys.calls[-1] == "after_drain"
 
 
 def test_the_one_before_is_drained_and_kept_warm(deploys: Host) -> None:

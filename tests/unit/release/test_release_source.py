@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
@@ -323,3 +324,22 @@ def test_the_checksum_decides(tmp_path: Path) -> None:
 )
 def test_what_people_call_a_version(source: dict[str, str], version: str) -> None:
     assert release_source.version_of(source, "r" * 40) == version
+
+
+def test_a_source_arrives_within_the_arguments_or_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bytes, bool]] = []
+
+    def unpack(app: str, archive: str, code: str, compressed: bool = True) -> None:
+        seen.append((Path(archive).read_bytes(), Path(archive).parent == tmp_path))
+
+    monkeypatch.setattr(release_source, "unpack", unpack)
+    file = tmp_path / "blog.source"
+    file.write_bytes(b"as a file")
+    common = {"name": "blog", "source": {"path": "blog"}}
+    within = {"archive_content": base64.b64encode(b"within").decode()}
+    release_source.fetch({**common, **within}, "a" * 40, str(tmp_path / "code"), {})
+    release_source.fetch({**common, "archive": str(file)}, "a" * 40, str(tmp_path / "code"), {})
+    assert seen == [(b"within", False), (b"as a file", True)]
+    assert [path.name for path in tmp_path.iterdir()] == ["blog.source"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,15 @@ def test_a_linked_venv_shares_files_and_names_its_own_path(tmp_path: Path) -> No
     (old / "lib64").symlink_to("lib")
     (old / "lib" / "site" / "six.py").write_text("x = 1\n")
     (old / "pyvenv.cfg").write_text("home = /usr/bin\n")
-    release_venv.link_venv(str(old), str(new))
+    (old.parent / release_venv.LOCK).write_text("six==1.16.0\n")
+    new.parent.mkdir()
+    umask = os.umask(0o077)
+    try:
+        release_venv.link_venv(str(old.parent), str(new.parent), os.getgid())
+    finally:
+        os.umask(umask)
+    assert (new.parent / release_venv.LOCK).read_text() == "six==1.16.0\n"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (new, new / "bin", new / "lib")} == {0o750}
     assert (new / "bin" / "tool").read_text() == f"#!{new}/bin/python\n"
     assert os.access(new / "bin" / "tool", os.X_OK)
     assert (old / "bin" / "tool").read_text() == f"#!{old}/bin/python\n"

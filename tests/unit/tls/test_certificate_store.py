@@ -449,3 +449,42 @@ def test_a_private_authority_and_credentials_reach_the_client(
     assert store.issue()["blog"]["source"] == "acme"
     assert lego.environments[0]["EXEC_PATH"] == "/x"
     assert lego.environments[0]["LEGO_CA_CERTIFICATES"] == layout.TLS_AUTHORITY
+
+
+def test_drift_is_what_a_run_would_do_or_say(
+    host: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[str, str] = {}
+    monkeypatch.setattr(store, "served", lambda domain, _port: shown.get(domain))
+    wanted = [app()]
+    before = sorted(host.rglob("*"))
+    assert any("there is no certificate" in line for line in store.drift(wanted, SETTINGS))
+    assert sorted(host.rglob("*")) == before
+    store.prepare(wanted, SETTINGS, False)
+    assert any("self-signed" in line for line in store.drift(wanted, SETTINGS))
+    store.issue()
+    assert store.drift(wanted, SETTINGS) == ["nginx does not show the certificate of blog.example"]
+    live = store.live("blog")
+    assert live is not None
+    shown["blog.example"] = live.fingerprint
+    assert store.drift(wanted, SETTINGS) == []
+    assert store.drift(wanted, {**SETTINGS, "key_type": "rsa2048"}) != []
+    assert store.drift([app("blog", "blog.example")], SETTINGS) != []
+    assert store.drift([], SETTINGS) == [f"{layout.TLS_WANTED} differs"]
+    monkeypatch.setattr(certificates.Certificate, "due", lambda _self, _now: True)
+    assert any("it ends on" in line for line in store.drift(wanted, SETTINGS))
+
+
+def test_drift_tells_of_an_order_that_was_refused(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "stale", lambda _: [])
+    wanted = [app("blog", "blog.example", "www.blog.example")]
+    store.prepare(wanted, SETTINGS, False)
+    store.issue()
+    assert store.drift(wanted, SETTINGS) == []
+    authority.refuses = {"new.example"}
+    more = [app("blog", "blog.example", "www.blog.example", "new.example")]
+    store.prepare(more, SETTINGS, False)
+    store.issue()
+    assert any("new.example" in line for line in store.drift(more, SETTINGS))

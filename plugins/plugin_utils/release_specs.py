@@ -1,0 +1,258 @@
+"""What a host is told of the apps that it is to have live, made of their declarations, sources and secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ..module_utils import layout
+from ..module_utils.apps import unit_files
+from ..module_utils.traffic_schema import FRONT_ONLY
+from .bundle import cause
+from .rendering import render_each
+
+#: Part of every fingerprint: raised when releases must be made anew although nothing of the app changed.
+FORMAT = "1"
+
+#: What of the role is part of every release.
+TEMPLATES = ("vassal.ini.j2", "gunicorn.conf.py.j2", "process.service.j2", "process.timer.j2")
+FILES = ("entry.py", "launch.py")
+
+#: What of a source is told by the revision.
+REVISION_KEYS = ("version", "path", "archive", "checksum", "package")
+
+#: Directories of a source that are no part of it, where it is not a git checkout that says so itself.
+NO_SOURCE = {
+    ".git",
+    ".hg",
+    "__pycache__",
+    ".venv",
+    ".tox",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    "node_modules",
+}
+
+
+def source_files(directory: Path) -> list[Path]:
+    """The files of a source directory, sorted: in a git checkout those that git tracks or does not ignore."""
+    try:
+        listing = subprocess.run(
+            # A checkout of another user is read all the same, and nothing that it configures is run.
+            ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
+            + ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."],
+            cwd=directory,
+            capture_output=True,
+            check=True,
+        ).stdout
+        found = {directory / os.fsdecode(name) for name in listing.split(b"\0") if name}
+    except (OSError, subprocess.CalledProcessError):
+        found = set()
+    # Without any, the directory is no checkout, or one that a checkout around it ignores as a whole.
+    return sorted(path for path in found or _walk(directory) if path.is_symlink() or path.is_file())
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            if path.name not in NO_SOURCE:
+                yield from _walk(path)
+        elif path.suffix != ".pyc":
+            yield path
+
+
+def directory_digest(directory: Path) -> str:
+    """A digest of names, contents and execute bits: the revision of a directory source, 40 hex digits."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for path in source_files(directory):
+        digest.update(os.fsencode(path.relative_to(directory)) + b"\0")
+        if path.is_symlink():
+            digest.update(b"link " + os.fsencode(path.readlink()))
+        else:
+            digest.update(b"x" if os.access(path, os.X_OK) else b"-")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def pack(directory: Path, archive: Path) -> None:
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for path in source_files(directory):
+            tar.add(path, arcname=path.relative_to(directory).as_posix(), recursive=False)
+
+
+class Specs:
+    """Makes them.
+
+    *find* gives the path of a file of role python_apps by its kind (`templates`, `files`) and name; *variables* are the
+    host's, for the files of apps; paths of sources are below *root*; *listen* is the length of an app's queue.
+    """
+
+    def __init__(
+        self,
+        templar: Templar,
+        loader: DataLoader,
+        find: Callable[[str, str], str],
+        variables: Mapping[str, Any],
+        root: Path,
+        listen: int,
+    ) -> None:
+        self._templar, self._loader = templar, loader
+        self._variables, self._root, self._listen = variables, root, listen
+        self._rendered = {
+            name: Path(find(kind, name)).read_text(encoding="utf-8")
+            for kind, names in (("templates", TEMPLATES), ("files", FILES))
+            for name in names
+        }
+
+    def make(
+        self, apps: list[dict[str, Any]], secrets: Mapping[str, Mapping[str, str]], whole: bool
+    ) -> list[dict[str, Any]]:
+        """One for each of *apps*: what a plan needs, or all that a release is made of (*whole*).
+
+        Raises AnsibleActionFail where a file of an app cannot be rendered.
+        """
+        made = self._made(apps)
+        return [self._spec(app, secrets.get(app["name"]) or {}, made[app["name"]], whole) for app in apps]
+
+    def _spec(
+        self,
+        app: dict[str, Any],
+        secrets: Mapping[str, str],
+        texts: Mapping[str, dict[str, str]],
+        whole: bool,
+    ) -> dict[str, Any]:
+        root, source = self._root, app["source"]
+        key = None
+        if source.get("key"):
+            with open(self._loader.get_real_file(str(root / source["key"])), encoding="utf-8") as file:
+                key = file.read()
+        chosen = {name: str(secrets[name]) for name in app["secrets"]}
+        made = {
+            "files": {
+                name: self._render_file(app, name, root / template, chosen)
+                for name, template in app["files"].items()
+            },
+            **texts,
+            **{name.removesuffix(".py"): self._rendered[name] for name in FILES},
+        }
+        material = {
+            **app,
+            # The revision is in the name of the release, and the Python in its manifest.
+            "source": {k: v for k, v in source.items() if k not in REVISION_KEYS},
+            "secrets": chosen,
+            **made,
+            "format": FORMAT,
+        }
+        # `tls` and the like are of the front, where the data came from is past: none is a part of a release.
+        for name in ("action", "revision", "python", "tls", "nginx", "renamed_from", *FRONT_ONLY):
+            material.pop(name, None)
+        fingerprint = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
+        spec: dict[str, Any] = {
+            "name": app["name"],
+            "source": source,
+            "python": app["python"],
+            "key": key,
+            "fingerprint": fingerprint,
+        }
+        if digest := source_digest(source, root):
+            spec["digest"] = digest
+        if not whole:
+            return spec
+        return {
+            **app,
+            **spec,
+            # Where a plan goes before in the same exchange, that finds it.
+            "revision": spec.get("digest") or app.get("revision"),
+            "environment": {**app["env"], **chosen},
+            "secrets": chosen,
+            **made,
+        }
+
+    def _render_file(self, app: dict[str, Any], name: str, template: Path, secrets: dict[str, str]) -> str:
+        """One of the app's `files`, by the variables of the host. No message shows its content."""
+        variables = {**self._variables, "app": app, "secrets": secrets}
+        place = f"{app['name']}: files: {name}: {template}"
+        text = ""
+        try:
+            text = _trusted(self._loader.get_text_file_contents(str(template)))
+            templar = self._templar.copy_with_new_env(
+                searchpath=[str(template.parent)], available_variables=variables
+            )
+            rendered = templar.template(text, escape_backslashes=False, overrides={"trim_blocks": True})
+        except AnsibleError as error:
+            line = line_of(error, text)
+            raise AnsibleActionFail(f"{place}{f', line {line}' if line else ''}: {cause(error)}") from None
+        return "" if rendered is None else str(rendered)
+
+    def _made(self, apps: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, str]]]:
+        """What the bundle's templates give for each of *apps*, by its name: `server_files` and `units`, by file name."""
+        made: dict[str, dict[str, dict[str, str]]] = {}
+        wanted: dict[tuple[str, tuple[str, ...]], list[tuple[dict[str, str], str, dict[str, Any]]]] = {}
+        for app in apps:
+            name = app["name"]
+            common = {
+                "app": app,
+                "home": layout.cache(name),
+                "temporary": layout.temporary(name),
+                "socket_directory": layout.socket_directory(name),
+                "listen": self._listen,
+            }
+            server = "vassal.ini" if app["server"] == "uwsgi" else "gunicorn.conf.py"
+            files: dict[str, str] = {}
+            units: dict[str, str] = {}
+            made[name] = {"server_files": files, "units": units}
+            rows = [(files, server, f"{server}.j2", common)]
+            rows += [(units, file, template, {**common, **more}) for file, template, more in unit_files(app)]
+            for place, file, template, variables in rows:
+                wanted.setdefault((template, tuple(sorted(variables))), []).append((place, file, variables))
+        for (template, _), group in wanted.items():
+            # Nothing but these variables: a release must not differ by what else a host has.
+            texts = render_each(self._templar, self._rendered[template], [row for *_, row in group], {})
+            for (place, file, _), text in zip(group, texts, strict=True):
+                place[file] = text
+        return made
+
+
+def code_directory(source: Mapping[str, Any], root: Path) -> Path:
+    return root / source["path"] / (source.get("subdirectory") or ".")
+
+
+def source_digest(source: Mapping[str, Any], root: Path) -> str:
+    """The revision of a source that the controller knows it of: 40 hex digits. Of git the host knows it."""
+    if source.get("path"):
+        return directory_digest(code_directory(source, root))
+    if source.get("archive"):
+        return str(source["checksum"]).removeprefix("sha256:")[:40]
+    if source.get("package"):
+        return hashlib.sha1(source["package"].encode(), usedforsecurity=False).hexdigest()
+    return ""
+
+
+def line_of(error: BaseException, template: str) -> int | None:
+    """The line of a template in which it failed: as Jinja says, else the first that has the name which is undefined."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if lineno := getattr(error, "lineno", None):
+        return int(lineno)
+    names = re.findall(r"'([A-Za-z_]\w*)'", cause(error))
+    lines = enumerate(template.splitlines(), 1)
+    return next((number for number, line in lines if names and re.search(rf"\b{names[-1]}\b", line)), None)
+
+
+def _trusted(text: str) -> str:
+    """Mark a template of the bundle's own as one that may be rendered (ansible-core 2.19 and later ask for that)."""
+    from ansible.template import trust_as_template
+
+    return trust_as_template(text)

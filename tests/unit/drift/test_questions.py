@@ -1,0 +1,80 @@
+"""The questions of `drift` are the tasks of the roles: none may be forgotten, and none may be one that cannot be asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible_collections.emperor.stack.plugins.action import drift
+
+from tools.project import ROOT
+
+#: Roles that site.yml runs; the front's are alternatives.
+ROLES = {"base", "hardening", "uwsgi_emperor", "python_apps", "tls", "nginx", "apache"}
+
+
+def tasks(path: Path) -> list[dict[str, Any]]:
+    return yaml.safe_load(path.read_text()) or []
+
+
+def listed() -> set[tuple[str, str]]:
+    """What site.yml asks about, by role and file."""
+    for play in tasks(ROOT / "playbooks/site.yml"):
+        for task in play.get("pre_tasks", []):
+            if "emperor.stack.drift" in task:
+                found = {(one["role"], one["tasks"]) for one in task["emperor.stack.drift"]["of"]}
+                front = {(role, name) for role, name in found if "front_server" in role}
+                return (found - front) | {(role, name) for _, name in front for role in ("nginx", "apache")}
+    raise AssertionError("site.yml asks for no drift")
+
+
+def test_every_task_that_can_be_asked_is_asked() -> None:
+    there = set()
+    for path in ROOT.glob("roles/*/tasks/*.yml"):
+        for module, arguments in drift.asked(tasks(path)):
+            # The other phases do, and do not ask, or are of playbooks of their own.
+            if arguments.get("phase") in (None, "prepare" if module == "certificates" else "plan"):
+                there.add((path.parents[1].name, path.stem))
+    assert there == listed()
+    assert {role for role, _ in there} == ROLES
+
+
+def test_what_a_task_asks_beyond_what_is_wanted_is_known() -> None:
+    left_out = set()
+    for role, name in listed():
+        for module, arguments in drift.asked(tasks(ROOT / f"roles/{role}/tasks/{name}.yml")):
+            left_out |= {f"{module}: {key}" for key in arguments.keys() - set(drift.ASKED[module])}
+    # How a change is checked before it goes live, how it is made, and where files of the controller are.
+    assert {one for one in left_out if not one.startswith("release: ")} == {
+        "file_set: validate",
+        "file_set: verify",
+        "file_set: aside",
+        "certificates: phase",
+        "certificates: root",
+    }
+    assert {one for one in left_out if one.startswith("release: ")} == {
+        f"release: {key}"
+        for key in (
+            "phase",
+            "then",
+            "break_lock",
+            "keep_releases",
+            "keep_warm",
+            "uv_environment",
+            "interpreters",
+        )
+    } | {"release: http_port"}
+
+
+def test_a_task_with_a_loop_cannot_be_asked() -> None:
+    task = {"name": "Write", "emperor.stack.file_set": {"name": "a", "files": []}, "loop": [1]}
+    with pytest.raises(AnsibleActionFail, match="Write: a task with a loop"):
+        list(drift.asked([task]))
+
+
+def test_a_role_without_the_template_says_so(tmp_path: Path) -> None:
+    with pytest.raises(AnsibleActionFail, match=r"there is no .*/templates/none\.j2"):
+        drift.found(tmp_path, "templates", "none.j2")
