@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 
@@ -24,7 +24,7 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 ASKED: Mapping[str, tuple[str, ...]] = {
     "file_set": ("name", "files", "prune", "tree", "running", "present", "units", "service"),
     "app_accounts": ("apps", "leaving", "memory", "process_memory"),
-    "certificates": ("apps", "settings", "dns_environment"),
+    "certificates": ("apps", "settings", "dns_environment", "root"),
     "release": ("apps", "secrets", "root", "listen", "again"),
 }
 
@@ -48,23 +48,23 @@ class ActionModule(ActionBase):
                         "tasks": {"type": "str", "required": True},
                         "wanted": {"type": "bool", "default": True},
                     },
-                },
-                "root": {"type": "path"},
+                }
             }
         )
-        root = Path(arguments["root"] or bundle_root(variables["playbook_dir"]))
         questions: list[dict[str, Any]] = []
         differs: dict[str, list[str]] = {}
         for one in arguments["of"]:
             if not one["wanted"]:
                 continue
             try:
-                questions += self._questions(one["role"], one["tasks"], variables, root)
-            except AnsibleError as error:
-                # The role itself says what is wrong, with its own words for it.
-                differs[f"{one['role']}/{one['tasks']}"] = [str(error)]
+                questions += self._questions(one["role"], one["tasks"], variables)
+            except Exception as error:
+                # Whatever it is: the role itself runs into it, and says what is wrong in its own words.
+                differs[f"{one['role']}/{one['tasks']}"] = [f"{type(error).__name__}: {error}"]
+        # The module's arguments hold keys and whole files, and Ansible would write them to the host's journal.
+        quiet = {**variables, "ansible_no_target_syslog": True}
         result: dict[str, Any] = self._execute_module(
-            "emperor.stack.drift", module_args={"questions": questions}, task_vars=variables
+            "emperor.stack.drift", module_args={"questions": questions}, task_vars=quiet
         )
         # Whole files went in, and secrets.
         result.pop("invocation", None)
@@ -72,9 +72,7 @@ class ActionModule(ActionBase):
             result["differs"] |= differs
         return result
 
-    def _questions(
-        self, role: str, tasks: str, variables: Mapping[str, Any], root: Path
-    ) -> Iterator[dict[str, Any]]:
+    def _questions(self, role: str, tasks: str, variables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """What the tasks in file *tasks* of *role* would send to the host."""
         place = ROLES / role
         within = {
@@ -97,6 +95,7 @@ class ActionModule(ActionBase):
                 }
             elif module == "certificates":
                 credentials = arguments.pop("dns_environment", None) or {}
+                root = Path(arguments.pop("root", None) or bundle_root(variables["playbook_dir"]))
                 arguments["apps"] = completed(arguments["apps"], credentials, root, self._loader)
             yield {"tasks": f"{role}/{tasks}", "module": module, "arguments": plain(arguments)}
 
@@ -126,6 +125,8 @@ class ActionModule(ActionBase):
 def asked(tasks: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Those of *tasks* that can be asked: name of the module without that of its collection, and arguments as written."""
     for task in tasks:
+        if "block" in task:
+            raise AnsibleActionFail(f"drift: {task.get('name')}: tasks in a block cannot be asked")
         for module in ASKED:
             if f"emperor.stack.{module}" in task:
                 if "loop" in task:

@@ -23,11 +23,9 @@ class ActionModule(ActionBase):
             task_vars or {},
         )
         arguments = {**self._task.args, "files": renderer.render(self._task.args.get("files"))}
-        result.update(
-            self._execute_module(
-                module_name="emperor.stack.file_set", module_args=arguments, task_vars=task_vars
-            )
-        )
+        # Contents may be secret, and Ansible would write the module's arguments to the host's journal.
+        quiet = {**(task_vars or {}), "ansible_no_target_syslog": True}
+        result.update(self._execute_module("emperor.stack.file_set", module_args=arguments, task_vars=quiet))
         if "invocation" in result:
             result["invocation"] = {"module_args": printable(arguments)}
         return result

@@ -18,10 +18,10 @@ from ansible.plugins.action import ActionBase
 from ..module_utils.apps import complete_all
 from ..plugin_utils.bundle import bundle_root
 from ..plugin_utils.plain import plain
-from ..plugin_utils.release_specs import Specs, code_directory, pack
+from ..plugin_utils.release_specs import Specs, code_directory, pack, source_files
 
-#: Bytes of an archive that goes within the arguments of the module.
-SMALL = 1 << 20
+#: Bytes of archives that go within the arguments of one call; a source of several times as much is not even tried.
+WITHIN = 4 << 20
 
 
 def process_token(pid: int) -> str:
@@ -106,8 +106,10 @@ class ActionModule(ActionBase):
             specs = [{"name": app["name"]} for app in apps]
         try:
             if needed == "prepare" and not self._task.check_mode:
-                for spec, app in zip(specs, apps, strict=True):
-                    self._send_source(spec, app, root)
+                self._send_sources(specs, apps, root, as_files=phase == "prepare")
+                if not all(sent(spec) for spec in specs):
+                    # Too large to be sent on the chance that it is wanted: the plan comes first, by itself.
+                    args["then"] = []
             # One owner for all phases of a run.
             owner = {
                 "token": process_token(playbook_process()),
@@ -135,29 +137,54 @@ class ActionModule(ActionBase):
         holders = [one.get("locked", {}).get("token") for one in result.get("apps", {}).values()]
         return [token for token in holders if isinstance(token, str) and is_dead(token)]
 
-    def _send_source(self, spec: dict[str, Any], app: dict[str, Any], root: Path) -> None:
-        """Hand a directory or an archive of the controller over, for the module to unpack: a small one within the arguments,
-        which costs no exchange, a large one as a file on the host."""
-        source = app["source"]
-        local_archive = source.get("archive") and "://" not in source["archive"]
-        if not (source.get("path") or local_archive) or app.get("action") == "finish":
-            return
-        with tempfile.TemporaryDirectory() as directory:
-            if local_archive:
-                local = root / source["archive"]
-            else:
-                local = Path(directory) / "source.tar.gz"
-                pack(code_directory(source, root), local)
-            if local.stat().st_size <= SMALL:
-                spec["archive_content"] = base64.b64encode(local.read_bytes()).decode()
-                return
-            if self._connection._shell.tmpdir is None:
-                self._make_tmp_path()
-            remote = self._connection._shell.join_path(
-                self._connection._shell.tmpdir, f"{app['name']}.source"
-            )
-            self._transfer_file(str(local), remote)
-        spec["archive"] = remote
+    def _send_sources(
+        self, specs: list[dict[str, Any]], apps: list[dict[str, Any]], root: Path, as_files: bool
+    ) -> None:
+        """Hand directories and archives of the controller over, for the module to unpack.
+
+        Small ones go within the arguments, which costs no exchange; the others, with *as_files*, as files on the host.
+        """
+        left = WITHIN
+        for spec, app in zip(specs, apps, strict=True):
+            source = app["source"]
+            if not comes_from_here(source) or app.get("action") == "finish":
+                continue
+            if not as_files and size_of(source, root) > 4 * WITHIN:
+                continue
+            with tempfile.TemporaryDirectory() as directory:
+                local = root / (source.get("archive") or "")
+                if not source.get("archive"):
+                    local = Path(directory) / "source.tar.gz"
+                    pack(code_directory(source, root), local)
+                size = local.stat().st_size
+                if size <= left:
+                    left -= size
+                    spec["archive_content"] = base64.b64encode(local.read_bytes()).decode()
+                elif as_files:
+                    spec["archive"] = self._send_file(local, f"{app['name']}.source")
+
+    def _send_file(self, local: Path, name: str) -> str:
+        if self._connection._shell.tmpdir is None:
+            self._make_tmp_path()
+        remote = str(self._connection._shell.join_path(self._connection._shell.tmpdir, name))
+        self._transfer_file(str(local), remote)
+        return remote
+
+
+def comes_from_here(source: Mapping[str, Any]) -> bool:
+    """Whether the controller has the source, and the host does not fetch it."""
+    return bool(source.get("path")) or bool(source.get("archive") and "://" not in source["archive"])
+
+
+def sent(spec: Mapping[str, Any]) -> bool:
+    return not comes_from_here(spec["source"]) or "archive" in spec or "archive_content" in spec
+
+
+def size_of(source: Mapping[str, Any], root: Path) -> int:
+    """Bytes of the source as it lies there."""
+    if source.get("archive"):
+        return (root / source["archive"]).stat().st_size
+    return sum(path.lstat().st_size for path in source_files(code_directory(source, root)))
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

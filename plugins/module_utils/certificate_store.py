@@ -263,8 +263,8 @@ def drift(apps: Sequence[App], settings: Mapping[str, Any]) -> list[str]:
         found += [f"{name}: {line}" for line in lines]
         if one["changed"]:
             found.append(f"{name}: there is no certificate of this kind yet")
-    wanted = json.loads(_wanted_text(apps, settings))
-    if wanted != read_wanted():
+    wanted, known = json.loads(_wanted_text(apps, settings)), read_wanted()
+    if wanted != known and (apps or known["apps"]):
         found.append(f"{layout.TLS_WANTED} differs")
     for app in apps:
         reason = app["provider"] != "files" and certificates.wanted(app, live(app["name"]), settings, now)

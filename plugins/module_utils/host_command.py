@@ -61,6 +61,10 @@ class CommandFailed(Exception):
         super().__init__(f"{message}\n{self.output}" if self.output else message)
 
 
+class TimedOut(CommandFailed):
+    """It was still running at its time limit."""
+
+
 def tail(text: str, lines: int = OUTPUT_LINES) -> str:
     """The last *lines* lines of *text* that are not empty."""
     return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
@@ -155,7 +159,7 @@ def _output_of(process: subprocess.Popen[bytes], what: str, shown: str, timeout:
             raw, _ = process.communicate(timeout=2)
         except subprocess.TimeoutExpired as left:
             raw = left.output or b""
-        raise CommandFailed(
+        raise TimedOut(
             what, shown, f"still running after {timeout:g} s", raw.decode(errors="replace")
         ) from None
     return raw

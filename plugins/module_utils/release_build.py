@@ -13,12 +13,11 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from . import layout, release_source, release_venv
-from .host_command import CommandFailed, hidden, hide, run, run_shell
+from .host_command import CommandFailed, TimedOut, hidden, hide, run, run_shell
 from .release_source import ReleaseError
 from .release_state import AppState, Manifest, now, write_atomically
 
@@ -66,13 +65,6 @@ def _own(name: str, directory: int | None, uid: int, gid: int, keep_group_write:
             os.fchmod(descriptor, wanted)
     finally:
         os.close(descriptor)
-
-
-def _walk(top: str) -> Iterator[str]:
-    yield top
-    for directory, names, files in os.walk(top):
-        for name in [*names, *files]:
-            yield os.path.join(directory, name)
 
 
 #: $1 is the path in the code, $2 the persistent directory. The group of what is copied is left to the directory, which
@@ -198,10 +190,7 @@ def _links(directory: str, names: list[str]) -> list[str]:
 
 
 def check_import(app: str, directory: str, timeout: float) -> None:
-    """Import the app as its user, in its venv and environment, as the vassal will.
-
-    The entry refuses a module that comes from another release. Raises CommandFailed.
-    """
+    """Import the app as its user, in its venv and environment, as the server will. Raises CommandFailed."""
     run(
         [f"{directory}/venv/bin/python", "-B", f"{directory}/entry.py", "--check"],
         what="importing the app",
@@ -213,6 +202,11 @@ def check_import(app: str, directory: str, timeout: float) -> None:
     )
 
 
+def _checking(app: str) -> dict[str, str]:
+    """The environment in which a server that loads entry.py has it look at the app as `--check` does."""
+    return {"HOME": layout.cache(app), "EMPEROR_STACK_CHECK": "1"}
+
+
 def check_vassal(app: str, directory: str, timeout: float) -> None:
     """Let uWSGI read the vassal's config and load the app without serving it. Raises CommandFailed."""
     own = f"{directory}/server"
@@ -221,7 +215,7 @@ def check_vassal(app: str, directory: str, timeout: float) -> None:
         what="loading the app in uWSGI",
         user=app,
         cwd=f"{directory}/code",
-        env={"HOME": layout.cache(app)},
+        env=_checking(app),
         timeout=timeout,
         shown_as="uwsgi --ini vassal.ini --no-server",
     )
@@ -254,15 +248,25 @@ def check_gunicorn(app: str, directory: str, timeout: float) -> None:
         what="loading the app in gunicorn",
         user=app,
         cwd=f"{directory}/code",
-        env={"HOME": layout.cache(app)},
+        env=_checking(app),
         timeout=timeout,
         shown_as="gunicorn --check-config",
     )
 
 
 def check_server(server: str, app: str, directory: str, timeout: float) -> None:
+    """Let the server load the app without serving it. Raises ReleaseError and CommandFailed.
+
+    Where that fails, Python alone is asked: what it says of an app that cannot be imported is easier to read.
+    """
     check = check_vassal if server == "uwsgi" else check_gunicorn
-    check(app, directory, timeout)
+    try:
+        check(app, directory, timeout)
+    except TimedOut:
+        raise
+    except CommandFailed:
+        check_import(app, directory, timeout)
+        raise
 
 
 def check_calendar(schedule: Mapping[str, Mapping[str, Any]]) -> None:
@@ -482,11 +486,7 @@ def prepare(
     publish(app, code, f"{directory}/public", spec["static_files"])
 
     say("check")
-    # Side by side, as most of both is the app's own boot. What Python says of a bad app goes before what the server says.
-    with ThreadPoolExecutor() as pool:
-        served = pool.submit(check_server, spec["server"], app, directory, spec["health"]["timeout"])
-        check_import(app, directory, spec["health"]["timeout"])
-        served.result()
+    check_server(spec["server"], app, directory, spec["health"]["timeout"])
     check_calendar(spec["schedule"])
 
     manifest = Manifest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -414,9 +415,12 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     previous = held.get("previous")
     others = [name for _, name in release_run.running_activations(state.app) if name != live]
     with ThreadPoolExecutor() as pool:
-        drained = pool.map(
-            lambda name: release_run.drain(state.app, name, manifest.request_timeout + 5), others
+        # Old releases go meanwhile: the files of one take as long to delete as its activation takes to be quiet.
+        pruning = pool.submit(_prune, state, options)
+        drained = list(
+            pool.map(lambda name: release_run.drain(state.app, name, manifest.request_timeout + 5), others)
         )
+        pruning.result()
     for activation, idle in zip(others, drained, strict=True):
         if not idle:
             outcome["cut_off"] = activation
@@ -427,6 +431,7 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
         release_run.stop(state, activation)
     _clean_up(state)
     _hooks(manifest, "after_drain")
+    # Those that ran until now.
     _prune(state, options)
     state.remember(_entry(held, options, "drain", "good"))
     outcome["seconds"] = round(time.time() - float(held.get("started", time.time())), 1)
@@ -595,13 +600,23 @@ PHASES: dict[str, Callable[[Sequence[Spec], Options], dict[str, Outcome]]] = {
 }
 
 
+def somebody_waits() -> bool:
+    """Whether whoever started this program still reads what it prints."""
+    watched = select.poll()
+    watched.register(1, 0)
+    return not any(events & (select.POLLERR | select.POLLHUP) for _, events in watched.poll(0))
+
+
 def in_turn(names: Sequence[str], specs: Sequence[Spec], options: Options) -> dict[str, Outcome]:
     """The phases *names*, each for the apps that came through those before. An app's outcome is that of all of them.
 
-    After a plan, the others are for what it wants to deploy or to finish.
+    After a plan, the others are for what it wants to deploy or to finish. Where nobody waits any more, such as after a
+    Ctrl-C at the controller, no phase is begun that leads to a switch; the lock tells the next run what is left.
     """
     outcome: dict[str, Outcome] = {}
     for name in names:
+        if outcome and name in ("prepare", "migrate", "start", "switch") and not somebody_waits():
+            break
         for app, one in PHASES[name](specs, options).items():
             before = outcome.get(app, {})
             changed = bool(before.get("changed") or one.get("changed"))

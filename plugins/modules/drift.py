@@ -35,9 +35,6 @@ options:
         description: Whether the tasks would run at all.
         type: bool
         default: true
-  root:
-    description: Directory that the files of certificates are below. That of the playbooks' bundle by default.
-    type: path
 author: [Emperor Stack maintainers]
 attributes:
   check_mode:
@@ -135,7 +132,6 @@ def differing(module: AnsibleModule, name: str, arguments: Mapping[str, Any]) ->
 
 
 def main() -> None:
-    # no_log: the files of roles go by here, and secrets.
     question = {
         "tasks": {"type": "str", "required": True},
         "module": {"type": "str", "required": True, "choices": list(ASK)},
@@ -143,15 +139,23 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
-            "questions": {"type": "list", "elements": "dict", "required": True, "options": question},
+            "questions": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": question,
+                "no_log": True,
+            },
         },
         supports_check_mode=True,
-        no_log=True,
     )
     # Whole files are secret as parameters; of the result nothing is, and paths must not be masked in it.
     module.no_log_values.clear()
     differs: dict[str, list[str]] = {}
     for one in module.params["questions"]:
+        # The roles run then in any case, and after them a plan of its own: remotes of apps need not be waited for twice.
+        if one["module"] == "release" and differs:
+            continue
         if lines := differing(module, one["module"], one["arguments"]):
             differs.setdefault(one["tasks"], []).extend(lines)
     module.exit_json(changed=False, differs=differs)

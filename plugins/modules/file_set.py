@@ -301,8 +301,7 @@ validated:
 
 
 def main() -> None:
-    # no_log keeps whole files, and secrets, out of the host's journal; results are not affected by it.
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, no_log=True)
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
         result = FileSet(module).main()
     except FileSetError as error:

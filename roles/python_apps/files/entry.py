@@ -1,7 +1,7 @@
 """The way into a release: load its environment, then its app. Written by Emperor Stack; part of the release.
 
-uWSGI loads this file as the WSGI module, gunicorn by its configuration. `--check` imports the app, and refuses one that
-comes from elsewhere.
+uWSGI loads this file as the WSGI module, gunicorn by its configuration. `--check`, or EMPEROR_STACK_CHECK in the environment
+where a server has the arguments, imports the app and refuses one that comes from elsewhere.
 """
 
 import importlib
@@ -111,9 +111,10 @@ def as_under_uwsgi(app):
     return served
 
 
+_checked = os.environ.pop("EMPEROR_STACK_CHECK", "") or "--check" in sys.argv[1:]
 application = load()
 
-if "--check" in sys.argv[1:]:
+if _checked:
     if not callable(application):
         sys.exit(
             f"{_entry['wsgi'] or _entry['paste']} is {application!r}, which cannot be called: no WSGI application"

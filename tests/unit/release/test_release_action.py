@@ -141,23 +141,51 @@ def test_the_archive_holds_the_source_with_links_as_links(tmp_path: Path) -> Non
         assert tar.getmember("link").linkname == "/etc/passwd"
 
 
-@pytest.mark.parametrize(("size", "trips"), [(1000, 0), (action.SMALL + 1, 1)], ids=["small", "large"])
-def test_a_small_source_costs_no_exchange(tmp_path: Path, size: int, trips: int) -> None:
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s/noise").write_bytes(random.Random(1).randbytes(size))
+def sending(tmp_path: Path, sizes: list[int], as_files: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """The specs of apps with sources of these sizes, and the files that were sent."""
+    apps = [{"name": f"a{number}", "source": {"path": f"a{number}"}} for number in range(len(sizes))]
+    for app, size in zip(apps, sizes, strict=True):
+        (tmp_path / app["name"]).mkdir()
+        (tmp_path / app["name"] / "noise").write_bytes(random.Random(1).randbytes(size))
     plugin = object.__new__(action.ActionModule)
     sent: list[str] = []
     shell = SimpleNamespace(tmpdir="/tmp/x", join_path=lambda *parts: "/".join(parts))
     plugin._connection = SimpleNamespace(_shell=shell)
     plugin._transfer_file = lambda _local, remote: sent.append(remote)
-    spec: dict[str, Any] = {}
-    plugin._send_source(spec, {"name": "blog", "source": {"path": "s"}}, tmp_path)
-    assert len(sent) == trips
-    if trips:
-        assert spec == {"archive": "/tmp/x/blog.source"}
-    else:
-        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(spec["archive_content"]))) as tar:
-            assert tar.getnames() == ["noise"]
+    specs: list[dict[str, Any]] = [{"source": app["source"]} for app in apps]
+    plugin._send_sources(specs, apps, tmp_path, as_files)
+    return specs, sent
+
+
+def test_small_sources_cost_no_exchange_until_together_they_are_large(tmp_path: Path) -> None:
+    specs, sent = sending(tmp_path, [1000, action.WITHIN - 10_000, 20_000, 2000], as_files=True)
+    assert sent == ["/tmp/x/a2.source"]
+    assert ["archive_content" in spec for spec in specs] == [True, True, False, True]
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(specs[0]["archive_content"]))) as tar:
+        assert tar.getnames() == ["noise"]
+    assert all(action.sent(spec) for spec in specs)
+
+
+@pytest.mark.parametrize("size", [action.WITHIN + 1, 4 * action.WITHIN + 1])
+def test_what_may_not_be_wanted_is_not_sent_as_a_file(tmp_path: Path, size: int) -> None:
+    specs, sent = sending(tmp_path, [1000, size], as_files=False)
+    assert sent == []
+    assert [action.sent(spec) for spec in specs] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("source", "here"),
+    [
+        ({"git": "https://git.example.com/a.git"}, False),
+        ({"archive": "https://example.com/a.zip"}, False),
+        ({"package": "kinto==1"}, False),
+        ({"archive": "a.zip"}, True),
+        ({"path": "a"}, True),
+    ],
+)
+def test_what_the_host_fetches_itself_is_not_waited_for(source: dict[str, str], here: bool) -> None:
+    assert action.comes_from_here(source) is here
+    assert action.sent({"source": source}) is not here
 
 
 # Files of an app

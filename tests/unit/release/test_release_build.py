@@ -333,7 +333,14 @@ def test_a_disk_that_is_nearly_full(host: Path, monkeypatch: pytest.MonkeyPatch)
         ),
     ],
 )
-def test_the_entry_checks_the_app(tmp_path: Path, app: str, wsgi: str, says: str | None) -> None:
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [(["--check"], {}), ([], {"EMPEROR_STACK_CHECK": "1"})],
+    ids=["word", "variable"],
+)
+def test_the_entry_checks_the_app(
+    tmp_path: Path, app: str, wsgi: str, says: str | None, words: list[str], environment: dict[str, str]
+) -> None:
     mine, other = tmp_path / "releases/r2", tmp_path / "releases/r1/code"
     (mine / "code").mkdir(parents=True)
     other.mkdir(parents=True)
@@ -344,7 +351,11 @@ def test_the_entry_checks_the_app(tmp_path: Path, app: str, wsgi: str, says: str
         json.dumps({"environment": {"A": "1"}, "wsgi": wsgi, "paste": None})
     )
     result = subprocess.run(
-        [sys.executable, "-B", str(mine / "entry.py"), "--check"], capture_output=True, text=True, check=False
+        [sys.executable, "-B", str(mine / "entry.py"), *words],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (result.returncode == 0) is (says is None), result.stderr
     assert (says or "") in result.stderr
