@@ -117,7 +117,7 @@ def test_a_run_without_changes_is_a_handful_of_tasks_and_exchanges_however_many_
     # has another question puts it into one of these.
     assert trips <= 2, counts
     # A task costs 0.03 to 0.1 s, passed over or not: a host where nothing differs leaves the play before its roles.
-    assert tasks <= 8, counts
+    assert tasks <= 11, counts
     assert max(run.skipped for run in filled.no_change.values()) <= 8
 
 
