@@ -211,6 +211,7 @@ def load(
     host: Host,
     domain: str,
     paths: list[str],
+    *,
     slow: str = "",
     echo: str = "",
     rate: float = 230,

@@ -154,7 +154,7 @@ def test_removal_takes_all_of_one_app_and_nothing_of_others(machine: Host, stack
     before, running = listing(machine), processes(machine, *OTHERS)
     sites = machine.file("/etc/nginx/nginx.conf").content_string.splitlines()
     assert all(running.values()), running
-    with load(machine, "app2.localhost", ["/", "/healthz"], 150, echo="/echo", rate=100) as answers:
+    with load(machine, "app2.localhost", ["/", "/healthz"], echo="/echo", rate=100) as answers:
         stack.ask("app.localhost", "/")
         outcome = stack.good("playbooks/remove.yml", app="app", **without(stack, "app"))
     after = listing(machine)
@@ -261,7 +261,7 @@ def test_renaming_keeps_data_and_visitors(machine: Host, stack: Stack) -> None:
     assert stack.play("site.yml", python_apps=broken).code != 0
     assert stack.ask("journal.localhost", "/") == "v0"
     assert machine.user("my-app").exists
-    with load(machine, "journal.localhost", ["/", "/healthz"], 150, echo="/echo", rate=100) as answers:
+    with load(machine, "journal.localhost", ["/", "/healthz"], echo="/echo", rate=100) as answers:
         outcome = stack.good("site.yml")
     figure("rename_failed_requests", f"{answers.failed}/{answers.total}")
     assert answers.failed == 0, answers.failures()

@@ -334,7 +334,7 @@ def test_switching_under_load_with_a_deploy_between_drops_nothing(stack: Stack, 
     site = next(one for one in stack.apps if one["name"] == "site")
     site["maintenance"]["allow"].append("127.0.0.1")
     stack.good("site.yml")
-    with load(stack.host, "site.localhost", ["/"], 240, rate=40) as passing:
+    with load(stack.host, "site.localhost", ["/"], rate=40) as passing:
         for state in ("on", "off", "on"):
             stack.good("playbooks/maintenance.yml", app="site", state=state)
         outcome = stack.deploy("site", "v1")
