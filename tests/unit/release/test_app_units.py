@@ -278,7 +278,9 @@ def test_the_launcher_takes_on_the_releases_environment(tmp_path: Path) -> None:
     entry = {
         "environment": {"TOKEN": "a\n'$b", "APP_NAME": "blog"},
         "app": {"name": "blog", "home": "/home/blog"},
-        "commands": {"show": f"{sys.executable} -c 'import os; print([dict(os.environ), os.getcwd()])'"},
+        "commands": {
+            "show": f"{sys.executable} -c 'import os; print([dict(os.environ), os.getcwd(), os.sched_getscheduler(0)])'"
+        },
         "secrets": ["TOKEN"],
     }
     (tmp_path / "environment.json").write_text(json.dumps(entry))
@@ -287,8 +289,9 @@ def test_the_launcher_takes_on_the_releases_environment(tmp_path: Path) -> None:
         said = subprocess.run(
             [*ran, *words], capture_output=True, text=True, check=True, env={"LEFT": "in"}
         ).stdout
-        environment, directory = eval(said)  # noqa: S307
+        environment, directory, policy = eval(said)  # noqa: S307
         assert directory == str(tmp_path / "code")
+        assert policy == os.SCHED_BATCH
         assert (
             environment.items()
             >= {
