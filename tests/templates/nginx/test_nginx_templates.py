@@ -221,6 +221,8 @@ def test_proxies_are_believed_only_when_named(render: Render) -> None:
     )
     assert "real_ip_recursive on;" in behind
     assert "geo $realip_remote_addr $front_trusted { default 0; 10.0.0.0/8 1; 192.0.2.1 1; }" in behind
+    assert "map $front_probe $front_scheme { default $front_told_scheme; 1 https; }" in behind
+    assert "x_forwarded_proto" not in alone
 
 
 def test_further_includes(render: Render) -> None:
@@ -253,9 +255,8 @@ def test_neither_authorities_nor_probes_are_redirected(render: Render) -> None:
         'map "$front_scheme:$uri" $front_to_https { default 0; "~^http:/\\.well-known/acme-challenge/" 0; '
         '"~^http:" 1; }'
     ) in text
-    assert (
-        'map "$front_loopback:$http_x_emperor_stack_probe" $front_probe { default 0; "1:https" 1; }' in text
-    )
+    assert "map $http_x_emperor_stack_probe $front_probe { default 0; https $front_loopback; }" in text
+    assert "map $front_probe $front_scheme { default $scheme; 1 https; }" in text
 
 
 def test_nothing_listens_for_tls_where_no_site_has_a_certificate(render: Render) -> None:
@@ -301,6 +302,10 @@ def test_hsts_is_said_over_https_for_the_sites_that_want_it(render: Render) -> N
         'map "$front_scheme:$server_name" $front_site_hsts { default ""; '
         '"https:blog.example.com" "max-age=63072000"; "https:www.blog.example.com" "max-age=63072000"; }'
     ) in text
+    assert "Strict-Transport-Security" in render("nginx", "part.j2", part="headers", nginx_sites=[SECURED])
+    # Where none wants it, no request asks for it.
+    for part in ("http", "headers"):
+        assert "hsts" not in render("nginx", "part.j2", part=part, nginx_sites=[silent, SITE])
 
 
 def test_directives_of_an_app_stand_where_it_says(render: Render) -> None:
