@@ -294,6 +294,8 @@ class FileSet:
                 raise FileSetError(
                     "service: needs tree: and running:, which tell whether it runs what is wanted"
                 )
+            if options["apply"]:
+                raise FileSetError("apply: and service: both let the files take effect; give one of them")
             ask = shlex.split(options["running"])
             self.service = Service(self.run_words, service["unit"], ask, service["replaces"], service["log"])
 
@@ -457,6 +459,12 @@ class FileSet:
             return True
         return code != 0 or out.strip() != digest
 
+    def _due(self, plan: Plan, pending: bool) -> bool:
+        """Whether there is a command that lets the set take effect, and a reason to run it."""
+        return bool(self.module.params["apply"]) and bool(
+            plan.paths or pending or self._missing() or self.idle()
+        )
+
     def _missing(self) -> list[str]:
         return [path for path in self.module.params["present"] if not os.path.lexists(path)]
 
@@ -515,8 +523,11 @@ class FileSet:
             for path in plan.removed:
                 swap.remove(path)
             self.verify()
+            units_changed = any(path.startswith(UNITS) for path in plan.paths)
             if self.service:
-                self.service.load(plan.digest, any(path.startswith(UNITS) for path in plan.paths))
+                self.service.load(plan.digest, units_changed)
+            elif units_changed:
+                self.must("systemctl daemon-reload")
         except (OSError, FileSetError) as error:
             swap.roll_back()
             raise FileSetError(
@@ -525,13 +536,18 @@ class FileSet:
         swap.commit()
 
     def verify(self) -> None:
-        command = self.module.params["verify"]
-        if not command:
-            return
-        code, out, err = self.run(command)
+        if command := self.module.params["verify"]:
+            self.must(command, "verify failed")
+
+    def must(self, command: str, what: str = "failed") -> str:
+        """What *command* prints. Raises FileSetError when it fails."""
+        try:
+            code, out, err = self.run(command)
+        except OSError as error:
+            raise FileSetError(f"{what} ({command}): {error}") from error
         if code != 0:
-            said = err.strip() or out.strip() or "it said nothing"
-            raise FileSetError(f"verify failed ({command}): {said}")
+            raise FileSetError(f"{what} ({command}): {err.strip() or out.strip() or 'it said nothing'}")
+        return out
 
     def clean_up(self) -> None:
         """What a run that died left beside our files."""
@@ -615,6 +631,8 @@ class FileSet:
             held: dict[str, str] = {}
             plan = self.plan(self.wanted, manifest)
             pending = self.pending(plan.digest)
+            due = self._due(plan, pending)
+            applied = ""
             in_tree = any(logic.within(path, self.tree) for path in plan.paths) if self.tree else False
             if in_tree or (self.service and pending):
                 held = self.choose(manifest, good)
@@ -623,6 +641,10 @@ class FileSet:
                     pending = self.pending(plan.digest)
             if not self.check_mode:
                 plan = self.put(plan, pending, manifest, good, held)
+                if due:
+                    applied = self.must(
+                        self.module.params["apply"], "The files are in place, but did not take effect"
+                    )
                 if not self.service:
                     pending = self.pending(plan.digest)
         said = parts.describe(held, good.parts)
@@ -636,7 +658,7 @@ class FileSet:
             for path in plan.removed
         ]
         return {
-            "changed": bool(plan.paths or pending),
+            "changed": bool(plan.paths or pending or due),
             "changed_paths": sorted(plan.paths),
             "paths": {
                 **{item.path: "unchanged" for item in plan.items},
@@ -653,6 +675,7 @@ class FileSet:
             "pending": pending,
             "missing": self._missing(),
             "idle": self.idle(),
+            "applied": applied,
             "held": said,
             "notes": self.service.notes if self.service else [],
             "validated": self.validated,
@@ -697,6 +720,7 @@ def argument_spec() -> dict[str, Any]:
         "aside": {"type": "list", "elements": "str", "default": []},
         "verify": {"type": "str"},
         "running": {"type": "str"},
+        "apply": {"type": "str"},
         "present": {"type": "list", "elements": "str", "default": []},
         "units": {"type": "list", "elements": "str", "default": []},
         "service": {"type": "dict", "options": service},

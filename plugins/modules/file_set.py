@@ -19,6 +19,7 @@ description:
     refuses them, nothing on the host has changed.
   - The set remembers in C(/var/lib/emperor-stack/file_set/<name>.json) which paths it wrote, with their sha256.
     O(prune) removes exactly those that are no longer wanted; files of others are reported and left alone.
+  - Where a unit below V(/etc/systemd/system) changed, systemd reads its units again.
   - With O(service), the module starts or reloads it, and every run proves that it runs what is wanted. What it does
     not take is taken back.
   - Where items have a O(files[].part), one bad part does not hold up the others; it stays as it last ran, and every
@@ -142,16 +143,22 @@ options:
         loaded. Any other answer, or none, makes RV(pending) and the task's C(changed) true, so that a lost handler
         fires again.
     type: str
+  apply:
+    description:
+      - A command, run without a shell, that lets the files take effect. It is run after the swap when a path changed,
+        when the answer to O(running) is not RV(digest), when a path of O(present) is missing, or one of O(units) is idle.
+      - When it fails, the task does. The files stay, and what says so by O(running), O(present) or O(units) lets the next
+        run try again.
+    type: str
   present:
     description:
-      - Absolute paths that others make. Nothing is done about them; RV(missing) names those that are not there, so that a
-        task which makes them needs no exchange of its own to learn that it has nothing to do.
+      - Absolute paths that O(apply), or somebody else, makes. RV(missing) names those that are not there.
     type: list
     elements: str
     default: []
   units:
     description:
-      - Names of systemd units that are to run, now and after a boot. Nothing is done about them; RV(idle) names those that
+      - Names of systemd units that O(apply), or somebody else, lets run, now and after a boot. RV(idle) names those that
         do not.
     type: list
     elements: str
@@ -214,6 +221,13 @@ EXAMPLES = r"""
       - {directory: /etc/nginx/front, pattern: "*.conf"}
   register: front
   notify: Reload nginx
+
+- name: Write kernel parameters and let them take effect
+  emperor.stack.file_set:
+    name: parameters
+    files:
+      - {path: /etc/sysctl.d/60-parameters.conf, template: sysctl.conf.j2, owner: root, group: root}
+    apply: sysctl --load=/etc/sysctl.d/60-parameters.conf
 
 - name: Write an app's secrets and its vassal, a link that belongs to the app's user
   emperor.stack.file_set:
@@ -282,6 +296,10 @@ idle:
   description: Those of O(units) that are not both running and enabled.
   type: list
   elements: str
+  returned: always
+applied:
+  description: What O(apply) printed. Empty where it was not run.
+  type: str
   returned: always
 held:
   description: Parts that were held back, and why; one text for each.

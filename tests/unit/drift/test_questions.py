@@ -64,6 +64,7 @@ def test_what_a_task_asks_beyond_what_is_wanted_is_known() -> None:
         "file_set: validate",
         "file_set: verify",
         "file_set: aside",
+        "file_set: apply",
         "certificates: phase",
     }
     assert {one for one in left_out if one.startswith("release: ")} == {

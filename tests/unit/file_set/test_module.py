@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -278,6 +279,72 @@ def test_pending_until_the_service_says_the_digest(host: Host) -> None:
     (host.root / "loaded").write_text("an older one\n")
     assert host.run({"a": "@FILE_SET_DIGEST@"}, running=running, check=True)["pending"] is True
     assert host.run({"a": "@FILE_SET_DIGEST@"}, running="no-such-program")["pending"] is True
+
+
+def test_files_take_effect_when_anything_differs(host: Host) -> None:
+    """The command is run for a change, an older answer and a missing path; and not in check mode, or without a reason."""
+    ran, made = Path(host.path("ran")), Path(host.path("made"))
+    command = f"sh -c 'cat {host.path('a')} >>{ran}; touch {made}; echo done'"
+    wanted = {"running": f"cat {ran}", "present": [str(made)], "apply": command}
+    text = "@FILE_SET_DIGEST@"
+    first = host.run({"a": text}, **wanted, check=True)
+    assert (first["changed"], first["applied"], host.state()) == (True, "", {})
+    first = host.run({"a": text}, **wanted)
+    assert (first["changed"], first["applied"], first["pending"], first["missing"]) == (
+        True,
+        "done\n",
+        False,
+        [],
+    )
+    assert ran.read_text() == first["digest"]
+    again = host.run({"a": text}, **wanted)
+    assert (again["changed"], again["applied"]) == (False, "")
+    made.unlink()
+    ran.write_text("")
+    assert host.run({"a": text}, **{**wanted, "running": None})["applied"] == "done\n"
+    ran.write_text("")
+    assert host.run({"a": text}, **wanted)["applied"] == "done\n"
+    ran.write_text("")
+    changed = host.run({"a": f"{text} more"}, **wanted)
+    assert (changed["changed"], changed["changed_paths"], changed["applied"]) == (
+        True,
+        [host.path("a")],
+        "done\n",
+    )
+
+
+def test_files_stay_where_they_do_not_take_effect_and_the_next_run_tries_again(host: Host) -> None:
+    made = host.path("made")
+    result = host.run({"a": "1"}, present=[made], apply="sh -c 'echo no good >&2; exit 1'")
+    assert result["failed"]
+    assert "did not take effect (sh -c" in result["msg"]
+    assert "no good" in result["msg"]
+    assert host.read("a") == "1"
+    assert "no-such-program" in host.run({"a": "1"}, present=[made], apply="no-such-program")["msg"]
+    assert host.run({"a": "1"}, present=[made], apply=f"touch {made}")["changed"]
+    assert not host.run({"a": "1"}, present=[made], apply="false")["changed"]
+
+
+def test_systemd_reads_units_again_when_one_changed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_set_host, "UNITS", host.path("units/"))
+    programs = host.root.parent / "programs"
+    programs.mkdir()
+    asked = host.root.parent / "asked"
+    (programs / "systemctl").write_text(
+        f'#!/bin/sh\necho "$@" >>{asked}; exit "$(cat {asked}.code || echo 0)"'
+    )
+    (programs / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    files = {"a": "1", "units": {"directory": True}, "units/x.slice": "1"}
+    host.run({"a": "1"})
+    assert not asked.exists()
+    host.run(files)
+    assert asked.read_text() == "daemon-reload\n"
+    host.run({**files, "a": "2"})
+    assert asked.read_text() == "daemon-reload\n"
+    Path(f"{asked}.code").write_text("1")
+    assert "systemctl daemon-reload" in host.run({**files, "units/x.slice": "2"})["msg"]
+    assert host.read("units/x.slice") == "1"
 
 
 def test_two_sets_do_not_know_each_others_files(host: Host) -> None:

@@ -298,3 +298,5 @@ def test_it_takes_over_from_another_and_gives_back_what_it_cannot_hold(
 
 def test_a_service_needs_a_way_to_be_asked(host: Host) -> None:
     assert "needs tree: and running:" in host.run({"a": "1"}, service={"unit": "x"})["msg"]
+    twice = {"service": {"unit": "x"}, "tree": str(host.root), "running": "true", "apply": "true"}
+    assert "give one of them" in host.run({"a": "1"}, **twice)["msg"]
