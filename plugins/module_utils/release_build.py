@@ -21,7 +21,8 @@ from .host_command import CommandFailed, TimedOut, hidden, hide, run, run_shell
 from .release_source import ReleaseError
 from .release_state import AppState, Manifest, now, write_atomically
 
-UWSGI = "/usr/bin/uwsgi"
+#: Makes uWSGI of a Python; see its own text.
+START_UWSGI = f"{layout.LIBRARY}/start-uwsgi"
 
 #: The first gunicorn whose uwsgi protocol leaves bodies without a length whole, and reads requests that come in parts.
 LEAST_GUNICORN = (27, 0)
@@ -209,9 +210,8 @@ def _checking(app: str) -> dict[str, str]:
 
 def check_vassal(app: str, directory: str, timeout: float) -> None:
     """Let uWSGI read the vassal's config and load the app without serving it. Raises CommandFailed."""
-    own = f"{directory}/server"
     run(
-        [own if os.path.lexists(own) else UWSGI, "--ini", f"{directory}/vassal.ini", "--no-server"],
+        [f"{directory}/venv/bin/python", START_UWSGI, "--ini", f"{directory}/vassal.ini", "--no-server"],
         what="loading the app in uWSGI",
         user=app,
         cwd=f"{directory}/code",
@@ -307,13 +307,8 @@ def check_space() -> None:
         )
 
 
-def fill(template: str, app: str, release: str, own_server: bool = False) -> str:
-    """Put the release into a text that the controller rendered before the release had a name and its host was asked.
-
-    A uWSGI of the app's own has its Python built in and no plugin to load.
-    """
-    if own_server:
-        template = template.replace("plugin = python3\n", "")
+def fill(template: str, app: str, release: str) -> str:
+    """Put the release into a text that the controller rendered before the release had a name and its host was asked."""
     known = {
         "@RELEASE_DIRECTORY@": layout.release(app, release),
         "@RELEASE@": release,
@@ -334,7 +329,7 @@ def processes_of(app: str) -> int:
 
 
 def write_configuration(
-    spec: Mapping[str, Any], release: str, environment: Mapping[str, str], gid: int, own_server: bool = False
+    spec: Mapping[str, Any], release: str, environment: Mapping[str, str], gid: int
 ) -> None:
     """Everything in a release that is neither code nor venv."""
     app = spec["name"]
@@ -352,7 +347,7 @@ def write_configuration(
     for name in ("entry", "launch"):
         write_atomically(f"{directory}/{name}.py", spec[name], 0o440, gid)
     for name, text in spec["server_files"].items():
-        write_atomically(f"{directory}/{name}", fill(text, app, release, own_server), 0o440, gid)
+        write_atomically(f"{directory}/{name}", fill(text, app, release), 0o440, gid)
     os.mkdir(layout.release_units(app, release), 0o700)
     for name, text in spec["units"].items():
         write_atomically(f"{layout.release_units(app, release)}/{name}", fill(text, app, release))
@@ -441,7 +436,7 @@ def prepare(
     link_persistent(app, spec["persistent_directories"], code)
 
     environment = app_environment(app, release, revision, spec["environment"])
-    write_configuration(spec, release, environment, account.pw_gid, own_server)
+    write_configuration(spec, release, environment, account.pw_gid)
 
     say("venv")
     state = AppState(app)
@@ -464,9 +459,6 @@ def prepare(
         # For the day when another Python needs the same.
         lock = release_venv.freeze(app, venv)
         write_atomically(f"{directory}/{release_venv.LOCK}", lock, 0o440, account.pw_gid)
-    if own_server:
-        # What runs the vassal in place of Debian's uWSGI: the emperor's wrapper and the check look for it.
-        os.symlink("venv/bin/uwsgi", f"{directory}/server")
 
     say("build")
     for what, commands in (

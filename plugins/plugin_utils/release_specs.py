@@ -204,8 +204,6 @@ class Specs:
             name = app["name"]
             common = {
                 "app": app,
-                "home": layout.cache(name),
-                "temporary": layout.temporary(name),
                 "socket_directory": layout.socket_directory(name),
                 "listen": self._listen,
             }

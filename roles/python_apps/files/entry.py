@@ -15,6 +15,9 @@ CODE = os.path.join(HERE, "code")
 with open(os.path.join(HERE, "environment.json"), encoding="utf-8") as _file:
     _entry = json.load(_file)
 os.environ.update(_entry["environment"])
+_home = _entry["app"]["home"]
+# /tmp is for all apps together.
+os.environ.update(HOME=_home, USER=_entry["app"]["name"], TMPDIR=f"{_home}/tmp")  # noqa: S108
 if CODE not in sys.path:
     sys.path.insert(0, CODE)
 

@@ -21,6 +21,8 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     monkeypatch.setenv("GREETING", "unset")
     monkeypatch.setattr(sys, "argv", ["entry.py"])
     monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("HOME", "USER", "TMPDIR"):
+        monkeypatch.setenv(name, "unset")
 
     def make(source: str, name: str = "entry") -> Callable[..., Any]:
         (tmp_path / "code").mkdir()
@@ -29,6 +31,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
             "environment": {"GREETING": "hello", "APP_RELEASE": "r1"},
             "wsgi": "sample:application",
             "paste": None,
+            "app": {"name": "blog", "home": "/srv/apps/blog/cache"},
         }
         (tmp_path / "environment.json").write_text(json.dumps(entry))
         (tmp_path / "entry.py").write_text(ENTRY.read_text())
@@ -46,6 +49,14 @@ def test_the_app_sees_its_environment(load: Callable[[str], Callable[..., Any]])
         "import os\nseen = os.environ['GREETING']\ndef application(e, s): return [seen.encode()]\n"
     )
     assert list(application({}, None)) == [b"hello"]
+
+
+def test_the_app_is_at_home_in_its_cache(load: Callable[[str], Callable[..., Any]]) -> None:
+    application = load(
+        "import os\ndef application(e, s): return [os.environ[name] for name in ('HOME', 'USER', 'TMPDIR')]\n"
+    )
+    cache = "/srv/apps/blog/cache"
+    assert list(application({}, None)) == [cache, "blog", f"{cache}/tmp"]
 
 
 def test_what_the_app_leaves_of_a_body_is_read_when_the_answer_ends(

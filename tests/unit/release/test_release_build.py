@@ -58,12 +58,6 @@ def test_fill_puts_the_release_in(host: Path) -> None:
     )
 
 
-def test_an_own_server_has_no_plugin_to_load(host: Path) -> None:
-    text = "strict = true\nplugin = python3\nmaster = true\n"
-    assert release_build.fill(text, "blog", RELEASE) == text
-    assert release_build.fill(text, "blog", RELEASE, own_server=True) == "strict = true\nmaster = true\n"
-
-
 # Files of the app
 
 
@@ -348,7 +342,9 @@ def test_the_entry_checks_the_app(
     (mine / "code/app.py").write_text(app.replace("{other!r}", repr(str(other))))
     (mine / "entry.py").write_text(ENTRY.read_text())
     (mine / "environment.json").write_text(
-        json.dumps({"environment": {"A": "1"}, "wsgi": wsgi, "paste": None})
+        json.dumps(
+            {"environment": {"A": "1"}, "wsgi": wsgi, "paste": None, "app": {"name": "blog", "home": "/"}}
+        )
     )
     result = subprocess.run(
         [sys.executable, "-B", str(mine / "entry.py"), *words],
