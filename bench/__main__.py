@@ -81,9 +81,10 @@ PARTS: dict[str, Part] = {
 
 def versions(name: str) -> dict[str, str]:
     """What was measured, as the host names it."""
+    uwsgi = served.uwsgi("/srv/apps/hello/active/release")
     lines = inside(
         name,
-        "nginx -v 2>&1; uwsgi --version; python3 --version; /srv/bench/venv/bin/gunicorn --version; uname -r;"
+        f"nginx -v 2>&1; {uwsgi} --version; python3 --version; /srv/bench/venv/bin/gunicorn --version; uname -r;"
         " . /etc/os-release; echo $PRETTY_NAME; dpkg-query -W -f '${Version}' wrk",
     ).splitlines()
     keys = ("nginx", "uWSGI", "Python", "gunicorn", "kernel", "host", "wrk")

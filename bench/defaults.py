@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from . import stats, wrk
 from .hosts import inside, write
-from .served import CONNECTIONS, PAGES, burst, start
+from .served import CONNECTIONS, PAGES, burst, start, uwsgi
 
 #: Where the copies listen. Nginx's copies have a port each; vassals share one, and are told apart by Host.
 PORTS = {"before": 8083, "after": 8084, "vassals": 8085}
@@ -23,9 +23,26 @@ sed -i 's#listen 80#listen 127.0.0.1:{port}#; /listen .::.:80/d' emperor-stack/*
 {change}
 """
 
-#: Max-requests of a vassal, before and after, for each page that is measured with it.
-MAX_REQUESTS = (5000, 50000)
-LISTEN = (1024, 4096)
+
+@dataclass(frozen=True)
+class Setting:
+    """How a vassal is set, and started."""
+
+    requests: int = 50000
+    listen: int = 4096
+    #: Under the kernel's policy for batch work.
+    batch: bool = True
+    #: By the uWSGI inside of Debian's Python, in the place of Debian's uWSGI.
+    inside: bool = True
+
+
+#: What each pair's setting was before.
+BEFORE = {
+    "max-requests": Setting(requests=5000),
+    "policy": Setting(batch=False),
+    "server": Setting(inside=False),
+    "listen": Setting(listen=1024),
+}
 
 
 @dataclass
@@ -48,11 +65,11 @@ def prepare(name: str) -> None:
         start(name, f"bench-log-{state}", f"nginx -c {path} -g 'daemon off;'")
     sites = []
     for app in ("hello", "links", "notes"):
-        for state, requests, listen in zip(("before", "after"), MAX_REQUESTS, LISTEN, strict=True):
-            unit = f"{state}-{app}"
-            vassal(name, app, unit, requests, listen)
+        for pair, setting in {"after": Setting(), **BEFORE}.items():
+            unit = f"{pair}-{app}"
+            vassal(name, app, unit, setting)
             sites.append(
-                f"server {{ listen 127.0.0.1:{PORTS['vassals']}; server_name {unit} {app}.{state}.localhost;\n"
+                f"server {{ listen 127.0.0.1:{PORTS['vassals']}; server_name {unit} {app}.{pair}.localhost;\n"
                 "location / { include /etc/nginx/uwsgi_params; uwsgi_param HTTP_HOST "
                 f"{app}.localhost; uwsgi_pass unix:/run/bench/{unit}.sock; }} }}"
             )
@@ -70,12 +87,13 @@ def prepare(name: str) -> None:
     start(name, "bench-vassals", "nginx -c /srv/bench/vassals.conf -g 'daemon off;'")
 
 
-def vassal(name: str, app: str, unit: str, requests: int, listen: int) -> None:
-    """The live release's vassal beside itself, with these settings."""
-    text = inside(name, f"cat /srv/apps/{app}/active/release/vassal.ini")
+def vassal(name: str, app: str, unit: str, setting: Setting) -> None:
+    """The live release's vassal beside itself, with this setting."""
+    release = f"/srv/apps/{app}/active/release"
+    text = inside(name, f"cat {release}/vassal.ini")
     for option, value in {
-        "max-requests": requests,
-        "listen": listen,
+        "max-requests": setting.requests,
+        "listen": setting.listen,
         "socket": f"/run/bench/{unit}.sock",
         "chmod-socket": "666",
         "stats": f"/run/bench/{unit}.stats",
@@ -83,39 +101,44 @@ def vassal(name: str, app: str, unit: str, requests: int, listen: int) -> None:
         text = re.sub(rf"^{option} = .*$", f"{option} = {value}", text, flags=re.MULTILINE)
     path = f"/srv/bench/{unit}.ini"
     write(name, path, f"{text}uid = {app}\ngid = {app}\n")
-    start(name, f"bench-{unit}", f"uwsgi --ini {path}", "-p KillSignal=SIGQUIT")
+    server = uwsgi(release) if setting.inside else "uwsgi --plugin python3"
+    policy = "chrt --batch 0 " if setting.batch else ""
+    start(name, f"bench-{unit}", f"{policy}{server} --ini {path}", "-p KillSignal=SIGQUIT")
 
 
-def one(
-    name: str, found: Measured, pair: str, state: str, url: str, host: str, groups: list[str], seconds: int
-) -> None:
-    before = wrk.processor(name, groups)
+def one(name: str, url: str, host: str, group: str, seconds: int) -> tuple[float, float, float]:
+    """Requests per second, the 99th percentile in milliseconds, microseconds of processor a request."""
+    before = wrk.processor(name, [group])
     said = wrk.load(name, url, host, CONNECTIONS, seconds)
-    spent = sum(after - earlier for after, earlier in zip(wrk.processor(name, groups), before, strict=True))
-    values = (
-        (found.rate, said.rate),
-        (found.p99, said.p99),
-        (found.processor, spent / 1000 / (said.rate * seconds)),
-    )
-    for kept, value in values:
-        kept.setdefault(pair, {}).setdefault(state, []).append(value)
+    spent = wrk.processor(name, [group])[0] - before[0]
+    return said.rate, said.p99, spent / 1000 / (said.rate * seconds)
 
 
 def measure(name: str, rounds: int, seconds: int) -> Measured:
     found = Measured()
     prepare(name)
     inside(name, "sleep 3")
+
+    def add(pair: str, state: str, values: tuple[float, float, float]) -> None:
+        for kept, value in zip((found.rate, found.p99, found.processor), values, strict=True):
+            kept.setdefault(pair, {}).setdefault(state, []).append(value)
+
     for number in range(rounds):
         for state in stats.turn(("before", "after"), number):
             url = f"http://127.0.0.1:{PORTS[state]}/"
-            groups = [f"/bench-log-{state}.service"]
-            one(name, found, "access log", state, url, "hello.localhost", groups, seconds)
+            add(
+                "access log", state, one(name, url, "hello.localhost", f"/bench-log-{state}.service", seconds)
+            )
         for page, (app, path) in PAGES.items():
-            for state in stats.turn(("before", "after"), number):
-                url = f"http://127.0.0.1:{PORTS['vassals']}{path}"
-                groups = [f"/bench-{state}-{app}.service"]
-                one(name, found, f"max-requests, {page}", state, url, f"{state}-{app}", groups, seconds)
-    for state in ("before", "after"):
-        _, failed, _ = burst(name, f"{state}-notes", PORTS["vassals"])
+            url = f"http://127.0.0.1:{PORTS['vassals']}{path}"
+            for pair in stats.turn([*BEFORE, "after"], number):
+                if pair == "listen":
+                    continue
+                values = one(name, url, f"{pair}-{app}", f"/bench-{pair}-{app}.service", seconds)
+                pairs = [pair] if pair != "after" else [each for each in BEFORE if each != "listen"]
+                for each in pairs:
+                    add(f"{each}, {page}", "after" if pair == "after" else "before", values)
+    for state, unit in (("before", "listen-notes"), ("after", "after-notes")):
+        _, failed, _ = burst(name, unit, PORTS["vassals"])
         found.burst_failed[state] = failed
     return found

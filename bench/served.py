@@ -136,6 +136,11 @@ def servers(template: str) -> str:
     return "".join(found)
 
 
+def uwsgi(release: str) -> str:
+    """The uWSGI inside of the Python of *release*, as a command; role uwsgi_emperor has installed it."""
+    return f"{release}/venv/bin/python /usr/local/lib/emperor-stack/start-uwsgi"
+
+
 def start(name: str, unit: str, command: str, *properties: str) -> None:
     inside(name, f"systemctl stop {unit} 2>/dev/null; systemctl reset-failed {unit} 2>/dev/null; true")
     inside(name, f"systemd-run --quiet --unit={unit} -p LimitNOFILE=65536 {' '.join(properties)} {command}")
@@ -183,8 +188,8 @@ def place(name: str, app: Mapping[str, Any]) -> None:
         "WSGI": app["wsgi"],
         "PROCESSES": processes,
         "THREADS": threads,
-        "ENVIRONMENT": "\n".join(f"env = {k}={v}" for k, v in environment(app).items()),
     }
+    given = [f"--setenv={k}={v}" for k, v in environment(app).items()]
     sockets = {
         "best": f"socket = /run/bench/best-{key}.sock\nchmod-socket = 666",
         # It closes after each answer and does not say so, which a client would take for an error.
@@ -193,9 +198,10 @@ def place(name: str, app: Mapping[str, Any]) -> None:
     for variant, socket in sockets.items():
         path = f"/srv/bench/{variant}-{key}.ini"
         write(name, path, filled("best.uwsgi.ini", {**values, "SOCKET": socket}))
-        start(name, f"bench-{variant}-{key}", f"uwsgi --ini {path}", "-p KillSignal=SIGQUIT")
+        # All that is known to help: the uWSGI inside of Debian's Python, under a policy by which it lets nginx go on.
+        command = f"chrt --batch 0 {uwsgi(release)} --ini {path}"
+        start(name, f"bench-{variant}-{key}", command, "-p KillSignal=SIGQUIT", *given)
     # As its documentation has it: a Unix socket, (2 x cores) + 1 workers of the default kind.
-    given = [f"--setenv={k}={v}" for k, v in environment(app).items()]
     packages = f"{release}/venv/lib/python$(python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])')/site-packages"
     start(
         name,

@@ -176,21 +176,24 @@ def served_page(part: Mapping[str, Any]) -> str:
 
 #: The pairs of part `defaults`: what it was, what it is.
 CHANGES = {
-    "access log": "access log: a write per request → `buffer=16k flush=1s`; hello",
-    "max-requests, hello": "`max-requests`: 5000 → 50000; hello",
-    "max-requests, flask": "the same; Flask, JSON",
-    "max-requests, django": "the same; Django, page",
+    "access log": "access log: a write per request → `buffer=16k flush=1s`",
+    "max-requests": "`max-requests`: 5000 → 50000",
+    "policy": "scheduling policy of an app: the normal one → `chrt --batch`",
+    "server": "uWSGI: Debian's → the one inside of Debian's Python",
 }
 
 
 def defaults_section(part: Mapping[str, Any]) -> str:
     rows = []
-    for pair, rates in part["rate"].items():
+    for pair, rates in sorted(
+        part["rate"].items(), key=lambda item: list(CHANGES).index(item[0].partition(", ")[0])
+    ):
+        change, _, page = pair.partition(", ")
         before, after = (stats.spread(rates[state]) for state in ("before", "after"))
         p99 = [number(median(part["p99"][pair][state])) for state in ("before", "after")]
         rows.append(
             [
-                CHANGES[pair],
+                f"{CHANGES[change]}; {PAGES[page or 'hello']}",
                 shown(before),
                 shown(after),
                 shown(stats.ratio(rates["after"], rates["before"])),

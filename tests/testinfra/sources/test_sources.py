@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -250,9 +251,33 @@ def test_an_own_server_is_deployed_and_rolled_back_without_a_lost_request(
     status = stack.status("older")
     assert status["health"] == "ok"
     assert [a["workers"] for a in status["activations"] if a["live"]] == [1]
-    pids = machine.check_output("pgrep -u older").split()
-    programs = {machine.check_output("readlink /proc/%s/exe", pid) for pid in pids}
-    assert programs == {OLDER_PATH}
+    assert programs_of(machine, "older") == {OLDER_PATH}
+
+
+def programs_of(machine: Host, app: str) -> set[str]:
+    pids = machine.check_output("pgrep -u %s", app).split()
+    return {machine.check_output("readlink /proc/%s/exe", pid) for pid in pids}
+
+
+def test_debians_uwsgi_serves_where_it_is_wanted(machine: Host, stack: Vaulted) -> None:
+    """Apps move to it and back without a lost request; the one that has its own Python keeps its own."""
+    python = machine.check_output("readlink -f /usr/bin/python3")
+    assert programs_of(machine, "echo") == {python}
+    with load(machine, "echo.localhost", ["/python"]) as result:
+        wanted = {"uwsgi_emperor_server": "debian", "python_apps_interpreters": INTERPRETERS}
+        outcomes = [stack.play("site.yml", "--tags", "uwsgi_emperor", **wanted)]
+        debians = programs_of(machine, "echo"), programs_of(machine, "older")
+        again = stack.play("site.yml", "--tags", "uwsgi_emperor", **wanted)
+        wanted["uwsgi_emperor_server"] = "wheel"
+        outcomes.append(stack.play("site.yml", "--tags", "uwsgi_emperor", **wanted))
+        outcomes.append(stack.play("playbooks/restart.yml"))
+    assert [outcome.code for outcome in outcomes] == [0, 0, 0], outcomes[-1].output[-3000:]
+    assert debians == ({machine.check_output("readlink -f /usr/bin/uwsgi")}, {OLDER_PATH})
+    assert again.code == 0
+    assert set(re.findall(r"changed=(\d+)", again.output)) == {"0"}, again.output[-3000:]
+    assert programs_of(machine, "echo") == {python}
+    figure("other_server_failed_requests", f"{result.failed}/{result.total}")
+    assert result.failed == 0, result.failures()
 
 
 def test_a_python_that_the_host_lacks(stack: Vaulted) -> None:
