@@ -209,7 +209,9 @@ def _checking(app: str) -> dict[str, str]:
 
 
 def check_vassal(app: str, directory: str, timeout: float) -> None:
-    """Let uWSGI read the vassal's config and load the app without serving it. Raises CommandFailed."""
+    """Let uWSGI read the vassal's config and load the app without serving it. Raises ReleaseError and CommandFailed."""
+    if not os.path.exists(START_UWSGI):
+        raise ReleaseError("this host was set up by an earlier version of Emperor Stack: run site.yml first")
     run(
         [f"{directory}/venv/bin/python", START_UWSGI, "--ini", f"{directory}/vassal.ini", "--no-server"],
         what="loading the app in uWSGI",

@@ -192,8 +192,6 @@ class Renderer:
     def of_release(self, app: Entry) -> dict[str, str]:
         common = {
             "app": app,
-            "home": layout.cache("blog"),
-            "temporary": layout.temporary("blog"),
             "socket_directory": layout.socket_directory("blog"),
             "listen": 1024,
         }

@@ -14,10 +14,10 @@ CODE = os.path.join(HERE, "code")
 
 with open(os.path.join(HERE, "environment.json"), encoding="utf-8") as _file:
     _entry = json.load(_file)
-os.environ.update(_entry["environment"])
 _home = _entry["app"]["home"]
 # /tmp is for all apps together.
 os.environ.update(HOME=_home, USER=_entry["app"]["name"], TMPDIR=f"{_home}/tmp")  # noqa: S108
+os.environ.update(_entry["environment"])
 if CODE not in sys.path:
     sys.path.insert(0, CODE)
 
@@ -48,7 +48,7 @@ class Drained:
     """An app's answer that reads, when it ends, what the app left of the request's body.
 
     uWSGI would close the socket on the unread rest, and nginx then loses the answer. Its own remedy, post-buffering, kills
-    innocent workers before 2.0.29: each read adds to a deadline that another thread of the worker has just set to zero.
+    innocent workers: each read adds to a deadline that another thread of the worker has just set to zero.
     """
 
     def __init__(self, answer, body):

@@ -25,11 +25,11 @@ _FOR_THE_SHELL = re.compile(r"""[|&;<>()$`\\"'*?\[\]#~!{}\n]""")
 def environment(entry):
     app = entry["app"]
     return {
+        "TMPDIR": f"{app['home']}/tmp",  # noqa: S108
         **entry["environment"],
         "HOME": app["home"],
         "USER": app["name"],
         "LOGNAME": app["name"],
-        "TMPDIR": f"{app['home']}/tmp",  # noqa: S108
         "VIRTUAL_ENV": f"{HERE}/venv",
         "PATH": f"{HERE}/venv/bin:/usr/local/bin:/usr/bin:/bin",
     }

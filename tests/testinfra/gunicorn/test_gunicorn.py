@@ -13,6 +13,6 @@ def test_gunicorn_serves_links_and_uwsgi_the_others(host: Host) -> None:
     unit = layout.activation_unit("links", "web", activation)
     pid = host.check_output("systemctl show --property=MainPID --value %s", unit)
     assert "gunicorn" in host.check_output("tr '\\0' ' ' </proc/%s/cmdline", pid)
-    owners = host.check_output("ps -C uwsgi-core,uwsgi -o user= | sort -u").split()
+    owners = host.check_output("ps -eo user=,args= | awk '/uWSGI worker$/ {print $1}' | sort -u").split()
     assert {"notes", "polls"} <= set(owners)
     assert "links" not in owners

@@ -24,11 +24,13 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     for name in ("HOME", "USER", "TMPDIR"):
         monkeypatch.setenv(name, "unset")
 
-    def make(source: str, name: str = "entry") -> Callable[..., Any]:
+    def make(
+        source: str, name: str = "entry", environment: dict[str, str] | None = None
+    ) -> Callable[..., Any]:
         (tmp_path / "code").mkdir()
         (tmp_path / "code" / "sample.py").write_text(source)
         entry = {
-            "environment": {"GREETING": "hello", "APP_RELEASE": "r1"},
+            "environment": {"GREETING": "hello", "APP_RELEASE": "r1", **(environment or {})},
             "wsgi": "sample:application",
             "paste": None,
             "app": {"name": "blog", "home": "/srv/apps/blog/cache"},
@@ -57,6 +59,13 @@ def test_the_app_is_at_home_in_its_cache(load: Callable[[str], Callable[..., Any
     )
     cache = "/srv/apps/blog/cache"
     assert list(application({}, None)) == [cache, "blog", f"{cache}/tmp"]
+
+
+def test_an_app_may_have_a_tmpdir_of_its_own(load: Callable[..., Callable[..., Any]]) -> None:
+    application = load(
+        "import os\ndef application(e, s): return [os.environ['TMPDIR']]\n", environment={"TMPDIR": "/x"}
+    )
+    assert list(application({}, None)) == ["/x"]
 
 
 def test_what_the_app_leaves_of_a_body_is_read_when_the_answer_ends(

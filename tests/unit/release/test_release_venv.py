@@ -224,6 +224,12 @@ def test_an_app_with_another_python_gets_a_server_of_its_own(built: Any) -> None
     assert built({}, own=True)[1][-1][-1] == release_venv.OWN_SERVER
 
 
+def test_apps_with_another_python_get_the_same_uwsgi() -> None:
+    lock = Path(__file__).resolve().parents[3] / "roles/uwsgi_emperor/files/uwsgi.txt"
+    pinned = [line.split()[0] for line in lock.read_text().splitlines() if line.startswith("pyuwsgi==")]
+    assert pinned == [release_venv.OWN_SERVER]
+
+
 def test_what_a_lock_pins() -> None:
     lock = [
         "Zope.Interface==8.7\n",

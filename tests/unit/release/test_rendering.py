@@ -117,8 +117,6 @@ def test_servers_of_many_apps(template: str) -> None:
     rows = [
         {
             "app": app,
-            "home": layout.cache(app["name"]),
-            "temporary": layout.temporary(app["name"]),
             "socket_directory": layout.socket_directory(app["name"]),
             "listen": 77,
         }

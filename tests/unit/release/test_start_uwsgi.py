@@ -2,69 +2,157 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[3] / "roles/uwsgi_emperor/files/start-uwsgi"
+ROLE = Path(__file__).resolve().parents[3] / "roles/uwsgi_emperor"
+NAME = "blog 20261123T100000-abc"
 
+#: Prints what the app would meet, and the title of the process: of the master, a worker, and a process of that one.
 PYUWSGI = """
 import os, sys
+import titles
 
 def run():
-    import setproctitle
     print("argv", sys.argv[1:])
     print("path", [p for p in sys.path if p.startswith({top!r})])
-    print("title", setproctitle.title, flush=True)
+    print("modules", "setproctitle" in sys.modules)
+    print("title", titles.said[-1:], flush=True)
     if os.fork() == 0:
-        print("title", setproctitle.title, flush=True)
+        print("title", titles.said[-1:], flush=True)
+        titles.said.clear()
+        if os.fork() == 0:
+            print("title", titles.said[-1:], flush=True)
+            os._exit(0)
+        os.wait()
         os._exit(0)
     os.wait()
 """
 
-SETPROCTITLE = """
-title = ""
 
-def setproctitle(text):
-    global title
-    title = text
-"""
+class Place:
+    """A host under *top*, whose own Python runs the tests."""
+
+    def __init__(self, top: Path) -> None:
+        self.top, self.library = top, top / "library"
+        text = (ROLE / "files/start-uwsgi").read_text()
+        own = {
+            "/usr/local/lib/emperor-stack/uwsgi": self.library,
+            "/usr/bin/uwsgi": top / "debians",
+            "/usr/bin/python3": top / "python3",
+        }
+        for path, instead in own.items():
+            assert text.count(f'"{path}"') == 1
+            text = text.replace(f'"{path}"', repr(str(instead)))
+        (top / "start-uwsgi").write_text(text)
+        (top / "python3").symlink_to(sys.executable)
+        (top / "debians").write_text('#!/bin/sh\necho debians "$@"\n')
+        (top / "debians").chmod(0o755)
+        self.library.mkdir()
+        (self.library / "setproctitle.py").write_text("from titles import said\nsetproctitle = said.append\n")
+        self.packages = top / "packages"
+        self.packages.mkdir()
+        (self.packages / "titles.py").write_text("said = []\n")
+        release = top / "apps/blog/releases/20261123T100000-abc"
+        release.mkdir(parents=True)
+        (release / "vassal.ini").touch()
+        self.ini = top / "blog@7.ini"
+        self.ini.symlink_to(release / "vassal.ini")
+
+    def start(self) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, str(self.top / "start-uwsgi"), "--ini", str(self.ini)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(self.packages)},
+        )
+        assert done.returncode == 0, done.stderr
+        return [*done.stdout.splitlines(), *done.stderr.splitlines()]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> list[str]:
-    """The command, with its files under *tmp_path*."""
-    text = PROGRAM.read_text()
-    for path, name in (("/usr/local/lib/emperor-stack/uwsgi", "library"), ("/usr/bin/uwsgi", "debians")):
-        assert text.count(f'"{path}"') == 1
-        text = text.replace(f'"{path}"', repr(str(tmp_path / name)))
-    (tmp_path / "start-uwsgi").write_text(text)
-    (tmp_path / "debians").write_text('#!/bin/sh\necho debians "$@"\n')
-    (tmp_path / "debians").chmod(0o755)
-    release = tmp_path / "apps/blog/releases/20261123T100000-abc"
-    release.mkdir(parents=True)
-    (release / "vassal.ini").touch()
-    (tmp_path / "blog@7.ini").symlink_to(release / "vassal.ini")
-    return [sys.executable, str(tmp_path / "start-uwsgi"), "--ini", str(tmp_path / "blog@7.ini")]
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
 
 
-def said(words: list[str]) -> list[str]:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+def test_it_becomes_uwsgi_and_leaves_the_app_nothing_of_ours(place: Place) -> None:
+    (place.library / "pyuwsgi.py").write_text(PYUWSGI.format(top=str(place.top)))
+    # Of the app, which the host's Python does not serve by.
+    (place.packages / "pyuwsgi.py").write_text("def run(): print('the app brought it')\n")
+    assert place.start() == [
+        f"argv ['--ini', '{place.ini}']",
+        f"path ['{place.packages}']",
+        "modules False",
+        f"title ['{NAME} uWSGI master']",
+        f"title ['{NAME} uWSGI worker']",
+        # Forked by the app.
+        "title []",
+    ]
 
 
-def test_it_becomes_uwsgi_and_leaves_the_app_nothing_of_ours(start: list[str], tmp_path: Path) -> None:
-    library = tmp_path / "library"
-    library.mkdir()
-    (library / "pyuwsgi.py").write_text(PYUWSGI.format(top=str(tmp_path)))
-    (library / "setproctitle.py").write_text(SETPROCTITLE)
-    name = "blog 20261123T100000-abc uWSGI"
-    # Neither the directory of the program nor that of the library.
-    assert said(start) == [f"argv {start[2:]}", "path []", f"title {name} master", f"title {name} worker"]
+def test_a_python_of_the_apps_own_has_its_own(place: Place) -> None:
+    (place.top / "python3").unlink()
+    (place.top / "python3").symlink_to("/bin/true")
+    (place.library / "pyuwsgi.py").write_text("def run(): print('of another Python')\n")
+    (place.packages / "pyuwsgi.py").write_text("def run(): print('of the venv')\n")
+    assert place.start() == ["of the venv"]
 
 
-def test_it_is_debians_where_the_python_has_no_such_extension(start: list[str]) -> None:
-    assert said(start) == [f"debians --plugin python3 --ini {start[-1]}"]
+@pytest.mark.parametrize("why", ["not wanted", "not for this Python"])
+def test_it_is_debians_where_there_is_no_such_extension(place: Place, why: str) -> None:
+    (place.packages / "pyuwsgi.py").write_text("def run(): print('the app brought it')\n")
+    if why == "not wanted":
+        (place.library / "setproctitle.py").unlink()
+        place.library.rmdir()
+    said = place.start()
+    assert said[0] == f"debians --plugin python3 --procname-prefix-spaced {NAME} --ini {place.ini}"
+    notes = [f"{place.library} has no pyuwsgi for this Python, so Debian's uWSGI serves"]
+    assert said[1:] == (notes if why == "not for this Python" else [])
+
+
+# The wrapper itself
+
+
+@pytest.mark.parametrize("vassal", ["", "plugin = python3\n"])
+def test_the_wrapper_starts_what_the_release_was_made_for(place: Place, vassal: str) -> None:
+    """Releases of earlier versions name Debian's plugin, and are what a rollback may lead to."""
+    programs = place.top / "bin"
+    programs.mkdir()
+    # Its options, up to --, are of no interest here.
+    takes = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
+    shows = '#!/bin/sh\necho "$LANG $PYTHONUTF8" "$0" "$@"\n'
+    release = place.ini.resolve().parent
+    (release / "venv/bin").mkdir(parents=True)
+    for path, text in (
+        (programs / "setpriv", takes),
+        (programs / "chrt", "#!/bin/sh\nexit 1\n"),
+        (place.top / "debians", shows),
+        (release / "venv/bin/python", shows),
+    ):
+        path.write_text(text)
+        path.chmod(0o755)
+    (release / "vassal.ini").write_text(f"[uwsgi]\n{vassal}")
+    (place.top / "cgroup").write_text("0::/apps.slice/apps-blog.slice/x.scope\n")
+    script = (ROLE / "templates/enter.j2").read_text().replace("/proc/self/cgroup", str(place.top / "cgroup"))
+    (place.top / "enter").write_text(script.replace("/usr/bin/uwsgi", str(place.top / "debians")))
+    done = subprocess.run(
+        ["/bin/sh", str(place.top / "enter"), "--ini", place.ini.name],
+        cwd=place.top,
+        env={"PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    started = (
+        str(place.top / "debians")
+        if vassal
+        else f"{release}/venv/bin/python /usr/local/lib/emperor-stack/start-uwsgi"
+    )
+    assert done.stdout == f"C.UTF-8 1 {started} --ini {place.ini.name}\n"
