@@ -67,7 +67,7 @@ def measure_hosts(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
 
 
 def measure_converge(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
-    return asdict(converge.measure(hosts, debian, 1 if quick else 2, 1 if quick else 3))
+    return asdict(converge.measure(hosts, debian, 1 if quick else 3, 1 if quick else 3))
 
 
 #: In the order of a run: what must be quiet comes first.

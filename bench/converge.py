@@ -16,6 +16,7 @@ from typing import Any
 from tools.console import note
 from tools.project import ROOT
 
+from . import stats
 from .hosts import Fleet, inside, send, trust, write
 
 EXAMPLES = ("django", "flask", "pyramid")
@@ -31,7 +32,7 @@ update-ca-certificates >/dev/null 2>&1
 apt-get update -q
 apt-get install -q -y --no-install-recommends $PACKAGES
 python3 -m venv /root/tools
-/root/tools/bin/pip install -q --disable-pip-version-check --require-hashes -r /root/uv.txt
+/root/tools/bin/pip install -q --disable-pip-version-check --require-hashes -r /root/uv.txt -r /root/uwsgi.txt
 for app in notes links polls; do
     git clone -q --depth 1 file:///srv/git/$app.git /root/$app
     /root/tools/bin/uv venv -q --python /usr/bin/python3 /root/venv-$app
@@ -183,6 +184,7 @@ def fresh(hosts: Fleet, name: str, debian: int, repositories: list[Repository]) 
 
 def bare(name: str, wanted: list[str]) -> float:
     send(name, ROOT / "roles/python_apps/files/uv.txt", "/root/uv.txt")
+    send(name, ROOT / "roles/uwsgi_emperor/files/uwsgi.txt", "/root/uwsgi.txt")
     began = time.monotonic()
     inside(name, BARE, env={"PACKAGES": " ".join(wanted)})
     return time.monotonic() - began
@@ -192,18 +194,30 @@ def measure(hosts: Fleet, debian: int, rounds: int, repeats: int) -> Measured:
     """*rounds* of fresh hosts; on the last ones, *repeats* runs without changes and deploys."""
     found = Measured()
     repositories = [Repository(hosts.directory, example) for example in EXAMPLES]
+    wanted: list[str] = []
+
+    def stack() -> float:
+        name = fresh(hosts, "bench-stack", debian, repositories)
+        before = packages(name)
+        seconds = hosts.play("site.yml", [name], STACK).seconds
+        wanted[:] = sorted(set(packages(name)) - set(before))
+        return seconds
+
+    def by_hand() -> float:
+        name = fresh(hosts, "bench-bare", debian, repositories)
+        seconds = bare(name, wanted)
+        hosts.remove(name)
+        return seconds
+
+    def conventional() -> float:
+        name = fresh(hosts, "bench-usual", debian, repositories)
+        return hosts.play("bench/conventional/site.yml", [name], CONVENTIONAL).seconds
+
+    kinds = {"stack": stack, "bare": by_hand, "conventional": conventional}
     for number in range(rounds):
-        stack = fresh(hosts, "bench-stack", debian, repositories)
-        before = packages(stack)
-        found.first.setdefault("stack", []).append(hosts.play("site.yml", [stack], STACK).seconds)
-        wanted = sorted(set(packages(stack)) - set(before))
-        other = fresh(hosts, "bench-bare", debian, repositories)
-        found.first.setdefault("bare", []).append(bare(other, wanted))
-        hosts.remove(other)
-        usual = fresh(hosts, "bench-usual", debian, repositories)
-        found.first.setdefault("conventional", []).append(
-            hosts.play("bench/conventional/site.yml", [usual], CONVENTIONAL).seconds
-        )
+        # The first of a round may find the machine's caches cold.
+        for kind in stats.turn(list(kinds), number):
+            found.first.setdefault(kind, []).append(kinds[kind]())
         note(
             f"round {number + 1} of {rounds}: first "
             + ", ".join(f"{key} {values[-1]:.0f} s" for key, values in found.first.items())
