@@ -58,6 +58,12 @@ def test_fill_puts_the_release_in(host: Path) -> None:
     )
 
 
+def test_a_host_of_an_earlier_version_is_named_as_such(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release_build, "START_UWSGI", str(host / "start-uwsgi"))
+    with pytest.raises(release_build.ReleaseError, match=r"run site\.yml first"):
+        release_build.check_vassal("blog", str(host), 5)
+
+
 # Files of the app
 
 
