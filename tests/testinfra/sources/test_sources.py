@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploying import Outcome, figure, load
+from deploying import ROOT, Outcome, figure, load
 from testinfra.host import Host
 from vaulted import OLDER, OLDER_PATH, Vaulted, tricky
 
 INTERPRETERS = {OLDER: OLDER_PATH}
+
+#: What the hosts install beside Debian's packages, as Ansible reads it: without the last line's end.
+UWSGI = (ROOT / "roles/uwsgi_emperor/files/uwsgi.txt").read_text().rstrip()
+UV = (ROOT / "roles/python_apps/files/uv.txt").read_text().rstrip()
 
 
 def told(stack: Vaulted, app: str, path: str) -> dict[str, Any]:
@@ -259,6 +263,10 @@ def programs_of(machine: Host, app: str) -> set[str]:
     return {machine.check_output("readlink /proc/%s/exe", pid) for pid in pids}
 
 
+def changed(outcome: Outcome) -> set[str]:
+    return set(re.findall(r"changed=(\d+)", outcome.output))
+
+
 def test_debians_uwsgi_serves_where_it_is_wanted(machine: Host, stack: Vaulted) -> None:
     """Apps move to it and back without a lost request; the one that has its own Python keeps its own."""
     python = machine.check_output("readlink -f /usr/bin/python3")
@@ -273,11 +281,55 @@ def test_debians_uwsgi_serves_where_it_is_wanted(machine: Host, stack: Vaulted) 
         outcomes.append(stack.play("playbooks/restart.yml"))
     assert [outcome.code for outcome in outcomes] == [0, 0, 0], outcomes[-1].output[-3000:]
     assert debians == ({machine.check_output("readlink -f /usr/bin/uwsgi")}, {OLDER_PATH})
-    assert again.code == 0
-    assert set(re.findall(r"changed=(\d+)", again.output)) == {"0"}, again.output[-3000:]
+    assert (again.code, changed(again)) == (0, {"0"}), again.output[-3000:]
     assert programs_of(machine, "echo") == {python}
     figure("other_server_failed_requests", f"{result.failed}/{result.total}")
     assert result.failed == 0, result.failures()
+
+
+@pytest.mark.parametrize(
+    ("role", "variable", "lock", "link"),
+    [
+        ("uwsgi_emperor", "__uwsgi_emperor_lock", UWSGI, "uwsgi"),
+        ("python_apps", "__python_apps_uv_lock", UV, "tools"),
+    ],
+)
+def test_a_lock_that_cannot_be_had_is_taken_back(
+    machine: Host, stack: Vaulted, role: str, variable: str, lock: str, link: str
+) -> None:
+    """What was installed before serves and builds on, and a later run finds nothing to do."""
+    before = machine.check_output("readlink /usr/local/lib/emperor-stack/%s", link)
+    # Hashes that nothing has.
+    wrong = re.sub(r"sha256:\w{8}", "sha256:00000000", lock)
+    wanted = {"python_apps_interpreters": INTERPRETERS}
+    refused = stack.play("site.yml", "--tags", role, **wanted, **{variable: wrong})
+    assert refused.code != 0, refused.output[-3000:]
+    assert "DO NOT MATCH THE HASHES" in " ".join(refused.output.split()), refused.output[-3000:]
+    assert machine.check_output("readlink /usr/local/lib/emperor-stack/%s", link) == before
+    assert told(stack, "echo", "/python")["version"] == "3.13"
+    again = stack.play("site.yml", "--tags", role, **wanted)
+    assert (again.code, changed(again)) == (0, {"0"}), again.output[-3000:]
+
+
+def test_a_newer_lock_moves_the_apps_without_a_lost_request(machine: Host, stack: Vaulted) -> None:
+    """As an update of the bundle brings it. An install that died midway before is no obstacle."""
+    link = "/usr/local/lib/emperor-stack/uwsgi"
+    newer = f"{UWSGI}\n# another"
+    wanted = {"python_apps_interpreters": INTERPRETERS, "__uwsgi_emperor_lock": newer}
+    left = f"{link}-13-{hashlib.sha256(newer.encode()).hexdigest()[:12]}"
+    machine.check_output("mkdir -p %s.new && touch %s.new/half", left, left)
+    pids = machine.check_output("pgrep -u echo")
+    with load(machine, "echo.localhost", ["/python"]) as result:
+        outcome = stack.play("site.yml", "--tags", "uwsgi_emperor", **wanted)
+        again = stack.play("site.yml", "--tags", "uwsgi_emperor", **wanted)
+    assert outcome.code == 0, outcome.output[-3000:]
+    assert machine.check_output("readlink -f %s", link) == left
+    assert not machine.file(f"{left}/half").exists
+    assert set(machine.check_output("pgrep -u echo").split()).isdisjoint(pids.split())
+    assert (again.code, changed(again)) == (0, {"0"}), again.output[-3000:]
+    figure("newer_server_failed_requests", f"{result.failed}/{result.total}")
+    assert result.failed == 0, result.failures()
+    stack.good("site.yml", "--tags", "uwsgi_emperor", python_apps_interpreters=INTERPRETERS)
 
 
 def test_a_python_that_the_host_lacks(stack: Vaulted) -> None:
