@@ -32,7 +32,7 @@ Part = Callable[[Fleet, int, bool], dict[str, Any]]
 
 
 def measure_served(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
-    rounds, seconds = (2, 1) if quick else (5, 3)
+    rounds, seconds = (2, 1) if quick else (12, 2)
     name = served.host(hosts, debian)
     step("Pages, at 32 connections")
     loaded = served.measure(name, rounds, seconds)

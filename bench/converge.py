@@ -126,6 +126,8 @@ class Measured:
     first: dict[str, list[float]] = field(default_factory=dict)
     again: dict[str, list[float]] = field(default_factory=dict)
     deploy: dict[str, list[float]] = field(default_factory=dict)
+    #: The command of our deploy, with nothing to deploy.
+    nothing: list[float] = field(default_factory=list)
     boot: list[float] = field(default_factory=list)
     tasks: int = 0
 
@@ -243,6 +245,9 @@ def repeat(hosts: Fleet, found: Measured, django: Repository, repeats: int) -> N
             django.push(name)
         run = hosts.play("playbooks/deploy.yml", [stack], {**STACK, "app": "notes"})
         found.deploy.setdefault("stack", []).append(run.seconds)
+        run = hosts.play("playbooks/deploy.yml", [stack], {**STACK, "app": "notes"})
+        require_no_change(run.changed, "deploy.yml")
+        found.nothing.append(run.seconds)
         run = hosts.play("bench/conventional/site.yml", [usual], CONVENTIONAL)
         found.deploy.setdefault("conventional", []).append(run.seconds)
         found.boot.append(int(inside(usual, BOOT)) / 1e9)

@@ -15,6 +15,7 @@ PAGES = {"hello": "hello (bare WSGI)", "flask": "Flask, JSON", "django": "Django
 VARIANTS = {
     "stack": "this bundle",
     "best": "nginx + uWSGI tuned by hand",
+    "best front": "that nginx before this bundle's app",
     "gunicorn": "nginx + gunicorn as documented",
     "uwsgi alone": "uWSGI alone",
     "return 200": "nginx's `return 200`",
@@ -34,6 +35,9 @@ def figures(results: Results) -> dict[str, float]:
         for page, rates in loaded["rate"].items():
             for other in ("best", "gunicorn"):
                 found[f"served_ratio_{page}_{other}"] = stats.ratio(rates["stack"], rates[other]).median
+            halves = {"nginx": ("stack", "best front"), "app": ("best front", "best")}
+            for half, (one, other) in halves.items():
+                found[f"served_ratio_{page}_{half}_half"] = stats.ratio(rates[one], rates[other]).median
             if "microcache" in rates:
                 found[f"microcache_ratio_{page}"] = stats.ratio(rates["microcache"], rates["stack"]).median
             spent = loaded["processor"][page]
@@ -78,10 +82,17 @@ def figures(results: Results) -> dict[str, float]:
         ).median
         found["deploy_seconds"] = median(runs["deploy"]["stack"])
         found["deploy_boot_probe_seconds"] = median(runs["boot"])
+        found["deploy_own_seconds"] = median(own_seconds(runs))
         found["deploy_ratio_conventional"] = stats.ratio(
             runs["deploy"]["stack"], runs["deploy"]["conventional"]
         ).median
     return found
+
+
+def own_seconds(runs: Mapping[str, Any]) -> list[float]:
+    """Of each deploy what neither the same command takes with nothing to deploy, nor the app's boot and probe."""
+    rounds = zip(runs["deploy"]["stack"], runs["nothing"], runs["boot"], strict=True)
+    return [deploy - nothing - boot for deploy, nothing, boot in rounds]
 
 
 def conditions(part: Mapping[str, Any]) -> str:
@@ -118,6 +129,10 @@ def served_page(part: Mapping[str, Any]) -> str:
                     number(median(spent[variant])) if variant in spent else "",
                 ]
             )
+    halves = ", ".join(
+        f"{PAGES[page]} {shown(stats.ratio(rates['best front'], rates['best']))}"
+        for page, rates in loaded["rate"].items()
+    )
     files = []
     for page, rates in static["rate"].items():
         files.append(
@@ -144,7 +159,9 @@ def served_page(part: Mapping[str, Any]) -> str:
             "same host with 32 kept connections and takes its part of the processor from each alike. All variants but "
             f"gunicorn have {processes} processes with {threads} threads; gunicorn has the (2 x cores) + 1 of its "
             "documentation. Same code, venvs, users, databases; the answers were compared first. Numbers are medians with "
-            "their quartiles; a ratio is that of each round. Processor time is nginx's and the app's.",
+            "their quartiles; a ratio is that of each round. Processor time is nginx's and the app's. That nginx before "
+            "this bundle's app tells the two halves of a difference apart: the bundle over it is nginx's, "
+            f"it over the best is the app's ({halves}).",
             "",
             table(
                 [
@@ -291,8 +308,9 @@ def converge_page(part: Mapping[str, Any]) -> str:
             "",
             table(["ratio of this bundle", "median (quartiles)"], ratios),
             "",
-            f"The Django example alone, from its start to its third healthy answer: {shown(stats.spread(part['boot']))} s "
-            "of a deploy.",
+            f"Of a deploy, the same command with nothing to deploy takes {shown(stats.spread(part['nothing']))} s, and the "
+            f"Django example from its start to its third healthy answer {shown(stats.spread(part['boot']))} s. What is left "
+            f"is {shown(stats.spread(own_seconds(part)))} s: fetch, venv, collectstatic, migrate, switch and drain.",
         ]
     )
 

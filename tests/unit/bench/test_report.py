@@ -78,7 +78,12 @@ MACHINE = {
     "debian": 13,
     "minutes": 4.2,
 }
-RATES = {"stack": [90.0, 99.0, 95.0], "best": [100.0, 100.0, 100.0], "gunicorn": [50.0, 50.0, 50.0]}
+RATES = {
+    "stack": [90.0, 99.0, 95.0],
+    "best": [100.0, 100.0, 100.0],
+    "best front": [100.0, 99.0, 98.0],
+    "gunicorn": [50.0, 50.0, 50.0],
+}
 LATENCY = {variant: [1.0, 2.0, 3.0] for variant in RATES}
 SERVED = {
     **MACHINE,
@@ -103,6 +108,7 @@ CONVERGE = {
     "first": {"stack": [60.0, 66.0], "bare": [50.0, 55.0], "conventional": [120.0, 120.0]},
     "again": {"stack": [3.0, 3.0], "conventional": [12.0, 12.0]},
     "deploy": {"stack": [5.0, 6.0], "conventional": [15.0, 15.0]},
+    "nothing": [2.5, 3.0],
     "boot": [1.5, 1.7],
     "tasks": 17,
 }
@@ -121,6 +127,8 @@ def test_figures_are_medians_of_ratios_and_of_seconds():
     expected = {
         "served_ratio_hello_best": 0.95,
         "served_ratio_hello_gunicorn": 1.9,
+        "served_ratio_hello_app_half": 0.99,
+        "served_ratio_hello_nginx_half": 95 / 98,
         "burst_failed_of_2000": 1,
         "burst_failed_of_2000_before": 900,
         "default_access_log_ratio": 1.1,
@@ -128,6 +136,7 @@ def test_figures_are_medians_of_ratios_and_of_seconds():
         "first_converge_ratio": 1.2,
         "deploy_seconds": 5.5,
         "deploy_boot_probe_seconds": 1.6,
+        "deploy_own_seconds": 1.15,
         "no_change_seconds_1_apps": 3.1,
         "no_change_seconds_100_apps": 5.0,
         "no_change_tasks_100_apps": 17,
@@ -146,6 +155,8 @@ def test_the_report_says_what_was_measured_where_and_how():
         in text
     )
     assert "| 100 (100 to 100) | 110 (110 to 110) | 1.10 (1.10 to 1.10) | 5.00 → 4.00 |" in text
+    assert "it over the best is the app's (hello (bare WSGI) 0.990 (0.985 to 0.995))" in text
+    assert "What is left is 1.15 (1.07 to 1.23) s" in text
     assert "900 and 0 failed" in text
     assert "1,999 answered, 1 failed" in text
     assert "let the kernel send 1,048,576 and read 0 itself" in text
