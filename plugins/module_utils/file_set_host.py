@@ -288,6 +288,11 @@ class FileSet:
         self.prune = logic.parse_prune(options["prune"])
         self.validated = False
         self.good_path = os.path.join(options["manifests"], f"{options['name']}.good.json")
+        if options["apply"] and not (options["running"] or options["present"] or options["units"]):
+            raise FileSetError(
+                "apply: needs running:, present: or units:, which tell whether the files have taken effect; "
+                "else a run that dies before it is never made up for"
+            )
         self.service: Service | None = None
         if service := options["service"]:
             if not self.tree or not options["running"]:
@@ -544,7 +549,8 @@ class FileSet:
         try:
             code, out, err = self.run(command)
         except OSError as error:
-            raise FileSetError(f"{what} ({command}): {error}") from error
+            hint = ". site.yml without --tags puts it there" if isinstance(error, FileNotFoundError) else ""
+            raise FileSetError(f"{what} ({command}): {error}{hint}") from error
         if code != 0:
             raise FileSetError(f"{what} ({command}): {err.strip() or out.strip() or 'it said nothing'}")
         return out
@@ -578,6 +584,10 @@ class FileSet:
                     )
                 plan = self.plan_without(held, manifest, good)
                 return self.put(plan, self.pending(plan.digest), manifest, good, held)
+        elif manifest != logic.after_run(manifest, plan.items, plan.removed):
+            # All is in place, by a run that may have died before it told systemd.
+            if not self.service and any(item.path.startswith(UNITS) for item in plan.items):
+                self.must("systemctl daemon-reload")
         self.save(logic.after_run(manifest, plan.items, plan.removed))
         if self.service and (ran := self._ran(plan)) != good:
             self.write(self.good_path, parts.dump(ran))

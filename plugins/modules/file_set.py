@@ -147,6 +147,7 @@ options:
     description:
       - A command, run without a shell, that lets the files take effect. It is run after the swap when a path changed,
         when the answer to O(running) is not RV(digest), when a path of O(present) is missing, or one of O(units) is idle.
+      - It needs one of O(running), O(present) and O(units).
       - When it fails, the task does. The files stay, and what says so by O(running), O(present) or O(units) lets the next
         run try again.
     type: str
@@ -228,6 +229,8 @@ EXAMPLES = r"""
     files:
       - {path: /etc/sysctl.d/60-parameters.conf, template: sysctl.conf.j2, owner: root, group: root}
     apply: sysctl --load=/etc/sysctl.d/60-parameters.conf
+    # A script that prints @FILE_SET_DIGEST@ of its own when the kernel has these values.
+    running: /usr/local/lib/parameters-taken
 
 - name: Write an app's secrets and its vassal, a link that belongs to the app's user
   emperor.stack.file_set:

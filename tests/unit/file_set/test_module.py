@@ -325,6 +325,18 @@ def test_files_stay_where_they_do_not_take_effect_and_the_next_run_tries_again(h
     assert not host.run({"a": "1"}, present=[made], apply="false")["changed"]
 
 
+def test_a_command_that_nothing_would_run_again_is_refused(host: Host) -> None:
+    """After a run that died before it, no path differs any more."""
+    refused = host.run({"a": "1"}, apply="true")
+    assert "apply: needs running:, present: or units:" in refused["msg"]
+    assert host.state() == {}
+
+
+def test_a_program_that_another_role_brings_is_said_to_be_missing(host: Host) -> None:
+    said = host.run({"a": "1"}, present=[host.path("made")], apply="/no/such/program x")["msg"]
+    assert "/no/such/program" in said and "site.yml without --tags puts it there" in said
+
+
 def test_systemd_reads_units_again_when_one_changed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_set_host, "UNITS", host.path("units/"))
     programs = host.root.parent / "programs"
@@ -345,6 +357,19 @@ def test_systemd_reads_units_again_when_one_changed(host: Host, monkeypatch: pyt
     Path(f"{asked}.code").write_text("1")
     assert "systemctl daemon-reload" in host.run({**files, "units/x.slice": "2"})["msg"]
     assert host.read("units/x.slice") == "1"
+    # A run that died between its files and systemd: they are in place, and the manifest is not of a whole run.
+    Path(f"{asked}.code").write_text("0")
+    asked.unlink()
+    host.run(files)
+    assert not asked.exists()
+    manifest = next(host.manifests.glob("*.json"))
+    known = json.loads(manifest.read_text())
+    known["files"][host.path("units/x.slice")].insert(0, "of the one before")
+    manifest.write_text(json.dumps(known))
+    host.run(files)
+    assert asked.read_text() == "daemon-reload\n"
+    host.run(files)
+    assert asked.read_text() == "daemon-reload\n"
 
 
 def test_two_sets_do_not_know_each_others_files(host: Host) -> None:
