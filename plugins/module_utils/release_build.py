@@ -210,8 +210,6 @@ def _checking(app: str) -> dict[str, str]:
 
 def check_vassal(app: str, directory: str, timeout: float) -> None:
     """Let uWSGI read the vassal's config and load the app without serving it. Raises ReleaseError and CommandFailed."""
-    if not os.path.exists(START_UWSGI):
-        raise ReleaseError("this host was set up by an earlier version of Emperor Stack: run site.yml first")
     run(
         [f"{directory}/venv/bin/python", START_UWSGI, "--ini", f"{directory}/vassal.ini", "--no-server"],
         what="loading the app in uWSGI",
@@ -309,6 +307,12 @@ def check_space() -> None:
         )
 
 
+def check_host(server: str) -> None:
+    """Before anything of the app runs: whether the host has what its release will be started by. Raises ReleaseError."""
+    if server == "uwsgi" and not os.path.exists(START_UWSGI):
+        raise ReleaseError("this host was set up by an earlier version of Emperor Stack: run site.yml first")
+
+
 def fill(template: str, app: str, release: str) -> str:
     """Put the release into a text that the controller rendered before the release had a name and its host was asked."""
     known = {
@@ -356,7 +360,7 @@ def write_configuration(
 
 
 def wanted_python(spec: Mapping[str, Any]) -> str:
-    """The minor version that the app asks for, else that of the host's uWSGI plugin."""
+    """The minor version that the app asks for, else that of the host's own."""
     return str(spec.get("python") or release_venv.python_version())
 
 
@@ -388,9 +392,9 @@ def write_files(app: str, code: str, files: Mapping[str, str]) -> None:
 
 
 def _pins(state: AppState, spec: Mapping[str, Any], revision: str, python: str) -> dict[str, str]:
-    """What the live release's venv holds, where nothing but the Python is to change; else nothing."""
+    """What the live release's venv holds, where nothing but the Python or its own uWSGI is to change; else nothing."""
     live = state.manifest(state.live_release() or "")
-    if live is None or live.python == python:
+    if live is None or (live.python == python and not release_venv.is_outdated(live.own_server)):
         return {}
     if (live.revision, live.fingerprint) != (revision, spec["fingerprint"]):
         return {}
@@ -417,12 +421,13 @@ def prepare(
     directory = layout.release(app, release)
     code, venv = f"{directory}/code", f"{directory}/venv"
     check_space()
+    check_host(spec["server"])
     os.mkdir(directory)
     os.chmod(directory, 0o711)
     hooks = spec["hooks"]
     source = spec["source"]
-    python, plugins = wanted_python(spec), release_venv.python_version()
-    own_server = python != plugins
+    python, hosts = wanted_python(spec), release_venv.python_version()
+    own_server = python != hosts
     interpreter = (
         release_venv.interpreter(app, python, interpreters or {}) if own_server else release_venv.PYTHON
     )
@@ -500,6 +505,7 @@ def prepare(
         on_demand=spec["on_demand"],
         migrations=migrations_digest(code),
         server=spec["server"],
+        own_server=release_venv.OWN_SERVER if own_server else "",
         workers={
             name: {key: worker[key] for key in ("count", "overlap")}
             for name, worker in spec["workers"].items()

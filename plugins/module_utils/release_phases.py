@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from . import app_units, layout, release_build, release_run, release_source, release_workers
+from . import app_units, layout, release_build, release_run, release_source, release_venv, release_workers
 from .emperor_check import running_emperor
 from .host_command import CommandFailed, hidden, run
 from .release_run import Health, NotHealthy
@@ -142,6 +142,8 @@ def difference(
             f"it was built for Python {manifest.python}, {python} is wanted; "
             "the versions of its venv are kept where they can be"
         )
+    if release_venv.is_outdated(manifest.own_server):
+        return f"its own uWSGI is {manifest.own_server}, {release_venv.OWN_SERVER} is wanted"
     return "asked for again" if again else None
 
 

@@ -65,6 +65,8 @@ class Manifest:
     switched: float = 0.0
     migrated: bool = False
     server: str = "uwsgi"
+    #: The uWSGI in its venv, where that is not the host's: name and version.
+    own_server: str = ""
     #: Name to `count` and `overlap`.
     workers: dict[str, dict[str, Any]] = field(default_factory=dict)
     schedule: list[str] = field(default_factory=list)

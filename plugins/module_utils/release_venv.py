@@ -17,12 +17,13 @@ from .host_command import CommandFailed, run
 from .release_source import ReleaseError
 from .release_state import write_atomically
 
-#: The interpreter of Debian's uWSGI plugin: a venv that this plugin loads must have the same minor version.
+#: Debian's. The host's uWSGI is an extension of it, so a venv that this serves must have the same minor version.
 PYTHON = "/usr/bin/python3"
 UV = f"{layout.LIBRARY}/tools/bin/uv"
 
-#: uWSGI for the apps whose Python is not the plugin's: an extension of that Python, with the whole server in it.
+#: uWSGI for the apps whose Python is not the host's: an extension of that Python, with the whole server in it.
 OWN_SERVER = "pyuwsgi==2.0.30.post1"
+
 
 #: What a venv holds, in the release's directory: the versions that the next Python gets.
 LOCK = "requirements.lock"
@@ -150,6 +151,11 @@ def is_exact(requirements: str) -> bool:
     lines = re.sub(r"\\\n", " ", requirements).splitlines()
     wanted = [line.partition(" #")[0].strip() for line in lines if not line.lstrip().startswith("#")]
     return all(_EXACT.fullmatch(line) for line in wanted if line)
+
+
+def is_outdated(own_server: str) -> bool:
+    """Whether a release's *own_server*, empty where it has none, is another than a new release would get."""
+    return own_server not in ("", OWN_SERVER)
 
 
 def venv_key(

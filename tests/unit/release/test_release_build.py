@@ -60,8 +60,11 @@ def test_fill_puts_the_release_in(host: Path) -> None:
 
 def test_a_host_of_an_earlier_version_is_named_as_such(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release_build, "START_UWSGI", str(host / "start-uwsgi"))
+    release_build.check_host("gunicorn")
     with pytest.raises(release_build.ReleaseError, match=r"run site\.yml first"):
-        release_build.check_vassal("blog", str(host), 5)
+        release_build.check_host("uwsgi")
+    (host / "start-uwsgi").touch()
+    release_build.check_host("uwsgi")
 
 
 # Files of the app
@@ -109,11 +112,12 @@ def test_a_command_that_says_a_secret_is_not_quoted(host: Path, monkeypatch: pyt
     ("changes", "python", "pins"),
     [
         ({}, "3.13", {"six": "1.16.0"}),
+        ({"own_server": "pyuwsgi==2.0.29"}, "3.11", {"six": "1.16.0"}),
         ({}, "3.11", {}),
         ({"revision": "b" * 40}, "3.13", {}),
         ({"fingerprint": "g" * 64}, "3.13", {}),
     ],
-    ids=["only the Python", "nothing", "the code too", "the settings too"],
+    ids=["only the Python", "only its own uWSGI", "nothing", "the code too", "the settings too"],
 )
 def test_what_serves_is_kept_where_only_the_python_changes(
     host: Path,
@@ -125,7 +129,7 @@ def test_what_serves_is_kept_where_only_the_python_changes(
 ) -> None:
     state = AppState("blog")
     os.makedirs(layout.release("blog", RELEASE))
-    state.save(manifest(RELEASE))
+    state.save(manifest(RELEASE, own_server=changes.get("own_server", "")))
     Path(layout.release("blog", RELEASE), "requirements.lock").write_text("six==1.16.0\n")
     monkeypatch.setattr(AppState, "live_release", lambda self: RELEASE)
     wanted = {"revision": "a" * 40, "fingerprint": "f" * 64, **changes}

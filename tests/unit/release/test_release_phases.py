@@ -14,6 +14,7 @@ from ansible_collections.emperor.stack.plugins.module_utils import (
     release_build,
     release_phases,
     release_run,
+    release_venv,
     unit_names,
 )
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
@@ -651,6 +652,13 @@ def test_the_warm_one_is_the_youngest_by_number(
             False,
             "it was built for Python 3.11, 3.13 is wanted; the versions of its venv are kept where they can be",
         ),
+        ({"own_server": release_venv.OWN_SERVER}, "3.11", False, None),
+        (
+            {"own_server": "pyuwsgi==2.0.29"},
+            "3.11",
+            False,
+            f"its own uWSGI is pyuwsgi==2.0.29, {release_venv.OWN_SERVER} is wanted",
+        ),
         ({}, "3.11", True, "asked for again"),
     ],
 )
@@ -658,7 +666,8 @@ def test_differences(
     manifest: Callable[..., Manifest], changes: dict[str, str], python: str, again: bool, why: str | None
 ) -> None:
     wanted = {"revision": "a" * 40, "fingerprint": "f" * 64, **changes}
-    found = release_phases.difference(manifest("r"), wanted["fingerprint"], wanted["revision"], python, again)
+    live = manifest("r", own_server=wanted.pop("own_server", ""))
+    found = release_phases.difference(live, wanted["fingerprint"], wanted["revision"], python, again)
     assert found == why
     assert release_phases.difference(None, "f", "a", python, again) == "nothing is live"
 
