@@ -31,7 +31,7 @@ class Setting:
     requests: int = 50000
     listen: int = 4096
     #: Under the kernel's policy for batch work.
-    batch: bool = True
+    batch: bool = False
     #: By the uWSGI inside of Debian's Python, in the place of Debian's uWSGI.
     inside: bool = True
 
@@ -39,7 +39,7 @@ class Setting:
 #: What each pair's setting was before.
 BEFORE = {
     "max-requests": Setting(requests=5000),
-    "policy": Setting(batch=False),
+    "policy": Setting(batch=True),
     "server": Setting(inside=False),
     "listen": Setting(listen=1024),
 }

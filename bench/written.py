@@ -195,7 +195,7 @@ def served_page(part: Mapping[str, Any]) -> str:
 CHANGES = {
     "access log": "access log: a write per request → `buffer=16k flush=1s`",
     "max-requests": "`max-requests`: 5000 → 50000",
-    "policy": "scheduling policy of an app: the normal one → `chrt --batch`",
+    "policy": "scheduling policy of an app: `chrt --batch` → the normal one",
     "server": "uWSGI: Debian's → the one inside of Debian's Python",
 }
 

@@ -8,7 +8,6 @@ environment.json, where the app's user alone can read it:
     launch.py program WORD...   a program with its arguments
 """
 
-import contextlib
 import json
 import os
 import re
@@ -52,9 +51,6 @@ def main(kind, *rest):
         entry = json.load(file)
     os.environ.update(environment(entry))
     os.chdir(f"{HERE}/code")
-    # As uWSGI's own (the emperor's `enter`): nginx, which has more requests to hand over, is not interrupted by an app.
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     line = entry["commands"][rest[0]] if kind == "process" else rest[0]
     program = list(rest) if kind == "program" else words(line)
     os.execvp(program[0], program)  # noqa: S606

@@ -175,17 +175,6 @@ def test_a_worker_is_kept_in(machine: Host, stack: Stack) -> None:
     assert unit == ["shop", "apps-shop.slice"] or unit == ["apps-shop.slice", "shop"]
 
 
-def test_nothing_of_an_app_interrupts_nginx(machine: Host, stack: Stack) -> None:
-    """Workers, gunicorn and commands run under the policy that uWSGI's processes have."""
-    for app, program in (("shop", "work.py"), ("shop-a", "gunicorn")):
-        pids = machine.check_output("pgrep -u %s -f %s", app, program).split()
-        assert pids
-        for pid in pids:
-            assert "SCHED_BATCH" in machine.check_output("chrt --pid %s", pid)
-    command = stack.good("playbooks/run.yml", app="shop", command="chrt --pid $$")
-    assert "SCHED_BATCH" in command.output
-
-
 def test_a_command_runs_in_the_live_release(machine: Host, stack: Stack) -> None:
     outcome = stack.good(
         "playbooks/run.yml",
