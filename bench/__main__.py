@@ -140,9 +140,11 @@ def main(arguments: list[str]) -> int:
         with fleet() as hosts:
             found = PARTS[part](hosts, options.debian, options.quick)
         known[part] = json.loads(json.dumps(said | {"minutes": (time.monotonic() - began) / 60} | found))
+        if not options.quick:
+            report.write(REPORT, {RESULTS.name: json.dumps(known, indent=1) + "\n"})
         print(report.figures(written.figures({part: known[part]})), flush=True)
         if not options.quick:
-            report.write(REPORT, {"results.json": json.dumps(known, indent=1) + "\n", **written.files(known)})
+            report.write(REPORT, written.files(known))
             step(f"Wrote {REPORT.relative_to(ROOT)}/README.md")
     return 0
 

@@ -148,7 +148,10 @@ def servers(variant: str, socket: str) -> str:
 
 def uwsgi(release: str) -> str:
     """The uWSGI inside of the Python of *release*, as a command; role uwsgi_emperor has installed it."""
-    return f"{release}/venv/bin/python /usr/local/lib/emperor-stack/start-uwsgi"
+    library = "/usr/local/lib/emperor-stack"
+    return (
+        f"env EMPEROR_STACK_UWSGI=$(echo {library}/pyuwsgi-*) {release}/venv/bin/python {library}/start-uwsgi"
+    )
 
 
 def start(name: str, unit: str, command: str, *properties: str) -> None:
@@ -213,9 +216,10 @@ def place(name: str, app: Mapping[str, Any]) -> None:
     for variant, socket in sockets.items():
         path = f"/srv/bench/{variant}-{key}.ini"
         write(name, path, filled("best.uwsgi.ini", {**values, "SOCKET": socket}))
-        # All that is known to help: the uWSGI inside of Debian's Python, under a policy by which it lets nginx go on.
-        command = f"chrt --batch 0 {uwsgi(release)} --ini {path}"
-        start(name, f"bench-{variant}-{key}", command, "-p KillSignal=SIGQUIT", *given)
+        # All that is known to help: the uWSGI inside of Debian's Python, too.
+        start(
+            name, f"bench-{variant}-{key}", f"{uwsgi(release)} --ini {path}", "-p KillSignal=SIGQUIT", *given
+        )
     # As its documentation has it: a Unix socket, (2 x cores) + 1 workers of the default kind.
     packages = f"{release}/venv/lib/python$(python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])')/site-packages"
     start(

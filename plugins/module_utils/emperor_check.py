@@ -17,9 +17,6 @@ EMPERORS = ("a", "b")
 
 UNIT = "/etc/systemd/system/emperor@.service"
 
-#: The uWSGI that serves the apps: a link to one directory per version, `uwsgi-…`.
-SERVER = f"{layout.LIBRARY}/uwsgi"
-
 
 def settings(emperor: str) -> str:
     return f"{layout.CONFIG}/emperor-{emperor}.ini"
@@ -66,13 +63,6 @@ def deleted_files(maps: str) -> list[str]:
     return found
 
 
-def other_servers(maps: str) -> list[str]:
-    """Libraries of a uWSGI in a `/proc/<pid>/maps` that is not the one which role uwsgi_emperor has installed since."""
-    wanted = os.path.realpath(SERVER)
-    paths = [line.split(maxsplit=5)[5] for line in maps.splitlines() if f" {SERVER}-" in line]
-    return [path for path in dict.fromkeys(paths) if not path.startswith(f"{wanted}/")]
-
-
 def out_of_date(emperor: str) -> str | None:
     """Why the running emperor has to be replaced; None when it is as wanted."""
     if started_digest(emperor) != wanted_digest(emperor):
@@ -85,8 +75,8 @@ def out_of_date(emperor: str) -> str | None:
         for one in pids:
             with contextlib.suppress(OSError):
                 with open(f"/proc/{one}/maps", encoding="utf-8") as file:
-                    maps = file.read()
-                if gone := deleted_files(maps) or other_servers(maps):
+                    gone = deleted_files(file.read())
+                if gone:
                     return f"{gone[0]} was replaced since it started"
     return None
 

@@ -39,9 +39,9 @@ class Place:
 
     def __init__(self, top: Path) -> None:
         self.top, self.library = top, top / "library"
+        self.environment = {"EMPEROR_STACK_UWSGI": str(self.library)}
         text = (ROLE / "files/start-uwsgi").read_text()
         own = {
-            "/usr/local/lib/emperor-stack/uwsgi": self.library,
             "/usr/bin/uwsgi": top / "debians",
             "/usr/bin/python3": top / "python3",
         }
@@ -70,7 +70,7 @@ class Place:
             text=True,
             timeout=30,
             check=False,
-            env={**os.environ, "PYTHONPATH": str(self.packages)},
+            env={**os.environ, "PYTHONPATH": str(self.packages), **self.environment},
         )
         assert done.returncode == 0, done.stderr
         return [*done.stdout.splitlines(), *done.stderr.splitlines()]
@@ -86,7 +86,7 @@ def test_it_becomes_uwsgi_and_leaves_the_app_nothing_of_ours(place: Place) -> No
     # Of the app, which the host's Python does not serve by.
     (place.packages / "pyuwsgi.py").write_text("def run(): print('the app brought it')\n")
     assert place.start() == [
-        f"argv ['--ini', '{place.ini}']",
+        f"argv ['--ini', '{place.ini}', '--binary-path', '{sys.executable}']",
         f"path ['{place.packages}']",
         "modules False",
         f"title ['{NAME} uWSGI master']",
@@ -108,8 +108,7 @@ def test_a_python_of_the_apps_own_has_its_own(place: Place) -> None:
 def test_it_is_debians_where_there_is_no_such_extension(place: Place, why: str) -> None:
     (place.packages / "pyuwsgi.py").write_text("def run(): print('the app brought it')\n")
     if why == "not wanted":
-        (place.library / "setproctitle.py").unlink()
-        place.library.rmdir()
+        place.environment = {}
     said = place.start()
     assert said[0] == f"debians --plugin python3 --procname-prefix-spaced {NAME} --ini {place.ini}"
     notes = [f"{place.library} has no pyuwsgi for this Python, so Debian's uWSGI serves"]
@@ -131,7 +130,6 @@ def test_the_wrapper_starts_what_the_release_was_made_for(place: Place, vassal: 
     (release / "venv/bin").mkdir(parents=True)
     for path, text in (
         (programs / "setpriv", takes),
-        (programs / "chrt", "#!/bin/sh\nexit 1\n"),
         (place.top / "debians", shows),
         (release / "venv/bin/python", shows),
     ):

@@ -23,6 +23,11 @@ def application(environ, start_response):
         about = {str(file.relative_to(CODE)): digest(file.read_bytes()) for file in CODE.rglob("*.txt")}
     elif path == "/python":
         packages = {one.metadata["Name"]: one.version for one in metadata.distributions()}
-        about = {"version": f"{sys.version_info.major}.{sys.version_info.minor}", "packages": packages}
+        about = {
+            "version": f"{sys.version_info.major}.{sys.version_info.minor}",
+            "packages": packages,
+            "prefix": sys.prefix,
+            "executable": sys.executable,
+        }
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps(about).encode()]
