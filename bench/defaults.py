@@ -32,6 +32,8 @@ class Setting:
     listen: int = 4096
     #: Under the kernel's policy for batch work.
     batch: bool = False
+    #: In a slice of its own, with a part of the processor of its own.
+    slice: bool = False
     #: By the uWSGI inside of Debian's Python, in the place of Debian's uWSGI.
     inside: bool = True
 
@@ -41,6 +43,8 @@ BEFORE = {
     "max-requests": Setting(requests=5000),
     "policy": Setting(batch=True),
     "server": Setting(inside=False),
+    # No default that changed, but what the apps' isolation costs: "before" is how they run.
+    "slice": Setting(slice=True),
     "listen": Setting(listen=1024),
 }
 
@@ -103,7 +107,8 @@ def vassal(name: str, app: str, unit: str, setting: Setting) -> None:
     write(name, path, f"{text}uid = {app}\ngid = {app}\n")
     server = uwsgi(release) if setting.inside else "uwsgi --plugin python3"
     policy = "chrt --batch 0 " if setting.batch else ""
-    start(name, f"bench-{unit}", f"{policy}{server} --ini {path}", "-p KillSignal=SIGQUIT")
+    place = ["-p Slice=apps-bench.slice", "-p CPUWeight=100"] if setting.slice else []
+    start(name, f"bench-{unit}", f"{policy}{server} --ini {path}", "-p KillSignal=SIGQUIT", *place)
 
 
 def one(name: str, url: str, host: str, group: str, seconds: int) -> tuple[float, float, float]:

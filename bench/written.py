@@ -197,6 +197,7 @@ CHANGES = {
     "max-requests": "`max-requests`: 5000 → 50000",
     "policy": "scheduling policy of an app: `chrt --batch` → the normal one",
     "server": "uWSGI: Debian's → the one inside of Debian's Python",
+    "slice": "not a default, but what it costs: a part of the processor of its own (`CPUWeight`) → none",
 }
 
 
