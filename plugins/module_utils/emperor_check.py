@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 
 from . import layout
 from .host_command import CommandFailed, run
@@ -28,6 +27,12 @@ def unit_property(emperor: str, name: str) -> str:
         command = ["systemctl", "show", f"--property={name}", "--value", f"emperor@{emperor}"]
         return run(command, what="systemctl show", timeout=30).strip()
     return ""
+
+
+def environment() -> dict[str, str]:
+    """What the unit of the running emperor sets for its apps."""
+    words = unit_property(running_emperor(), "Environment").split()
+    return dict(word.split("=", 1) for word in words if "=" in word)
 
 
 def is_running(emperor: str) -> bool:

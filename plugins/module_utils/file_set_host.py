@@ -512,8 +512,8 @@ class FileSet:
         os.rename(new, path)
         sync_directory(os.path.dirname(path))
 
-    def change(self, plan: Plan) -> None:
-        """Swap in what is planned and let the service load it, or put everything back."""
+    def change(self, plan: Plan, untold: bool = False) -> None:
+        """Swap in what is planned and let the service load it, or put everything back. *untold*: see `put`."""
         swap = Swap()
         owners = {change.item.path: ids(change.item, False) for change in plan.changes}
         try:
@@ -528,7 +528,7 @@ class FileSet:
             for path in plan.removed:
                 swap.remove(path)
             self.verify()
-            units_changed = any(path.startswith(UNITS) for path in plan.paths)
+            units_changed = untold or any(path.startswith(UNITS) for path in plan.paths)
             if self.service:
                 self.service.load(plan.digest, units_changed)
             elif units_changed:
@@ -567,10 +567,12 @@ class FileSet:
     ) -> Plan:
         """Bring *plan* onto the host. Where the service does not take it because of one part, that one is held back."""
         self.clean_up()
+        # A run may have died between its files and systemd: they do not differ any more.
+        untold = any(path.startswith(UNITS) and len(known) > 1 for path, known in manifest.files.items())
         self.save(logic.before_run(manifest, plan.items), manifest)
         if plan.paths or (self.service and pending):
             try:
-                self.change(plan)
+                self.change(plan, untold)
             except FileSetError as error:
                 back = self.restore(manifest, good)
                 left = [part for part in parts.changed_parts(self.wanted, good.parts) if part not in held]
@@ -584,10 +586,8 @@ class FileSet:
                     )
                 plan = self.plan_without(held, manifest, good)
                 return self.put(plan, self.pending(plan.digest), manifest, good, held)
-        elif manifest != logic.after_run(manifest, plan.items, plan.removed):
-            # All is in place, by a run that may have died before it told systemd.
-            if not self.service and any(item.path.startswith(UNITS) for item in plan.items):
-                self.must("systemctl daemon-reload")
+        elif untold:
+            self.must("systemctl daemon-reload")
         self.save(logic.after_run(manifest, plan.items, plan.removed))
         if self.service and (ran := self._ran(plan)) != good:
             self.write(self.good_path, parts.dump(ran))

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from . import layout, release_source, release_venv
+from . import emperor_check, layout, release_source, release_venv
 from .host_command import CommandFailed, TimedOut, hidden, hide, run, run_shell
 from .release_source import ReleaseError
 from .release_state import AppState, Manifest, now, write_atomically
@@ -215,7 +215,7 @@ def check_vassal(app: str, directory: str, timeout: float) -> None:
         what="loading the app in uWSGI",
         user=app,
         cwd=f"{directory}/code",
-        env=_checking(app),
+        env={**_checking(app), **emperor_check.environment()},
         timeout=timeout,
         shown_as="uwsgi --ini vassal.ini --no-server",
     )

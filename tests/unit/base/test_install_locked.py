@@ -82,6 +82,22 @@ def test_the_last_two_stay(host: Host) -> None:
     assert (host.top / "tools").is_symlink()
 
 
+def test_what_is_in_use_stays(host: Host) -> None:
+    """By a link, and by an emperor that was started with it."""
+    (host.top / "tools").symlink_to("tools-a")
+    with subprocess.Popen(["sleep", "60"], env={"EMPEROR_STACK_UWSGI": str(host.top / "tools-b")}) as emperor:
+        for number, name in enumerate(("tools-a", "tools-b", "tools-c", "tools-d", "tools-e")):
+            assert host.install(name).returncode == 0
+            os.utime(host.top / name, (number, number))
+        emperor.kill()
+    assert list(host.there()) == ["tools-a", "tools-b", "tools-d", "tools-e"]
+    # One that is taken again is the newest.
+    host.install("tools-a")
+    (host.top / "tools").unlink()
+    host.install("tools-f")
+    assert list(host.there()) == ["tools-a", "tools-f"]
+
+
 def test_without_a_pip_it_says_what_brings_one(host: Host) -> None:
     (host.top / "wheels/pip-25.whl/pip").unlink()
     (host.top / "wheels/pip-25.whl").rmdir()

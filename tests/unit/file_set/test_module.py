@@ -360,16 +360,23 @@ def test_systemd_reads_units_again_when_one_changed(host: Host, monkeypatch: pyt
     # A run that died between its files and systemd: they are in place, and the manifest is not of a whole run.
     Path(f"{asked}.code").write_text("0")
     asked.unlink()
+    host.run({**files, "a": "2"})
+    assert asked.read_text() == "daemon-reload\n"
+    asked.unlink()
     host.run(files)
     assert not asked.exists()
     manifest = next(host.manifests.glob("*.json"))
     known = json.loads(manifest.read_text())
     known["files"][host.path("units/x.slice")].insert(0, "of the one before")
     manifest.write_text(json.dumps(known))
-    host.run(files)
+    # The same where something else differs by now.
+    host.run({**files, "a": "3"})
     assert asked.read_text() == "daemon-reload\n"
-    host.run(files)
+    host.run({**files, "a": "4"})
     assert asked.read_text() == "daemon-reload\n"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "files": known["files"]}))
+    host.run({**files, "a": "4"})
+    assert asked.read_text() == "daemon-reload\ndaemon-reload\n"
 
 
 def test_two_sets_do_not_know_each_others_files(host: Host) -> None:

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import host_command, layout, release_build
+from ansible_collections.emperor.stack.plugins.module_utils import (
+    emperor_check,
+    host_command,
+    layout,
+    release_build,
+)
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.release_source import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, Manifest
@@ -56,6 +61,26 @@ def test_fill_puts_the_release_in(host: Path) -> None:
         release_build.fill(text, "blog", RELEASE)
         == f"{RELEASE} {layout.releases('blog')}/{RELEASE}/code @OTHER@"
     )
+
+
+def test_a_release_is_loaded_by_the_uwsgi_that_will_serve_it(
+    host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which that is, the unit of the running emperor says."""
+    ran: list[dict[str, Any]] = []
+    monkeypatch.setattr(release_build, "run", lambda words, **how: ran.append({"words": words, **how}))
+    asked: list[tuple[str, str]] = []
+
+    def unit_property(emperor: str, name: str) -> str:
+        asked.append((emperor, name))
+        return "EMPEROR_STACK_UWSGI=/usr/local/lib/x-13-abc"
+
+    monkeypatch.setattr(emperor_check, "unit_property", unit_property)
+    monkeypatch.setattr(emperor_check, "running_emperor", lambda: "b")
+    release_build.check_vassal("blog", str(host), 5)
+    assert asked == [("b", "Environment")]
+    assert ran[0]["env"]["EMPEROR_STACK_UWSGI"] == "/usr/local/lib/x-13-abc"
+    assert "--no-server" in ran[0]["words"]
 
 
 def test_a_host_of_an_earlier_version_is_named_as_such(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
