@@ -47,7 +47,8 @@ def figures(results: Results) -> dict[str, float]:
             name = "css" if page == "style sheet" else "mib"
             found[f"served_ratio_static_{name}"] = stats.ratio(rates["stack"], rates["best"]).median
         found["burst_failed_of_2000"] = results["served"]["burst"][1]
-        pairs = results["served"]["defaults"]
+    if "defaults" in results:
+        pairs = results["defaults"]
         for pair, rates in pairs["rate"].items():
             name = pair.replace(", ", "_").replace(" ", "_").replace("-", "_")
             found[f"default_{name}_ratio"] = stats.ratio(rates["after"], rates["before"]).median
@@ -185,8 +186,6 @@ def served_page(part: Mapping[str, Any]) -> str:
             "",
             f"2,000 connections at once, all open before the first answer, to the Django page: {right:,} answered, "
             f"{failed:,} failed.",
-            "",
-            defaults_section(part["defaults"]),
         ]
     )
 
@@ -201,7 +200,7 @@ CHANGES = {
 }
 
 
-def defaults_section(part: Mapping[str, Any]) -> str:
+def defaults_page(part: Mapping[str, Any]) -> str:
     rows = []
     for pair, rates in sorted(
         part["rate"].items(), key=lambda item: list(CHANGES).index(item[0].partition(", ")[0])
@@ -222,9 +221,12 @@ def defaults_section(part: Mapping[str, Any]) -> str:
     failed = part["burst_failed"]
     return "\n".join(
         [
-            "### Defaults that evidence changed",
+            "## Defaults that evidence changed",
             "",
-            "Each pair differs in that one setting, and was run in interleaved rounds; the vassals behind a bare nginx.",
+            conditions(part),
+            "",
+            "Each pair differs in that one setting, and was run in interleaved rounds; the vassals behind a bare nginx, "
+            "and but for one outside of a slice of their own.",
             "",
             table(["setting", "before, requests per second", "after", "after / before", "p99 ms"], rows),
             "",
@@ -318,6 +320,7 @@ def converge_page(part: Mapping[str, Any]) -> str:
 
 PARTS = {
     "served": served_page,
+    "defaults": defaults_page,
     "converge": converge_page,
     "density": density_page,
     "hosts": hosts_page,

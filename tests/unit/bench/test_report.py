@@ -94,14 +94,15 @@ SERVED = {
     "static": {"rate": {"style sheet": {"stack": [10.0], "best": [10.0]}}},
     "zero_copy": [1048576, 0],
     "burst": [1999, 1, "{'502': 1}"],
-    "defaults": {
-        "rate": {"access log": {"before": [100.0], "after": [110.0]}},
-        "p99": {"access log": {"before": [5.0], "after": [4.0]}},
-        "processor": {"access log": {"before": [80.0], "after": [70.0]}},
-        "burst_failed": {"before": 900, "after": 0},
-    },
     "sizes": [2, 2],
     "versions": {"nginx": "1.26.3", "kernel": "6.1"},
+}
+DEFAULTS = {
+    **MACHINE,
+    "rate": {"access log": {"before": [100.0], "after": [110.0]}},
+    "p99": {"access log": {"before": [5.0], "after": [4.0]}},
+    "processor": {"access log": {"before": [80.0], "after": [70.0]}},
+    "burst_failed": {"before": 900, "after": 0},
 }
 CONVERGE = {
     **MACHINE,
@@ -120,10 +121,11 @@ DENSITY = {
     "tasks": {"1": 17, "100": 17},
 }
 HOSTS = {**MACHINE, "seconds": {"1": [3.0], "4": [5.0]}}
+RESULTS = {"served": SERVED, "defaults": DEFAULTS, "converge": CONVERGE, "density": DENSITY, "hosts": HOSTS}
 
 
 def test_figures_are_medians_of_ratios_and_of_seconds():
-    found = written.figures({"served": SERVED, "converge": CONVERGE, "density": DENSITY, "hosts": HOSTS})
+    found = written.figures(RESULTS)
     expected = {
         "served_ratio_hello_best": 0.95,
         "served_ratio_hello_gunicorn": 1.9,
@@ -147,9 +149,7 @@ def test_figures_are_medians_of_ratios_and_of_seconds():
 
 
 def test_the_report_says_what_was_measured_where_and_how():
-    text = written.files({"served": SERVED, "converge": CONVERGE, "density": DENSITY, "hosts": HOSTS})[
-        "README.md"
-    ]
+    text = written.files(RESULTS)["README.md"]
     assert (
         "| hello (bare WSGI): nginx + uWSGI tuned by hand | 100 (100 to 100) | 0.950 (0.925 to 0.970) |"
         in text
