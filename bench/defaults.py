@@ -55,7 +55,7 @@ class Measured:
 
     rate: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     p99: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    processor: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    spent: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     burst_failed: dict[str, int] = field(default_factory=dict)
 
 
@@ -125,7 +125,7 @@ def measure(name: str, rounds: int, seconds: int) -> Measured:
     inside(name, "sleep 3")
 
     def add(pair: str, state: str, values: tuple[float, float, float]) -> None:
-        for kept, value in zip((found.rate, found.p99, found.processor), values, strict=True):
+        for kept, value in zip((found.rate, found.p99, found.spent), values, strict=True):
             kept.setdefault(pair, {}).setdefault(state, []).append(value)
 
     for number in range(rounds):

@@ -217,7 +217,7 @@ def defaults_page(part: Mapping[str, Any]) -> str:
                 " → ".join(p99),
             ]
         )
-    spent = [number(median(part["processor"]["access log"][state])) for state in ("before", "after")]
+    spent = [number(median(part["spent"]["access log"][state])) for state in ("before", "after")]
     failed = part["burst_failed"]
     return "\n".join(
         [

@@ -101,7 +101,7 @@ DEFAULTS = {
     **MACHINE,
     "rate": {"access log": {"before": [100.0], "after": [110.0]}},
     "p99": {"access log": {"before": [5.0], "after": [4.0]}},
-    "processor": {"access log": {"before": [80.0], "after": [70.0]}},
+    "spent": {"access log": {"before": [80.0], "after": [70.0]}},
     "burst_failed": {"before": 900, "after": 0},
 }
 CONVERGE = {
@@ -158,6 +158,8 @@ def test_the_report_says_what_was_measured_where_and_how():
     assert "it over the best is the app's (hello (bare WSGI) 0.990 (0.985 to 0.995))" in text
     assert "What is left is 1.15 (1.07 to 1.23) s" in text
     assert "900 and 0 failed" in text
+    assert "takes 70.0 µs of processor for a request of hello, and 80.0 without" in text
+    assert text.count("2 cores (A & B), 24 GiB") == 5
     assert "1,999 answered, 1 failed" in text
     assert "let the kernel send 1,048,576 and read 0 itself" in text
     assert "| 100 | 0.010 | 12.0 | 5.00 (5.00 to 5.00) | 17 |" in text
