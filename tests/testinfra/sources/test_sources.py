@@ -342,7 +342,7 @@ def test_while_uwsgi_cannot_be_had_the_one_before_serves(machine: Host, stack: V
     refused(machine, stack, "uwsgi_emperor", "__uwsgi_emperor_lock", UWSGI, check)
 
 
-def test_while_uv_cannot_be_had_the_one_before_builds(machine: Host, stack: Vaulted) -> None:
+def test_while_uv_cannot_be_had_the_one_before_stays_usable(machine: Host, stack: Vaulted) -> None:
     def check() -> None:
         machine.check_output("/usr/local/lib/emperor-stack/tools/bin/uv --version")
 
