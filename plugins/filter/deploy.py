@@ -104,10 +104,16 @@ def deployed(result: Mapping[str, Any]) -> list[str]:
     """One line for each app that a drain phase finished."""
     return [
         f"{name}: {one['release']} is live as {one['activation']}, "
-        f"switched in {one.get('milliseconds') or '?'} ms, after {one['seconds']} s in all"
+        f"switched in {one.get('milliseconds') or '?'} ms, after {one['seconds']} s in all{_steps(one)}"
         for name, one in result.get("apps", {}).items()
         if not one.get("error") and "seconds" in one
     ]
+
+
+def _steps(one: Mapping[str, Any]) -> str:
+    """What took the seconds of a deploy, in its order, but for what is too short to be waited for."""
+    steps = [f"{step} {seconds:.1f}" for step, seconds in one.get("took", {}).items() if seconds >= 0.05]
+    return f" ({', '.join(steps)})" if steps else ""
 
 
 def held(plan: Mapping[str, Any]) -> list[str]:

@@ -45,6 +45,31 @@ class Options:
     check_mode: bool = False
 
 
+class Steps:
+    """What the making of a release said: how long each of its steps took, in seconds, and warnings."""
+
+    def __init__(self) -> None:
+        self.took: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self._step, self._began = "", time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Begin step *text*, or keep a `warning: …`."""
+        if text.startswith("warning: "):
+            self.warnings.append(text.removeprefix("warning: "))
+            return
+        self.end()
+        self._step = text
+
+    def end(self) -> dict[str, float]:
+        """End the step that runs. Returns the seconds of all."""
+        ended = time.monotonic()
+        if self._step:
+            self.took[self._step] = round(ended - self._began, 2)
+        self._step, self._began = "", ended
+        return self.took
+
+
 def _each(
     work: Callable[[Spec, Options], Outcome], at_once: int = 1
 ) -> Callable[[Sequence[Spec], Options], dict[str, Outcome]]:
@@ -197,16 +222,17 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
                 return {"release": ready[-1].release, "changed": True, "reused": True}
             release = _unused_release_id(state, spec["revision"])
             _note(state, options, release=release)
-            steps: list[str] = []
+            steps = Steps()
             release_build.prepare(
-                spec, spec["revision"], release, options.uv_environment, steps.append, options.interpreters
+                spec, spec["revision"], release, options.uv_environment, steps.say, options.interpreters
             )
+            _note(state, options, took=steps.end())
         except FAILURES as error:
             if release is not None:
                 _keep_failed(state, spec, release)
             return _failed(state, options, "prepare", str(error) or type(error).__name__)
-        warnings = [step.removeprefix("warning: ") for step in steps if step.startswith("warning: ")]
-        return {"release": release, "changed": True, **({"warnings": warnings} if warnings else {})}
+        warned = {"warnings": steps.warnings} if steps.warnings else {}
+        return {"release": release, "changed": True, **warned}
 
 
 def _unused_release_id(state: AppState, revision: str) -> str:
@@ -277,6 +303,11 @@ def _failed(state: AppState, options: Options, phase: str, reason: str) -> Outco
     }
 
 
+def _taken(held: Mapping[str, Any], step: str, began: float) -> dict[str, float]:
+    """The seconds of each step so far, with *step*, which has begun at *began* of the monotonic clock."""
+    return {**held.get("took", {}), step: round(time.monotonic() - began, 2)}
+
+
 def _entry(
     held: Mapping[str, Any], options: Options, phase: str, result: str, reason: str = ""
 ) -> dict[str, Any]:
@@ -289,6 +320,7 @@ def _entry(
         "seconds": round(time.time() - float(held.get("started", time.time())), 1),
         "phase": phase,
         "result": result,
+        "took": held.get("took", {}),
         **({"reason": reason[:2000]} if reason else {}),
     }
 
@@ -323,10 +355,14 @@ def _with_lock(
                     state, options, phase, f"release {held.get('release')} is gone or was never whole"
                 )
             release_build.hide_secrets(state.app, manifest.release)
+            began = time.monotonic()
             try:
-                return work(state, held, manifest, options)
+                outcome = work(state, held, manifest, options)
             except FAILURES as error:
                 return _failed(state, options, phase, str(error) or type(error).__name__)
+            if state.lock() is not None:
+                _note(state, options, took=_taken(held, phase, began))
+            return outcome
 
     return wrapped
 
@@ -410,21 +446,25 @@ def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
 
 
 def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+    began = time.monotonic()
     live = state.live_activation()
     _hooks(manifest, "before_drain")
     outcome: Outcome = {"release": manifest.release, "activation": live, "changed": True}
     warm = _warm(state) if options.keep_warm > 0 and not options.emperor else None
     previous = held.get("previous")
     others = [name for _, name in release_run.running_activations(state.app) if name != live]
+    longest = manifest.request_timeout + 5
+    # What is kept for longer than a request may take is not waited for, unless a hook wants it quiet.
+    patient = options.keep_warm > longest and not manifest.hooks.get("after_drain")
+    awaited = [name for name in others if not (patient and name == previous == warm)]
     with ThreadPoolExecutor() as pool:
         # Old releases go meanwhile: the files of one take as long to delete as its activation takes to be quiet.
         pruning = pool.submit(_prune, state, options)
-        drained = list(
-            pool.map(lambda name: release_run.drain(state.app, name, manifest.request_timeout + 5), others)
-        )
+        idle = pool.map(lambda name: release_run.drain(state.app, name, longest), awaited)
+        busy = [name for name, is_idle in zip(awaited, idle, strict=True) if not is_idle]
         pruning.result()
-    for activation, idle in zip(others, drained, strict=True):
-        if not idle:
+    for activation in others:
+        if activation in busy:
             outcome["cut_off"] = activation
         elif activation == previous == warm:
             _retire_later(state.app, activation, options.keep_warm)
@@ -435,9 +475,11 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     _hooks(manifest, "after_drain")
     # Those that ran until now.
     _prune(state, options)
+    held = {**held, "took": _taken(held, "drain", began)}
     state.remember(_entry(held, options, "drain", "good"))
     outcome["seconds"] = round(time.time() - float(held.get("started", time.time())), 1)
     outcome["milliseconds"] = held.get("milliseconds")
+    outcome["took"] = held["took"]
     state.unlock()
     return outcome
 

@@ -110,6 +110,10 @@ def test_deployed_and_held() -> None:
         }
     }
     assert deploy.deployed(result) == ["a: r is live as a@2, switched in ? ms, after 3.1 s in all"]
+    result["apps"]["a"]["took"] = {"fetch": 0.04, "venv": 2.11, "start": 0.5}
+    assert deploy.deployed(result) == [
+        "a: r is live as a@2, switched in ? ms, after 3.1 s in all (venv 2.1, start 0.5)"
+    ]
     assert deploy.deployed({"skipped": True}) == []
     assert deploy.held({"apps": {"a": {"action": "held", "why": "w"}, "b": {"action": "none"}}}) == ["a: w"]
 

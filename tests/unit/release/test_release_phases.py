@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,54 @@ def test_the_one_before_is_drained_and_kept_warm(deploys: Host) -> None:
     assert outcome["warm"] == "blog@2"
     assert deploys.vassals() == ["blog@2", "blog@3"]
     deploys.settled()
+
+
+@pytest.mark.parametrize(
+    ("keep_warm", "hooks", "waits"),
+    [
+        (600, {}, False),
+        # A request may take 60 s, and is given five more.
+        (66, {}, False),
+        (65, {}, True),
+        (0, {}, True),
+        (600, {"after_drain": ["x"]}, True),
+        (600, {"before_drain": ["x"]}, False),
+    ],
+)
+def test_what_is_kept_warm_for_longer_than_a_request_is_not_waited_for(
+    deploys: Host, keep_warm: int, hooks: dict[str, list[str]], waits: bool
+) -> None:
+    deploys.options = Options(owner=MINE, keep_releases=3, keep_warm=keep_warm)
+    deploys.deploy("a" * 40, hooks=hooks)
+    deploys.deploy("b" * 40, hooks=hooks)
+    assert ("drain blog@1" in deploys.calls) is waits
+    assert ("blog@1" in deploys.vassals()) is (keep_warm > 0)
+    # One that is not the one before is, as it is stopped.
+    outcome = deploys.deploy("c" * 40, hooks=hooks)
+    if keep_warm:
+        assert "drain blog@1" in deploys.calls
+    assert outcome.get("warm") == ("blog@2" if keep_warm else None)
+    deploys.settled()
+
+
+def test_a_deploy_says_what_took_its_time(deploys: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    plain = release_build.prepare
+
+    def steps(spec: Any, revision: str, release: str, index: Any, say: Callable[[str], None], *rest: Any) -> Any:
+        say("fetch")
+        say("warning: a version could not be kept")
+        say("venv")
+        return plain(spec, revision, release, index, say, *rest)
+
+    monkeypatch.setattr(release_build, "prepare", steps)
+    deploys.revision = "a" * 40
+    assert deploys.phase("prepare")["warnings"] == ["a version could not be kept"]
+    outcomes = [deploys.phase(phase) for phase in PHASES_OF_A_DEPLOY[1:]]
+    assert list(outcomes[-1]["took"]) == ["fetch", "venv", "migrate", "start", "switch", "drain"]
+    assert all(seconds > 0 for seconds in outcomes[-1]["took"].values())
+    assert deploys.state.history()[-1]["took"] == outcomes[-1]["took"]
 
 
 # What fails
