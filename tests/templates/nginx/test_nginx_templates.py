@@ -221,7 +221,8 @@ def test_proxies_are_believed_only_when_named(render: Render) -> None:
     )
     assert "real_ip_recursive on;" in behind
     assert "geo $realip_remote_addr $front_trusted { default 0; 10.0.0.0/8 1; 192.0.2.1 1; }" in behind
-    assert "map $front_probe $front_scheme { default $front_told_scheme; 1 https; }" in behind
+    assert "$front_scheme { default $front_told_scheme; https $front_scheme_of_probe; }" in behind
+    assert "$front_scheme_of_probe { default $front_told_scheme; 1 https; }" in behind
     assert "x_forwarded_proto" not in alone
 
 
@@ -255,8 +256,9 @@ def test_neither_authorities_nor_probes_are_redirected(render: Render) -> None:
         'map "$front_scheme:$uri" $front_to_https { default 0; "~^http:/\\.well-known/acme-challenge/" 0; '
         '"~^http:" 1; }'
     ) in text
-    assert "map $http_x_emperor_stack_probe $front_probe { default 0; https $front_loopback; }" in text
-    assert "map $front_probe $front_scheme { default $scheme; 1 https; }" in text
+    asked = "map $http_x_emperor_stack_probe $front_scheme { default $scheme; https $front_scheme_of_probe; }"
+    assert asked in text
+    assert "map $front_loopback $front_scheme_of_probe { default $scheme; 1 https; }" in text
 
 
 def test_nothing_listens_for_tls_where_no_site_has_a_certificate(render: Render) -> None:

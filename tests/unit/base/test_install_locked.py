@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,9 @@ class Host:
     def __init__(self, top: Path) -> None:
         self.top, self.lock = top, top / "tools.txt"
         self.lock.write_text("good")
-        wheel = top / "wheels/pip-25.whl"
-        wheel.mkdir(parents=True)
-        (wheel / "pip").write_text(PIP)
+        (top / "wheels").mkdir()
+        with zipfile.ZipFile(top / "wheels/pip-25.whl", "w") as wheel:
+            wheel.writestr("pip/__main__.py", PIP)
         text = SCRIPT.read_text()
         for path, instead in {
             "/usr/share/python-wheels": top / "wheels",
@@ -67,7 +68,7 @@ def test_what_cannot_be_had_leaves_the_one_before_alone(host: Host) -> None:
     assert refused.returncode == 1
     assert "DO NOT MATCH THE HASHES" in refused.stderr
     assert "index-url in /etc/pip.conf" in refused.stderr
-    assert host.there() == {"tools-a": ["whole"], "tools-b.new": ["half"]}
+    assert host.there() == {"tools-a": ["whole"], "tools-b.new": ["half"], "tools-b.pip.new": ["pip"]}
     host.lock.write_text("good")
     assert host.install("tools-b").returncode == 0
     assert host.there() == {"tools-a": ["whole"], "tools-b": ["whole"]}
@@ -99,8 +100,7 @@ def test_what_is_in_use_stays(host: Host) -> None:
 
 
 def test_without_a_pip_it_says_what_brings_one(host: Host) -> None:
-    (host.top / "wheels/pip-25.whl/pip").unlink()
-    (host.top / "wheels/pip-25.whl").rmdir()
+    (host.top / "wheels/pip-25.whl").unlink()
     refused = host.install("tools-a")
     assert refused.returncode == 1
     assert "python3-venv is missing" in refused.stderr
