@@ -48,8 +48,10 @@ def measure_served(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
         "static": asdict(files),
         "zero_copy": served.zero_copy(name),
         "burst": served.burst(name),
-        "sizes": served.sizes(name, "hello"),
         "versions": versions(name),
+        "sizes": served.sizes(name, "hello"),
+        # Last: it takes the others' nginx away.
+        "instructions": served.instructions(name),
     }
     hosts.remove(name)
     return result

@@ -7,6 +7,7 @@ bench/conventional. Both other ways and ours reach their hosts by SSH, with the 
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -129,6 +130,8 @@ class Measured:
     #: The command of our deploy, with nothing to deploy.
     nothing: list[float] = field(default_factory=list)
     boot: list[float] = field(default_factory=list)
+    #: The app's own commands in our deploy: its build and its migration.
+    commands: list[float] = field(default_factory=list)
     tasks: int = 0
 
 
@@ -245,6 +248,8 @@ def repeat(hosts: Fleet, found: Measured, django: Repository, repeats: int) -> N
             django.push(name)
         run = hosts.play("playbooks/deploy.yml", [stack], {**STACK, "app": "notes"})
         found.deploy.setdefault("stack", []).append(run.seconds)
+        took = json.loads(inside(stack, "tail -n 1 /srv/apps/notes/state/history.jsonl"))["took"]
+        found.commands.append(took["build"] + took["migrate"])
         run = hosts.play("playbooks/deploy.yml", [stack], {**STACK, "app": "notes"})
         require_no_change(run.changed, "deploy.yml")
         found.nothing.append(run.seconds)

@@ -28,7 +28,7 @@ sed -i 's#listen 80#listen 127.0.0.1:{port}#; /listen .::.:80/d' emperor-stack/*
 class Setting:
     """How a vassal is set, and started."""
 
-    requests: int = 50000
+    requests: int = 1000000
     listen: int = 4096
     #: Under the kernel's policy for batch work.
     batch: bool = False
@@ -40,7 +40,7 @@ class Setting:
 
 #: What each pair's setting was before.
 BEFORE = {
-    "max-requests": Setting(requests=5000),
+    "max-requests": Setting(requests=50000),
     "policy": Setting(batch=True),
     "server": Setting(inside=False),
     # No default that changed, but what the apps' isolation costs: "before" is how they run.

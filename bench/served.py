@@ -96,8 +96,8 @@ for n in range(20):
 }
 
 #: "best front" is the nginx tuned by hand before this bundle's app: what it loses to the best is the app's half of the gap,
-#: what the bundle loses to it is nginx's.
-PORTS = {"stack": 80, "best": 8081, "best front": 8086, "gunicorn": 8082}
+#: what the bundle loses to it is nginx's. "equal" is by hand, too, and does as much for a request as the bundle.
+PORTS = {"stack": 80, "best": 8081, "best front": 8086, "equal": 8087, "gunicorn": 8082}
 #: uWSGI's own HTTP, without nginx; it takes one port an app.
 ALONE = {"hello": 8091, "links": 8092, "notes": 8093}
 
@@ -132,7 +132,7 @@ def environment(app: Mapping[str, Any]) -> dict[str, str]:
 
 def servers(variant: str, socket: str) -> str:
     """nginx's server blocks of *variant*, one for each app; *socket* has `{app}` for its name."""
-    template = "gunicorn.server.conf" if variant == "gunicorn" else "best.server.conf"
+    template = f"{variant if variant in ('gunicorn', 'equal') else 'best'}.server.conf"
     found = []
     for app in APPS:
         key = app["name"]
@@ -184,7 +184,8 @@ def prepare(name: str) -> None:
         fill(name, app["name"])
     blocks = {
         "best": servers("best", "/run/bench/best-{app}.sock")
-        + servers("best front", "/srv/apps/{app}/active/app.sock"),
+        + servers("best front", "/srv/apps/{app}/active/app.sock")
+        + servers("equal", "/run/bench/equal-{app}.sock"),
         "gunicorn": servers("gunicorn", "/run/bench/gunicorn-{app}.sock"),
     }
     for variant, text in blocks.items():
@@ -210,16 +211,17 @@ def place(name: str, app: Mapping[str, Any]) -> None:
     given = [f"--setenv={k}={v}" for k, v in environment(app).items()]
     sockets = {
         "best": f"socket = /run/bench/best-{key}.sock\nchmod-socket = 666",
+        "equal": f"socket = /run/bench/equal-{key}.sock\nchmod-socket = 666",
         # It closes after each answer and does not say so, which a client would take for an error.
         "alone": f"http-socket = 127.0.0.1:{ALONE[key]}\nadd-header = Connection: close",
     }
     for variant, socket in sockets.items():
         path = f"/srv/bench/{variant}-{key}.ini"
         write(name, path, filled("best.uwsgi.ini", {**values, "SOCKET": socket}))
-        # All that is known to help: the uWSGI inside of Debian's Python, too.
-        start(
-            name, f"bench-{variant}-{key}", f"{uwsgi(release)} --ini {path}", "-p KillSignal=SIGQUIT", *given
-        )
+        # All that is known to help: the uWSGI inside of Debian's Python, too. Equal is equal apart from the others.
+        place = ["-p Slice=apps-bench.slice", "-p CPUWeight=100"] if variant == "equal" else []
+        command = f"{uwsgi(release)} --ini {path}"
+        start(name, f"bench-{variant}-{key}", command, "-p KillSignal=SIGQUIT", *place, *given)
     # As its documentation has it: a Unix socket, (2 x cores) + 1 workers of the default kind.
     packages = f"{release}/venv/lib/python$(python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])')/site-packages"
     start(
@@ -380,12 +382,73 @@ def burst(
     return int(right), int(failed), rest
 
 
+#: Instructions of nginx for a request of hello: a copy of the configuration $1, whose pid file is $2, in one process under
+#: callgrind, that is asked $4 times at port $3 on a kept connection, once it is warm.
+INSTRUCTIONS = """
+set -e
+rm -f /srv/bench/callgrind.*
+valgrind --tool=callgrind --callgrind-out-file=/srv/bench/callgrind.out \\
+    nginx -c "$1" -g 'daemon off; master_process off;' >/dev/null 2>&1 &
+python3 - "$3" 100 <<'ASK'
+{ask}
+ASK
+callgrind_control --zero "$(cat "$2")" >/dev/null
+python3 - "$3" "$4" <<'ASK'
+{ask}
+ASK
+kill -QUIT "$(cat "$2")"
+wait
+callgrind_annotate /srv/bench/callgrind.out | awk '/PROGRAM TOTALS/ {{gsub(",", "", $1); print $1}}'
+"""
+
+ASK = """
+import http.client, sys, time
+port, count = int(sys.argv[1]), int(sys.argv[2])
+for _ in range(300):
+    try:
+        client = http.client.HTTPConnection("127.0.0.1", port)
+        client.connect()
+        break
+    except OSError:
+        time.sleep(0.1)
+for _ in range(count):
+    client.request("GET", "/", headers={"Host": "hello.localhost"})
+    answer = client.getresponse()
+    assert answer.status == 200 and answer.read() == b"Hello, world!\\n", answer.status
+"""
+
+#: The bundle's configuration once more, for itself and at port 8088.
+ALONE_FRONT = """
+rm -rf /srv/bench/front && cp -rL /etc/nginx /srv/bench/front && cd /srv/bench/front
+sed -i 's#/run/nginx.pid#/run/bench/front.pid#; s#modules-enabled/[*].conf#modules-enabled/none*.conf#' nginx.conf
+sed -i 's#listen 80#listen 127.0.0.1:8088#; /listen .::.:80/d' emperor-stack/*.conf
+"""
+
+
+def instructions(name: str, requests: int = 1000) -> dict[str, int]:
+    """What nginx executes for a request of hello, outside of the kernel. The same on a busy machine."""
+    inside(name, f"apt-get install -q -y --no-install-recommends valgrind >/dev/null; {ALONE_FRONT}")
+    write(name, "/srv/bench/instructions.sh", INSTRUCTIONS.format(ask=ASK.strip()))
+    inside(name, "systemctl stop bench-best-nginx")
+    best = "/srv/bench/best.nginx.conf /run/bench/best.nginx.pid"
+    asked = {
+        "stack": "/srv/bench/front/nginx.conf /run/bench/front.pid 8088",
+        "best": f"{best} {PORTS['best']}",
+        "equal": f"{best} {PORTS['equal']}",
+    }
+    return {
+        variant: int(inside(name, f"bash /srv/bench/instructions.sh {words} {requests}")) // requests
+        for variant, words in asked.items()
+    }
+
+
 def groups(app: str) -> dict[str, list[str]]:
     """The control groups of each variant that has nginx in front: its nginx, and its server of *app*."""
     return {
         "stack": ["/nginx.service", f"/apps-{app}.slice/"],
         "best": ["/bench-best-nginx.service", f"/bench-best-{app}.service"],
         "best front": ["/bench-best-nginx.service", f"/apps-{app}.slice/"],
+        "equal": ["/bench-best-nginx.service", f"/bench-equal-{app}.service"],
         "gunicorn": ["/bench-gunicorn-nginx.service", f"/bench-gunicorn-{app}.service"],
     }
 

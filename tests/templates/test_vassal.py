@@ -110,7 +110,7 @@ def test_no_vassal_has(name: str) -> None:
 
 
 def test_workers_are_renewed_now_and_then() -> None:
-    assert 5000 < int(options(render())["max-requests"][0]) <= 100000
+    assert 50000 < int(options(render())["max-requests"][0]) <= 1000000
 
 
 @pytest.mark.parametrize("seconds", [1, 60, 3600])

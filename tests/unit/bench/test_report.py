@@ -82,6 +82,7 @@ RATES = {
     "stack": [90.0, 99.0, 95.0],
     "best": [100.0, 100.0, 100.0],
     "best front": [100.0, 99.0, 98.0],
+    "equal": [90.0, 110.0, 95.0],
     "gunicorn": [50.0, 50.0, 50.0],
 }
 LATENCY = {variant: [1.0, 2.0, 3.0] for variant in RATES}
@@ -95,6 +96,7 @@ SERVED = {
     "zero_copy": [1048576, 0],
     "burst": [1999, 1, "{'502': 1}"],
     "sizes": [2, 2],
+    "instructions": {"stack": 50900, "best": 29100, "equal": 45000},
     "versions": {"nginx": "1.26.3", "kernel": "6.1"},
 }
 DEFAULTS = {
@@ -111,6 +113,7 @@ CONVERGE = {
     "deploy": {"stack": [5.0, 6.0], "conventional": [15.0, 15.0]},
     "nothing": [2.5, 3.0],
     "boot": [1.5, 1.7],
+    "commands": [0.5, 0.3],
     "tasks": 17,
 }
 DENSITY = {
@@ -138,7 +141,10 @@ def test_figures_are_medians_of_ratios_and_of_seconds():
         "first_converge_ratio": 1.2,
         "deploy_seconds": 5.5,
         "deploy_boot_probe_seconds": 1.6,
-        "deploy_own_seconds": 1.15,
+        "deploy_commands_seconds": 0.4,
+        "deploy_own_seconds": 0.75,
+        "served_ratio_hello_equal": 95 / 95,
+        "nginx_instructions_hello_best": 29100,
         "no_change_seconds_1_apps": 3.1,
         "no_change_seconds_100_apps": 5.0,
         "no_change_tasks_100_apps": 17,
@@ -156,7 +162,8 @@ def test_the_report_says_what_was_measured_where_and_how():
     )
     assert "| 100 (100 to 100) | 110 (110 to 110) | 1.10 (1.10 to 1.10) | 5.00 → 4.00 |" in text
     assert "it over the best is the app's (hello (bare WSGI) 0.990 (0.985 to 0.995))" in text
-    assert "What is left is 1.15 (1.07 to 1.23) s" in text
+    assert "What is left is 0.750 (0.625 to 0.875) s" in text
+    assert "executes 50,900 instructions outside of the kernel here, 45,000 with as much" in text
     assert "900 and 0 failed" in text
     assert "takes 70.0 µs of processor for a request of hello, and 80.0 without" in text
     assert text.count("2 cores (A & B), 24 GiB") == 5

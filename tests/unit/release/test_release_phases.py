@@ -342,7 +342,9 @@ def test_a_deploy_says_what_took_its_time(deploys: Host, monkeypatch: pytest.Mon
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     plain = release_build.prepare
 
-    def steps(spec: Any, revision: str, release: str, index: Any, say: Callable[[str], None], *rest: Any) -> Any:
+    def steps(
+        spec: Any, revision: str, release: str, index: Any, say: Callable[[str], None], *rest: Any
+    ) -> Any:
         say("fetch")
         say("warning: a version could not be kept")
         say("venv")
