@@ -121,10 +121,9 @@ def machine() -> dict[str, Any]:
 
 def results() -> dict[str, Any]:
     try:
-        known: dict[str, Any] = json.loads(RESULTS.read_text())
+        return dict(written.readable(json.loads(RESULTS.read_text())))
     except FileNotFoundError:
         return {}
-    return known
 
 
 def main(arguments: list[str]) -> int:

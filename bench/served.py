@@ -96,7 +96,7 @@ for n in range(20):
 }
 
 #: "best front" is the nginx tuned by hand before this bundle's app: what it loses to the best is the app's half of the gap,
-#: what the bundle loses to it is nginx's. "equal" is by hand, too, and does as much for a request as the bundle.
+#: what the bundle loses to it is nginx's. "equal" is by hand, too, and does most of what the bundle does for a request.
 PORTS = {"stack": 80, "best": 8081, "best front": 8086, "equal": 8087, "gunicorn": 8082}
 #: uWSGI's own HTTP, without nginx; it takes one port an app.
 ALONE = {"hello": 8091, "links": 8092, "notes": 8093}

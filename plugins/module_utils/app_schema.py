@@ -511,6 +511,14 @@ APP = Section(
                         "processes: 4",
                     ),
                     Field("threads", Number(1, 256), "Threads of each process.", "threads: 2", default=2),
+                    Field(
+                        "max_requests",
+                        Number(100, 1_000_000_000),
+                        "Requests after which a process is renewed. Fewer bound what a leaking app takes; while one is "
+                        "renewed, the others answer alone.",
+                        "max_requests: 20000",
+                        default=1_000_000,
+                    ),
                 )
             ),
             "Size of the app.",

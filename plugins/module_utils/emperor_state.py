@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from . import layout, release_run, release_workers
 from .host_command import CommandFailed, run
@@ -85,13 +86,24 @@ def move_app(app: str, emperor: str, http_port: int, fresh: bool = False) -> str
         return activation
 
 
+def drain_and_stop(state: AppState, activation: str) -> None:
+    """End an activation that gets no new requests, when it is quiet or its requests have had their time."""
+    manifest = state.manifest(str(state.release_of(activation)))
+    release_run.drain(state.app, activation, (manifest.request_timeout if manifest else 60) + 5)
+    release_run.stop(state, activation)
+
+
 def retire(emperor: str) -> None:
     """Stop an emperor whose live activations have all moved away."""
+    left = []
     for app in apps_under(emperor):
         state = AppState(app)
         for owner, activation in list(release_run.vassals_of(app)):
             if owner == emperor and activation != state.live_activation():
-                release_run.stop(state, activation)
+                left.append((state, activation))
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        # A deploy does not wait for what it keeps warm: right after one, it may have requests.
+        list(pool.map(lambda one: drain_and_stop(*one), left))
     deadline = time.monotonic() + 10
     while apps_under(emperor) and time.monotonic() < deadline:
         time.sleep(0.1)

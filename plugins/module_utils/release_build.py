@@ -475,11 +475,11 @@ def prepare(
     ):
         for command in commands:
             run_app_command(app, release, command, what)
+    say("seal")
     # Compiled now, since the running app cannot write here. A file that does not compile is the app's affair.
     with contextlib.suppress(CommandFailed):
         run([f"{venv}/bin/python", "-m", "compileall", "-q", "-j", "1", code], what="compiling", user=app)
 
-    say("seal")
     own_tree(code, 0, account.pw_gid)
     # Only now that the app's processes cannot change the code: what is copied here, nginx shows to everybody.
     publish(app, code, f"{directory}/public", spec["static_files"])

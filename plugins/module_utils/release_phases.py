@@ -209,7 +209,7 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
         return {"changed": True}
     with state.working(seconds=120 if options.dead or options.break_lock else 5):
         state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
-        release = None
+        release, steps = None, Steps()
         try:
             _clean_up(state)
             ready = [
@@ -222,15 +222,15 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
                 return {"release": ready[-1].release, "changed": True, "reused": True}
             release = _unused_release_id(state, spec["revision"])
             _note(state, options, release=release)
-            steps = Steps()
             release_build.prepare(
                 spec, spec["revision"], release, options.uv_environment, steps.say, options.interpreters
             )
-            _note(state, options, took=steps.end())
         except FAILURES as error:
+            _note_took(state, options, steps.end())
             if release is not None:
                 _keep_failed(state, spec, release)
             return _failed(state, options, "prepare", str(error) or type(error).__name__)
+        _note_took(state, options, steps.end())
         warned = {"warnings": steps.warnings} if steps.warnings else {}
         return {"release": release, "changed": True, **warned}
 
@@ -308,6 +308,13 @@ def _taken(held: Mapping[str, Any], step: str, began: float) -> dict[str, float]
     return {**held.get("took", {}), step: round(time.monotonic() - began, 2)}
 
 
+def _note_took(state: AppState, options: Options, took: Mapping[str, float]) -> None:
+    """Write the seconds of the steps so far into the lock. No deploy fails for the want of them."""
+    if state.lock() is not None:
+        with contextlib.suppress(*FAILURES):
+            _note(state, options, took=took)
+
+
 def _entry(
     held: Mapping[str, Any], options: Options, phase: str, result: str, reason: str = ""
 ) -> dict[str, Any]:
@@ -359,9 +366,10 @@ def _with_lock(
             try:
                 outcome = work(state, held, manifest, options)
             except FAILURES as error:
+                _note_took(state, options, _taken(held, phase, began))
                 return _failed(state, options, phase, str(error) or type(error).__name__)
-            if state.lock() is not None:
-                _note(state, options, took=_taken(held, phase, began))
+            # Where the work is the last one, it has given the lock back.
+            _note_took(state, options, _taken(held, phase, began))
             return outcome
 
     return wrapped
@@ -453,7 +461,8 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     warm = _warm(state) if options.keep_warm > 0 and not options.emperor else None
     previous = held.get("previous")
     others = [name for _, name in release_run.running_activations(state.app) if name != live]
-    longest = manifest.request_timeout + 5
+    before = state.manifest(state.release_of(previous) or "") if previous else None
+    longest = max(one.request_timeout for one in (manifest, before) if one) + 5
     # What is kept for longer than a request may take is not waited for, unless a hook wants it quiet.
     patient = options.keep_warm > longest and not manifest.hooks.get("after_drain")
     awaited = [name for name in others if not (patient and name == previous == warm)]

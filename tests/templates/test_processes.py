@@ -53,7 +53,7 @@ EVERYTHING: dict[str, Any] = {
         "missed": {"command": COMMAND, "at": "03:00", "missed": "skip", "timeout": 5},
         "often": {"command": COMMAND, "every": "15m"},
     },
-    "web": {"processes": 5, "threads": 3},
+    "web": {"processes": 5, "threads": 3, "max_requests": 2000},
     "limits": {"request_timeout": 100},
 }
 
@@ -129,7 +129,15 @@ def test_gunicorn() -> None:
     assert unit["ExecStart"].endswith(" --bind unix:/run/emperor-stack/blog/@ACTIVATION@.sock")
     assert unit["TimeoutStopSec"] == "120"
     settings = dict(re.findall(r"(?m)^(\w+) = (.*)$", found["gunicorn.conf.py"]))
-    wanted = {"protocol": '"uwsgi"', "workers": "5", "threads": "3", "timeout": "100", "backlog": "77"}
+    wanted = {
+        "protocol": '"uwsgi"',
+        "workers": "5",
+        "threads": "3",
+        "max_requests": "2000",
+        "max_requests_jitter": "200",
+        "timeout": "100",
+        "backlog": "77",
+    }
     assert (
         settings.items() >= {**wanted, "graceful_timeout": "105", "umask": "0o000", "keepalive": "0"}.items()
     )

@@ -121,7 +121,7 @@ def test_the_time_limits_follow_the_apps(seconds: int) -> None:
 
 
 def test_the_size_follows_the_app() -> None:
-    found = options(render(listen=77, web={"processes": 5, "threads": 3}))
+    found = options(render(listen=77, web={"processes": 5, "threads": 3, "max_requests": 2000}))
     assert (found["processes"], found["threads"], found["listen"]) == (["5"], ["3"], ["77"])
 
 

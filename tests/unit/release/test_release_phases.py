@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -355,8 +356,23 @@ def test_a_deploy_says_what_took_its_time(deploys: Host, monkeypatch: pytest.Mon
     assert deploys.phase("prepare")["warnings"] == ["a version could not be kept"]
     outcomes = [deploys.phase(phase) for phase in PHASES_OF_A_DEPLOY[1:]]
     assert list(outcomes[-1]["took"]) == ["fetch", "venv", "migrate", "start", "switch", "drain"]
-    assert all(seconds > 0 for seconds in outcomes[-1]["took"].values())
     assert deploys.state.history()[-1]["took"] == outcomes[-1]["took"]
+
+
+def test_a_deploy_that_failed_says_it_too(deploys: Host) -> None:
+    deploys.breaks["probe"] = NotHealthy("answered 500")
+    assert "answered 500" in deploys.deploy("a" * 40)["error"]
+    assert list(deploys.state.history()[-1]["took"]) == ["migrate", "start"]
+
+
+def test_the_release_before_may_have_had_longer_requests(deploys: Host) -> None:
+    deploys.deploy("a" * 40, hooks={})
+    state = deploys.state
+    patient = state.manifest(str(state.live_release()))
+    assert patient is not None
+    state.save(dataclasses.replace(patient, request_timeout=3600))
+    deploys.deploy("b" * 40, hooks={})
+    assert "drain blog@1" in deploys.calls
 
 
 # What fails

@@ -369,6 +369,20 @@ def test_an_app_moves_to_the_other_emperor(state: AppState, move: list[str]) -> 
     assert emperor_state.move_app("blog", "b", 80) is None
 
 
+def test_what_an_emperor_still_has_is_drained_before_it_goes(
+    state: AppState, move: list[str], run_activation: Activate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warm activations are not waited for by the deploy that left them."""
+    run_activation(R1, "blog@2", live=True)
+    monkeypatch.setattr(emperor_state, "stop_unit", lambda emperor: move.append(f"stop {emperor}"))
+    monkeypatch.setattr(release_run, "stop", lambda _, activation: move.append(f"stop {activation}"))
+    monkeypatch.setattr(
+        emperor_state, "apps_under", lambda emperor: [] if "stop blog@1" in move else ["blog"]
+    )
+    emperor_state.retire("a")
+    assert move == ["drain blog@1", "stop blog@1", "stop a"]
+
+
 def test_an_app_whose_server_is_a_unit_moves_only_for_fresh_processes(
     state: AppState, move: list[str], save: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:

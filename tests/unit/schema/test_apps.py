@@ -76,7 +76,7 @@ def test_every_default() -> None:
         "env": {},
         "secrets": [],
         "health": {"path": "/", "status": [], "answers": 3, "timeout": 60},
-        "web": {"processes": None, "threads": 2},
+        "web": {"processes": None, "threads": 2, "max_requests": 1000000},
         "on_demand": False,
         "idle": 300,
         "limits": LIMITS,
@@ -216,7 +216,7 @@ def test_app_users() -> None:
                 {"path": "private", "served": False},
             ],
             "size": {
-                "web": {"processes": None, "threads": 2},
+                "web": {"processes": None, "threads": 2, "max_requests": 1000000},
                 "limits": {**LIMITS, "request_timeout": 100},
                 "on_demand": False,
                 "workers": {},
