@@ -22,7 +22,7 @@ from tools import engine, image
 from tools.console import Stop, command, run, step
 from tools.project import ROOT
 
-from . import converge, defaults, density, report, served, written
+from . import converge, defaults, density, instructions, report, served, written
 from .hosts import Fleet, fleet, inside
 
 REPORT = Path(__file__).resolve().parent / "report"
@@ -50,8 +50,6 @@ def measure_served(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
         "burst": served.burst(name),
         "versions": versions(name),
         "sizes": served.sizes(name, "hello"),
-        # Last: it takes the others' nginx away.
-        "instructions": served.instructions(name),
     }
     hosts.remove(name)
     return result
@@ -62,6 +60,13 @@ def measure_defaults(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
     found = asdict(defaults.measure(name, 2 if quick else 10, 1 if quick else 2))
     hosts.remove(name)
     return found
+
+
+def measure_instructions(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
+    name = served.host(hosts, debian)
+    found = instructions.count(name, 100 if quick else 1000)
+    hosts.remove(name)
+    return {"counted": found}
 
 
 def measure_density(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
@@ -80,6 +85,7 @@ def measure_converge(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
 #: In the order of a run: what must be quiet comes first.
 PARTS: dict[str, Part] = {
     "served": measure_served,
+    "instructions": measure_instructions,
     "defaults": measure_defaults,
     "converge": measure_converge,
     "density": measure_density,

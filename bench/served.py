@@ -382,66 +382,6 @@ def burst(
     return int(right), int(failed), rest
 
 
-#: Instructions of nginx for a request of hello: a copy of the configuration $1, whose pid file is $2, in one process under
-#: callgrind, that is asked $4 times at port $3 on a kept connection, once it is warm.
-INSTRUCTIONS = """
-set -e
-rm -f /srv/bench/callgrind.*
-valgrind --tool=callgrind --callgrind-out-file=/srv/bench/callgrind.out \\
-    nginx -c "$1" -g 'daemon off; master_process off;' >/dev/null 2>&1 &
-python3 - "$3" 100 <<'ASK'
-{ask}
-ASK
-callgrind_control --zero "$(cat "$2")" >/dev/null
-python3 - "$3" "$4" <<'ASK'
-{ask}
-ASK
-kill -QUIT "$(cat "$2")"
-wait
-callgrind_annotate /srv/bench/callgrind.out | awk '/PROGRAM TOTALS/ {{gsub(",", "", $1); print $1}}'
-"""
-
-ASK = """
-import http.client, sys, time
-port, count = int(sys.argv[1]), int(sys.argv[2])
-for _ in range(300):
-    try:
-        client = http.client.HTTPConnection("127.0.0.1", port)
-        client.connect()
-        break
-    except OSError:
-        time.sleep(0.1)
-for _ in range(count):
-    client.request("GET", "/", headers={"Host": "hello.localhost"})
-    answer = client.getresponse()
-    assert answer.status == 200 and answer.read() == b"Hello, world!\\n", answer.status
-"""
-
-#: The bundle's configuration once more, for itself and at port 8088.
-ALONE_FRONT = """
-rm -rf /srv/bench/front && cp -rL /etc/nginx /srv/bench/front && cd /srv/bench/front
-sed -i 's#/run/nginx.pid#/run/bench/front.pid#; s#modules-enabled/[*].conf#modules-enabled/none*.conf#' nginx.conf
-sed -i 's#listen 80#listen 127.0.0.1:8088#; /listen .::.:80/d' emperor-stack/*.conf
-"""
-
-
-def instructions(name: str, requests: int = 1000) -> dict[str, int]:
-    """What nginx executes for a request of hello, outside of the kernel. The same on a busy machine."""
-    inside(name, f"apt-get install -q -y --no-install-recommends valgrind >/dev/null; {ALONE_FRONT}")
-    write(name, "/srv/bench/instructions.sh", INSTRUCTIONS.format(ask=ASK.strip()))
-    inside(name, "systemctl stop bench-best-nginx")
-    best = "/srv/bench/best.nginx.conf /run/bench/best.nginx.pid"
-    asked = {
-        "stack": "/srv/bench/front/nginx.conf /run/bench/front.pid 8088",
-        "best": f"{best} {PORTS['best']}",
-        "equal": f"{best} {PORTS['equal']}",
-    }
-    return {
-        variant: int(inside(name, f"bash /srv/bench/instructions.sh {words} {requests}")) // requests
-        for variant, words in asked.items()
-    }
-
-
 def groups(app: str) -> dict[str, list[str]]:
     """The control groups of each variant that has nginx in front: its nginx, and its server of *app*."""
     return {

@@ -48,8 +48,9 @@ def figures(results: Results) -> dict[str, float]:
             name = "css" if page == "style sheet" else "mib"
             found[f"served_ratio_static_{name}"] = stats.ratio(rates["stack"], rates["best"]).median
         found["burst_failed_of_2000"] = results["served"]["burst"][1]
-        for variant, count in results["served"]["instructions"].items():
-            found[f"nginx_instructions_hello_{variant}"] = count
+    if "instructions" in results:
+        for variant, count in results["instructions"]["counted"].items():
+            found[f"nginx_instructions_{variant}"] = count
     if "defaults" in results:
         pairs = results["defaults"]
         for pair, rates in pairs["rate"].items():
@@ -113,7 +114,6 @@ def conditions(part: Mapping[str, Any]) -> str:
 def served_page(part: Mapping[str, Any]) -> str:
     loaded, calm, static = part["loaded"], part["calm"], part["static"]
     processes, threads = part["sizes"]
-    counted = part["instructions"]
     rounds = len(loaded["rate"]["hello"]["stack"])
     rows = []
     for page, rates in loaded["rate"].items():
@@ -183,10 +183,6 @@ def served_page(part: Mapping[str, Any]) -> str:
                 rows,
             ),
             "",
-            f"For a request of hello nginx executes {counted['stack']:,} instructions outside of the kernel here, "
-            f"{counted['equal']:,} with most of that by hand, and {counted['best']:,} in the best (callgrind; "
-            "the same on a busy machine).",
-            "",
             "### Static files",
             "",
             table(["file", "this bundle, per second", "bare site", "ratio"], files),
@@ -200,6 +196,37 @@ def served_page(part: Mapping[str, Any]) -> str:
         ]
     )
 
+
+def instructions_page(part: Mapping[str, Any]) -> str:
+    counted = part["counted"]
+    stack = counted["stack"]
+    rows = [[VARIANTS[variant], f"{counted[variant]:,}", ""] for variant in ("stack", "equal", "best")]
+    for variant, count in counted.items():
+        feature = variant.removeprefix("without_")
+        if feature != variant:
+            rows.append([f"this bundle, without {FEATURES[feature]}", f"{count:,}", f"{stack - count:,}"])
+    return "\n".join(
+        [
+            "## Instructions for a request",
+            "",
+            conditions(part),
+            "",
+            "What nginx executes for a request of hello outside of the kernel, counted by callgrind in one process: the "
+            "same on a busy machine, and on others with these packages. What features share is counted with each of them.",
+            "",
+            table(["nginx", "instructions", "that is less"], rows),
+        ]
+    )
+
+
+#: What part `instructions` takes away from the bundle.
+FEATURES = {
+    "log": "its access log",
+    "request_id": "`X-Request-ID`",
+    "headers": "its headers for the client",
+    "parameters": "its parameters for the app, and with nginx's own",
+    "maintenance": "the switch for maintenance",
+}
 
 #: The pairs of part `defaults`: what it was, what it is.
 CHANGES = {
@@ -332,6 +359,7 @@ def converge_page(part: Mapping[str, Any]) -> str:
 
 PARTS = {
     "served": served_page,
+    "instructions": instructions_page,
     "defaults": defaults_page,
     "converge": converge_page,
     "density": density_page,
@@ -340,7 +368,7 @@ PARTS = {
 
 
 #: What an earlier bench did not keep of a part.
-NEEDED = {"served": {"instructions"}, "converge": {"commands"}}
+NEEDED = {"converge": {"commands"}}
 
 
 def readable(results: Results) -> Results:

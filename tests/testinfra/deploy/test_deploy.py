@@ -199,6 +199,8 @@ def test_a_reinstall_of_uwsgi_fails_no_request(machine: Host, stack: Stack) -> N
 
 def test_a_restart_of_the_emperor_fails_no_request(machine: Host, stack: Stack) -> None:
     with under_load(machine) as result:
+        # What a deploy keeps warm may have requests yet when its emperor goes.
+        stack.good("playbooks/deploy.yml", app="notes", version="v12")
         stack.good("playbooks/restart.yml")
     shown("emperor_restart_failed_requests", result)
     running = machine.check_output(
