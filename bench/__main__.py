@@ -85,11 +85,11 @@ def measure_converge(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
 #: In the order of a run: what must be quiet comes first.
 PARTS: dict[str, Part] = {
     "served": measure_served,
-    "instructions": measure_instructions,
     "defaults": measure_defaults,
     "converge": measure_converge,
     "density": measure_density,
     "hosts": measure_hosts,
+    "instructions": measure_instructions,
 }
 
 

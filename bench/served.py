@@ -218,7 +218,7 @@ def place(name: str, app: Mapping[str, Any]) -> None:
     for variant, socket in sockets.items():
         path = f"/srv/bench/{variant}-{key}.ini"
         write(name, path, filled("best.uwsgi.ini", {**values, "SOCKET": socket}))
-        # All that is known to help: the uWSGI inside of Debian's Python, too. Equal is equal apart from the others.
+        # All that is known to help: the uWSGI inside of Debian's Python, too. "equal" is in a slice, as the bundle's.
         place = ["-p Slice=apps-bench.slice", "-p CPUWeight=100"] if variant == "equal" else []
         command = f"{uwsgi(release)} --ini {path}"
         start(name, f"bench-{variant}-{key}", command, "-p KillSignal=SIGQUIT", *place, *given)

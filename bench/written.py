@@ -211,8 +211,9 @@ def instructions_page(part: Mapping[str, Any]) -> str:
             "",
             conditions(part),
             "",
-            "What nginx executes for a request of hello outside of the kernel, counted by callgrind in one process: the "
-            "same on a busy machine, and on others with these packages. What features share is counted with each of them.",
+            "What nginx executes for a request of hello outside of the kernel, counted by callgrind in one process: "
+            "within a percent also on a busy machine. What a feature needs alone is what is less without it; work that "
+            "two of them share is in neither's.",
             "",
             table(["nginx", "instructions", "that is less"], rows),
         ]
@@ -367,13 +368,15 @@ PARTS = {
 }
 
 
-#: What an earlier bench did not keep of a part.
-NEEDED = {"converge": {"commands"}}
-
-
 def readable(results: Results) -> Results:
     """Without the parts that an earlier bench measured in another way: they are to be measured anew."""
-    return {part: found for part, found in results.items() if NEEDED.get(part, set()) <= set(found)}
+    served, converge = results.get("served"), results.get("converge")
+    old = set()
+    if served and not all("equal" in rates for rates in served["loaded"]["rate"].values()):
+        old.add("served")
+    if converge and "commands" not in converge:
+        old.add("converge")
+    return {part: found for part, found in results.items() if part not in old}
 
 
 def bars(results: Results) -> list[Bar]:

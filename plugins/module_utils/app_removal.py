@@ -299,8 +299,7 @@ def _stop(found: Listing) -> None:
     _stop_units(app)
     activations = [activation for _, activation in release_run.running_activations(app)]
     for activation in activations:
-        manifest = state.manifest(str(state.release_of(activation)))
-        release_run.drain(app, activation, (manifest.request_timeout if manifest else 60) + 5)
+        release_run.drain(app, activation, state.seconds_to_end(activation))
     for activation in activations:
         release_run.stop(state, activation)
     deadline = time.monotonic() + VASSAL_SECONDS

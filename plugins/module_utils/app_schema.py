@@ -514,8 +514,9 @@ APP = Section(
                     Field(
                         "max_requests",
                         Number(100, 1_000_000_000),
-                        "Requests after which a process is renewed. Fewer bound what a leaking app takes; while one is "
-                        "renewed, the others answer alone.",
+                        "Requests after which a process is renewed: fewer bound what a leaking app takes. Under uWSGI all "
+                        "come to it at about the same time, ten seconds after the last time at the earliest, and requests "
+                        "wait for a moment.",
                         "max_requests: 20000",
                         default=1_000_000,
                     ),

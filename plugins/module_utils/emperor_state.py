@@ -87,10 +87,15 @@ def move_app(app: str, emperor: str, http_port: int, fresh: bool = False) -> str
 
 
 def drain_and_stop(state: AppState, activation: str) -> None:
-    """End an activation that gets no new requests, when it is quiet or its requests have had their time."""
-    manifest = state.manifest(str(state.release_of(activation)))
-    release_run.drain(state.app, activation, (manifest.request_timeout if manifest else 60) + 5)
-    release_run.stop(state, activation)
+    """End an activation that gets no new requests, when it is quiet or its requests have had their time.
+
+    Raises Locked where a deploy of its app goes on meanwhile.
+    """
+    release_run.drain(state.app, activation, state.seconds_to_end(activation))
+    with state.working(seconds=120):
+        # A rollback may have come back to it.
+        if activation != state.live_activation():
+            release_run.stop(state, activation)
 
 
 def retire(emperor: str) -> None:

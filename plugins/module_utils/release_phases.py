@@ -183,6 +183,9 @@ def _clean_up(state: AppState) -> None:
     keep = {live, _warm(state)}
     for _, activation in list(release_run.running_activations(state.app)):
         if activation not in keep:
+            served = state.manifest(str(state.release_of(activation)))
+            if served is not None and served.switched:
+                release_run.drain(state.app, activation, state.seconds_to_end(activation))
             release_run.stop(state, activation)
     for activation in state.activation_names():
         if activation not in keep:
@@ -305,7 +308,10 @@ def _failed(state: AppState, options: Options, phase: str, reason: str) -> Outco
 
 def _taken(held: Mapping[str, Any], step: str, began: float) -> dict[str, float]:
     """The seconds of each step so far, with *step*, which has begun at *began* of the monotonic clock."""
-    return {**held.get("took", {}), step: round(time.monotonic() - began, 2)}
+    took = dict(held.get("took", {}))
+    # A rollback that is warm goes through some of them twice.
+    took[step] = round(took.get(step, 0) + time.monotonic() - began, 2)
+    return took
 
 
 def _note_took(state: AppState, options: Options, took: Mapping[str, float]) -> None:
@@ -443,7 +449,7 @@ def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
                 # The first release: nothing answers rather than one that answers wrongly.
                 os.unlink(layout.active(state.app))
         # Else an earlier run switched, and the one before it runs no more: what is live is all there is.
-        return _failed(state, options, "switch", back)
+        raise NotHealthy(back) from error
     if held.get("kind") == "rollback" and previous:
         left = state.release_of(previous)
         if left and left != manifest.release:
@@ -461,15 +467,20 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     warm = _warm(state) if options.keep_warm > 0 and not options.emperor else None
     previous = held.get("previous")
     others = [name for _, name in release_run.running_activations(state.app) if name != live]
-    before = state.manifest(state.release_of(previous) or "") if previous else None
-    longest = max(one.request_timeout for one in (manifest, before) if one) + 5
-    # What is kept for longer than a request may take is not waited for, unless a hook wants it quiet.
-    patient = options.keep_warm > longest and not manifest.hooks.get("after_drain")
-    awaited = [name for name in others if not (patient and name == previous == warm)]
+    seconds = {name: state.seconds_to_end(name) for name in others}
+    # What is kept for longer than its requests may take is not waited for, unless a hook wants it quiet.
+    at_leisure = {
+        name
+        for name in others
+        if name == previous == warm
+        and options.keep_warm > seconds[name]
+        and not manifest.hooks.get("after_drain")
+    }
+    awaited = [name for name in others if name not in at_leisure]
     with ThreadPoolExecutor() as pool:
         # Old releases go meanwhile: the files of one take as long to delete as its activation takes to be quiet.
         pruning = pool.submit(_prune, state, options)
-        idle = pool.map(lambda name: release_run.drain(state.app, name, longest), awaited)
+        idle = pool.map(lambda name: release_run.drain(state.app, name, seconds[name]), awaited)
         busy = [name for name, is_idle in zip(awaited, idle, strict=True) if not is_idle]
         pruning.result()
     for activation in others:

@@ -183,6 +183,11 @@ class AppState:
             return None
         return os.path.basename(link)
 
+    def seconds_to_end(self, activation: str) -> int:
+        """How long requests of *activation* may go on once it gets no new ones: its limit, and five seconds more."""
+        manifest = self.manifest(str(self.release_of(activation)))
+        return (manifest.request_timeout if manifest else 60) + 5
+
     def live_release(self) -> str | None:
         return self.release_of(self.live_activation())
 

@@ -122,7 +122,7 @@ def main() -> None:
                 moved=moved,
             )
         emperor_state.retire(left)
-    except (NotHealthy, CommandFailed, OSError) as error:
+    except (NotHealthy, Locked, CommandFailed, OSError) as error:
         module.fail_json(msg=str(error), moved=moved)
     module.exit_json(changed=True, emperor=emperor, why=why, moved=moved)
 

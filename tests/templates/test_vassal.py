@@ -123,6 +123,7 @@ def test_the_time_limits_follow_the_apps(seconds: int) -> None:
 def test_the_size_follows_the_app() -> None:
     found = options(render(listen=77, web={"processes": 5, "threads": 3, "max_requests": 2000}))
     assert (found["processes"], found["threads"], found["listen"]) == (["5"], ["3"], ["77"])
+    assert found["max-requests"] == ["2000"]
 
 
 def test_a_size_that_nobody_gave_is_the_hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class Host:
         self.top, self.lock = top, top / "tools.txt"
         self.lock.write_text("good")
         (top / "wheels").mkdir()
+        (top / "temporary").mkdir()
         with zipfile.ZipFile(top / "wheels/pip-25.whl", "w") as wheel:
             wheel.writestr("pip/__main__.py", PIP)
         text = SCRIPT.read_text()
@@ -40,7 +41,12 @@ class Host:
 
     def install(self, name: str) -> subprocess.CompletedProcess[str]:
         command = ["/bin/sh", str(self.top / "install-locked"), str(self.lock), str(self.top / name)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        environment = {**os.environ, "TMPDIR": str(self.top / "temporary")}
+        found = subprocess.run(
+            command, capture_output=True, text=True, timeout=30, check=False, env=environment
+        )
+        assert os.listdir(self.top / "temporary") == []
+        return found
 
     def there(self) -> dict[str, list[str]]:
         return {path.name: sorted(os.listdir(path)) for path in sorted(self.top.glob("tools-*"))}

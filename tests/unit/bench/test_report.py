@@ -194,6 +194,9 @@ def test_a_part_that_an_earlier_bench_measured_is_left_out():
     old = {**RESULTS, "converge": {key: value for key, value in CONVERGE.items() if key != "commands"}}
     assert set(written.readable(old)) == set(RESULTS) - {"converge"}
     assert "Requests served" in written.files(written.readable(old))["README.md"]
+    rates = {variant: values for variant, values in RATES.items() if variant != "equal"}
+    old = {"served": {**SERVED, "loaded": {"rate": {"hello": rates}}}, "hosts": HOSTS}
+    assert set(written.readable(old)) == {"hosts"}
     assert written.readable(RESULTS) == RESULTS
 
 

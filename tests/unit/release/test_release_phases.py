@@ -90,6 +90,8 @@ class Host:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.state = AppState("blog")
         self.calls: list[str] = []
+        #: How long each activation was given to be quiet.
+        self.seconds: dict[str, float] = {}
         self.breaks: dict[str, BaseException] = {}
         self.options = Options(owner=MINE, keep_releases=3)
         self.revision = "a" * 40
@@ -165,6 +167,7 @@ class Host:
         self._step("front")
 
     def _drain(self, app: str, activation: str, timeout: float) -> bool:
+        self.seconds[activation] = timeout
         self._step(f"drain {activation}")
         return True
 
@@ -363,16 +366,41 @@ def test_a_deploy_that_failed_says_it_too(deploys: Host) -> None:
     deploys.breaks["probe"] = NotHealthy("answered 500")
     assert "answered 500" in deploys.deploy("a" * 40)["error"]
     assert list(deploys.state.history()[-1]["took"]) == ["migrate", "start"]
+    deploys.breaks = {"front": NotHealthy("answered 502")}
+    assert "answered 502" in deploys.deploy("b" * 40)["error"]
+    assert list(deploys.state.history()[-1]["took"]) == ["migrate", "start", "switch"]
 
 
-def test_the_release_before_may_have_had_longer_requests(deploys: Host) -> None:
+def test_each_activation_has_the_time_of_its_own_requests(deploys: Host) -> None:
     deploys.deploy("a" * 40, hooks={})
     state = deploys.state
     patient = state.manifest(str(state.live_release()))
     assert patient is not None
-    state.save(dataclasses.replace(patient, request_timeout=3600))
+    state.save(dataclasses.replace(patient, request_timeout=500))
     deploys.deploy("b" * 40, hooks={})
-    assert "drain blog@1" in deploys.calls
+    # It is kept for 600 s, so nobody waits.
+    assert "drain blog@1" not in deploys.calls
+    deploys.deploy("c" * 40, hooks={})
+    assert deploys.seconds == {"blog@1": 505}
+    # Longer than what it is kept for.
+    state.save(dataclasses.replace(patient, release=str(state.live_release()), request_timeout=3600))
+    deploys.deploy("d" * 40, hooks={})
+    assert deploys.seconds["blog@3"] == 3605
+
+
+def test_what_has_served_is_drained_before_a_later_run_cleans_it_up(deploys: Host) -> None:
+    """A run that dies between its switch and its drain leaves what was warm before, which may have requests."""
+    for letter in "ab":
+        deploys.deploy(letter * 40, hooks={})
+    deploys.revision = "c" * 40
+    for phase in ("prepare", "migrate", "start", "switch"):
+        deploys.phase(phase, hooks={})
+    assert deploys.vassals() == ["blog@1", "blog@2", "blog@3"]
+    deploys.next_run()
+    deploys.revision = "d" * 40
+    deploys.phase("prepare", hooks={})
+    assert deploys.calls == ["drain blog@1", "prepare", "prepared"]
+    assert deploys.vassals() == ["blog@2", "blog@3"]
 
 
 # What fails

@@ -21,7 +21,11 @@ from ansible_collections.emperor.stack.plugins.module_utils import (
 )
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.release_run import Health, NotHealthy
-from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, Manifest
+from ansible_collections.emperor.stack.plugins.module_utils.release_state import (
+    AppState,
+    Manifest,
+    link_atomically,
+)
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi_client import Answer, NoAnswer
 
 R1 = "20261122T193000-ab12cd3"
@@ -381,6 +385,18 @@ def test_what_an_emperor_still_has_is_drained_before_it_goes(
     )
     emperor_state.retire("a")
     assert move == ["drain blog@1", "stop blog@1", "stop a"]
+
+
+def test_what_is_live_again_by_then_stays(
+    state: AppState, move: list[str], run_activation: Activate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody rolls back while an emperor drains what it still has."""
+    run_activation(R1, "blog@2", live=True)
+    monkeypatch.setattr(
+        release_run, "drain", lambda *_: link_atomically("activations/blog@1", layout.active("blog"))
+    )
+    emperor_state.drain_and_stop(state, "blog@1")
+    assert ("a", "blog@1") in list(release_run.vassals_of("blog"))
 
 
 def test_an_app_whose_server_is_a_unit_moves_only_for_fresh_processes(
