@@ -78,7 +78,7 @@ def move_app(app: str, emperor: str, http_port: int, fresh: bool = False) -> str
             release_run.stop(state, activation)
             release_workers.follow(state)
             raise
-        release_run.drain(app, old, manifest.request_timeout + 5)
+        release_run.drain(app, old, state.seconds_to_end(old))
         release_run.stop(state, old)
         state.remember(
             {"kind": "handover", "release": manifest.release, "activation": activation, "result": "good"}

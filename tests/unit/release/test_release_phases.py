@@ -362,6 +362,14 @@ def test_a_deploy_says_what_took_its_time(deploys: Host, monkeypatch: pytest.Mon
     assert deploys.state.history()[-1]["took"] == outcomes[-1]["took"]
 
 
+def test_a_phase_that_is_gone_through_twice_counts_both_times() -> None:
+    """As start and switch of a warm rollback, which the phases of their own then confirm."""
+    held = {"took": {"start": 1.5, "switch": 0.25}}
+    took = release_phases._taken(held, "start", time.monotonic() - 2)
+    assert took == {"start": pytest.approx(3.5, abs=0.2), "switch": 0.25}
+    assert held["took"]["start"] == 1.5
+
+
 def test_a_deploy_that_failed_says_it_too(deploys: Host) -> None:
     deploys.breaks["probe"] = NotHealthy("answered 500")
     assert "answered 500" in deploys.deploy("a" * 40)["error"]
