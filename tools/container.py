@@ -28,6 +28,17 @@ RECIPE = [
     "--env=container=docker",
 ]
 
+#: Lets systemd run on cgroup v2 although the engine is on v1. The host is moved into a group of its own, of which it then
+#: sees nothing but what is below. The controllers stay with v1: no limit holds, all that is a matter of groups does.
+UNIFIED = """
+set -e
+mount -t cgroup2 none /mnt
+mkdir -p "/mnt/$1"
+echo $$ >"/mnt/$1/cgroup.procs"
+umount /mnt
+exec unshare --cgroup sh -ec 'umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec /lib/systemd/systemd'
+"""
+
 
 @dataclass(frozen=True)
 class Host:
@@ -36,6 +47,8 @@ class Host:
     ports: tuple[str, ...] = ()
     memory: str | None = None
     labels: tuple[str, ...] = ()
+    #: On cgroup v2 alone, whatever the engine uses; see UNIFIED.
+    unified: bool = False
 
 
 def run_arguments(host: Host) -> list[str]:
@@ -53,6 +66,8 @@ def run_arguments(host: Host) -> list[str]:
     arguments += [f"--publish={port}" for port in host.ports]
     if host.memory:
         arguments += [f"--memory={host.memory}", f"--memory-swap={host.memory}"]
+    if host.unified:
+        return [*arguments, "--entrypoint=/bin/sh", host.image, "-ec", UNIFIED, "sh", host.name]
     return [*arguments, host.image]
 
 
@@ -156,13 +171,21 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("name")
     parser.add_argument("--image", default="")
     parser.add_argument("--memory", help="as docker takes it, e.g. 512m")
+    parser.add_argument("--unified", action="store_true", help="on cgroup v2, without its controllers")
     parser.add_argument("--label", action="append", default=[])
     parser.add_argument("--publish", action="append", default=[])
     options = parser.parse_args(arguments)
     if options.action == "remove":
         print("removed" if remove(options.name) else "absent")
         return 0
-    host = Host(options.name, options.image, tuple(options.publish), options.memory, tuple(options.label))
+    host = Host(
+        options.name,
+        options.image,
+        tuple(options.publish),
+        options.memory,
+        tuple(options.label),
+        options.unified,
+    )
     print("started" if start(host) else "running")
     return 0
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,20 @@ def test_the_command_of_a_host_has_no_privileged_and_all_labels():
     # Without the second, a host of 512 MB would have as much swap again.
     assert {"--memory=512m", "--memory-swap=512m"} <= set(arguments)
     assert arguments[-1] == HOST.image
+
+
+def test_a_host_on_cgroup_v2_is_the_same_but_for_how_it_starts():
+    usual = container.run_arguments(HOST)
+    unified = container.run_arguments(replace(HOST, unified=True))
+    assert unified[: len(usual) - 1] == usual[:-1]
+    assert unified[len(usual) - 1 :] == [
+        "--entrypoint=/bin/sh",
+        HOST.image,
+        "-ec",
+        container.UNIFIED,
+        "sh",
+        "box",
+    ]
 
 
 def test_a_host_that_runs_is_left_as_it_is(fake, calls):
