@@ -513,5 +513,4 @@ def prepare(
         schedule=sorted(spec["schedule"]),
         path=spec["path"],
     )
-    state.save(manifest)
-    return manifest
+    return state.add(manifest)

@@ -16,7 +16,7 @@ from .emperor_check import running_emperor
 from .host_command import CommandFailed, hidden, run
 from .release_run import Health, NotHealthy
 from .release_source import ReleaseError
-from .release_state import AppState, Locked, Manifest, now, prunable
+from .release_state import AppState, Locked, Manifest, now, prunable, seconds_since_start
 
 Spec = Mapping[str, Any]
 Outcome = dict[str, Any]
@@ -250,7 +250,7 @@ def _keep_failed(state: AppState, spec: Spec, release: str) -> None:
     """A release that failed to build stays for a look, with a manifest that says so."""
     with contextlib.suppress(OSError):
         os.makedirs(layout.release(state.app, release), exist_ok=True)
-        state.save(
+        state.add(
             Manifest(
                 app=state.app,
                 release=release,
@@ -330,7 +330,7 @@ def _entry(
         "controller": options.owner.get("controller"),
         "release": held.get("release"),
         "activation": held.get("activation"),
-        "seconds": round(time.time() - float(held.get("started", time.time())), 1),
+        "seconds": seconds_since_start(held),
         "phase": phase,
         "result": result,
         "took": held.get("took", {}),
@@ -454,7 +454,8 @@ def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
         left = state.release_of(previous)
         if left and left != manifest.release:
             state.mark(left, status="rolled_back", reason=f"rolled back to {manifest.release}")
-    state.mark(manifest.release, status="good", switched=time.time(), reason="")
+    serial = state.activation_serial(activation)
+    state.mark(manifest.release, status="good", switched=time.time(), live_as=serial, reason="")
     _note(state, options, switched=activation, milliseconds=outcome.get("milliseconds"))
     return outcome
 
@@ -497,7 +498,7 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     _prune(state, options)
     held = {**held, "took": _taken(held, "drain", began)}
     state.remember(_entry(held, options, "drain", "good"))
-    outcome["seconds"] = round(time.time() - float(held.get("started", time.time())), 1)
+    outcome["seconds"] = seconds_since_start(held)
     outcome["milliseconds"] = held.get("milliseconds")
     outcome["took"] = held["took"]
     state.unlock()

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -24,6 +24,9 @@ LOCK_SECONDS = 1800
 
 #: Lines of history that are kept.
 HISTORY_LINES = 500
+
+#: Where the kernel names its present run.
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 RELEASE_ID = re.compile(r"^\d{8}T\d{6}-[0-9a-z.-]{1,16}$")
 
@@ -72,6 +75,58 @@ class Manifest:
     schedule: list[str] = field(default_factory=list)
     #: Where below its domains the app answers.
     path: str = "/"
+    #: Its place among the releases of the app: 1, 2, … in the order in which they were made. 0 in those that an earlier
+    #: version of the bundle made, which are older than all others.
+    serial: int = 0
+    #: The number of the activation by which it went live last; 0 where it never did, or by an earlier version.
+    live_as: int = 0
+
+    @property
+    def made(self) -> tuple[int, str]:
+        """Orders releases by when they were made. No clock has a say but where nothing else is known."""
+        return self.serial, self.release
+
+    @property
+    def went_live(self) -> tuple[int, float]:
+        """Orders releases by when they went live last."""
+        return self.live_as, self.switched
+
+
+def boot_id() -> str:
+    """What names this run of the kernel; empty where that cannot be read."""
+    try:
+        with open(BOOT_ID, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def uptime() -> float:
+    """Seconds since the boot, sleep included. No change of the clock changes it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def has_expired(lock: Mapping[str, Any]) -> bool:
+    """Whether the holder of *lock* has not been heard of for `LOCK_SECONDS`.
+
+    By the time since the boot, as a clock that is set meanwhile would give a lock away early, or keep it for years. By the
+    clock only in the first half hour after another boot, and for the lock of an earlier version of the bundle.
+    """
+    boot = lock.get("boot")
+    if boot and boot == boot_id():
+        return _number(lock.get("expires_uptime")) < uptime()
+    return _number(lock.get("expires_at")) < time.time() or bool(boot and uptime() > LOCK_SECONDS)
+
+
+def seconds_since_start(lock: Mapping[str, Any]) -> float:
+    """How long ago *lock* was taken; 0.0 where that cannot be known."""
+    if lock.get("boot") == boot_id() and "started_uptime" in lock:
+        return round(max(uptime() - _number(lock["started_uptime"]), 0.0), 1)
+    return round(max(time.time() - _number(lock.get("started", time.time())), 0.0), 1)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def now() -> str:
@@ -158,13 +213,21 @@ class AppState:
             self.save(replace(manifest, **changes))
 
     def manifests(self) -> list[Manifest]:
-        """All whole releases, oldest first: by the time in the name, never by mtime."""
+        """All whole releases, the one that was made first at the front: by serial, never by a clock."""
         try:
             names = sorted(os.listdir(layout.releases(self.app)))
         except FileNotFoundError:
             return []
         found = (self.manifest(name) for name in names)
-        return [manifest for manifest in found if manifest is not None]
+        return sorted((manifest for manifest in found if manifest is not None), key=lambda m: m.made)
+
+    def add(self, manifest: Manifest) -> Manifest:
+        """Write the manifest of a release that is new, with the next serial of the app; return it as written."""
+        known = [one.serial for one in self.manifests()]
+        known += [_serial_in(entry) for entry in self.history(HISTORY_LINES)]
+        made = replace(manifest, serial=self._next_number("release_serial", known))
+        self.save(made)
+        return made
 
     # Activations
 
@@ -193,17 +256,23 @@ class AppState:
 
     def next_activation(self) -> str:
         """A name that no activation of this app has had or will have. It is spent even if the run dies now."""
-        path = f"{layout.state(self.app)}/serial"
-        known = [self._serial(name) for name in self._activation_names()]
+        known = [self.activation_serial(name) for name in self._activation_names()]
         # Most activations are gone without a trace but in the history: it counts where the serial is lost or old.
-        known += [self._serial(str(entry.get("activation"))) for entry in self.history(HISTORY_LINES)]
-        with contextlib.suppress(FileNotFoundError, ValueError), open(path, encoding="utf-8") as file:
-            known.append(int(file.read()))
-        last = max(known, default=0)
-        write_atomically(path, f"{last + 1}\n")
-        return f"{self.app}@{last + 1}"
+        known += [
+            self.activation_serial(str(entry.get("activation"))) for entry in self.history(HISTORY_LINES)
+        ]
+        return f"{self.app}@{self._next_number('serial', known)}"
 
-    def _serial(self, name: str) -> int:
+    def _next_number(self, file_name: str, known: list[int]) -> int:
+        """A number above all *known* and all that were given before, which file *file_name* of the state remembers."""
+        path = f"{layout.state(self.app)}/{file_name}"
+        with contextlib.suppress(FileNotFoundError, ValueError), open(path, encoding="utf-8") as file:
+            known = [*known, int(file.read())]
+        number = max(known, default=0) + 1
+        write_atomically(path, f"{number}\n")
+        return number
+
+    def activation_serial(self, name: str) -> int:
         """The number of activation *name* of this app; 0 for any other name."""
         app, _, number = name.rpartition("@")
         return int(number) if app == self.app and number.isdecimal() else 0
@@ -215,11 +284,11 @@ class AppState:
             with contextlib.suppress(FileNotFoundError):
                 names += os.listdir(directory)
         names += [activation for _, _, activation in unit_names.activation_units(self.app)]
-        return {name for entry in names if self._serial(name := entry.removesuffix(".ini"))}
+        return {name for entry in names if self.activation_serial(name := entry.removesuffix(".ini"))}
 
     def activation_names(self) -> list[str]:
         """Every activation of the app that left a directory or a vassal, oldest first."""
-        return sorted(self._activation_names(), key=self._serial)
+        return sorted(self._activation_names(), key=self.activation_serial)
 
     # The deploy lock: its content outlives a module call, the flock does not
 
@@ -235,27 +304,39 @@ class AppState:
             return None
 
     def take_lock(
-        self, owner: dict[str, Any], dead: list[str], break_lock: bool, **content: Any
+        self, owner: dict[str, Any], dead: Collection[str], break_lock: bool, **content: Any
     ) -> dict[str, Any]:
         """Hold the lock for *owner* (`token`, `who`, `controller`); *dead* are tokens of runs that have ended.
 
         *content* is written with it, in the same rename. Returns what the last holder left unfinished, else an empty
         dict. Raises Locked.
         """
+        held = self.free_lock(dead, break_lock, owner["token"])
+        started = {"since": now(), "started": time.time(), "started_uptime": uptime()}
+        self.write_lock({**owner, **started, "phase": "prepare", **content})
+        return held
+
+    def free_lock(self, dead: Collection[str], break_lock: bool, token: str = "") -> dict[str, Any]:
+        """What the last holder left unfinished, where the lock may be taken by the run *token*; {} where there is none.
+
+        The one rule of locks: it is free where its holder is this run, is among *dead*, has not been heard of for too long,
+        or is to be passed over on purpose. Whoever meets a lock asks here. Raises Locked.
+        """
         held = self.lock()
-        if held and held.get("token") != owner["token"]:
-            expired = float(held.get("expires_at", 0)) < time.time()
-            if not (expired or break_lock or held.get("token") in dead):
-                raise Locked(self.app, held)
-        self.write_lock({**owner, "since": now(), "started": time.time(), "phase": "prepare", **content})
-        return held or {}
+        if held is None:
+            return {}
+        holder = held.get("token")
+        if not (break_lock or (token and holder == token) or holder in dead or has_expired(held)):
+            raise Locked(self.app, held)
+        return held
 
     def write_lock(self, content: dict[str, Any]) -> None:
         expires = time.time() + LOCK_SECONDS
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires))
-        write_atomically(
-            self.lock_path, json.dumps({**content, "expires": stamp, "expires_at": expires}) + "\n"
-        )
+        # The clock's time is for people, and for after a reboot.
+        limits = {"expires": stamp, "expires_at": expires}
+        limits |= {"boot": boot_id(), "expires_uptime": uptime() + LOCK_SECONDS}
+        write_atomically(self.lock_path, json.dumps({**content, **limits}) + "\n")
 
     def held_lock(self, token: str) -> dict[str, Any]:
         """The lock, which must be held by *token*. Raises Locked when it is not."""
@@ -308,7 +389,10 @@ class AppState:
         return entries
 
     def remember(self, entry: dict[str, Any]) -> None:
-        entries = [*self.history(HISTORY_LINES - 1), {"time": now(), **entry}]
+        """Add a line to the history, with the serial of the release that it is about."""
+        manifest = self.manifest(str(entry["release"])) if entry.get("release") else None
+        known = {"serial": manifest.serial} if manifest else {}
+        entries = [*self.history(HISTORY_LINES - 1), {"time": now(), **entry, **known}]
         write_atomically(self.history_path, "".join(json.dumps(e) + "\n" for e in entries))
 
     # Pruning
@@ -335,13 +419,19 @@ class AppState:
         return previous(self.manifests(), self.live_release())
 
 
+def _serial_in(entry: Mapping[str, Any]) -> int:
+    """The serial of the release that a line of the history is about; 0 where it has none."""
+    serial = entry.get("serial")
+    return serial if isinstance(serial, int) else 0
+
+
 def previous(manifests: list[Manifest], live: str | None) -> Manifest | None:
     """The release that a rollback from *live* goes to: of those that were live and are not known to be bad, the last."""
     good = [m for m in manifests if m.status == "good" and m.release != live]
     current = next((m for m in manifests if m.release == live), None)
     if current is not None:
-        good = [m for m in good if m.switched < current.switched] or good
-    return max(good, key=lambda m: m.switched, default=None)
+        good = [m for m in good if m.went_live < current.went_live] or good
+    return max(good, key=lambda m: m.went_live, default=None)
 
 
 def prunable(manifests: list[Manifest], live: str | None, keep: int, in_use: set[str]) -> list[str]:
@@ -350,10 +440,17 @@ def prunable(manifests: list[Manifest], live: str | None, keep: int, in_use: set
     Kept are the live one, those *in_use*, the one that a rollback goes to, the *keep* (at least 2) newest good ones, the
     last failed one, and those newer than the live one that were rolled back: they say what must not be deployed again.
     """
-    good = sorted((m for m in manifests if m.status == "good"), key=lambda m: m.switched)
-    failed = [m.release for m in manifests if m.status == "failed"]
+    good = sorted((m for m in manifests if m.status == "good"), key=lambda m: m.went_live)
+    failed = sorted((m for m in manifests if m.status == "failed"), key=lambda m: m.made)
     back = previous(manifests, live)
-    kept = {m.release for m in good[-max(keep, 2) :]} | set(failed[-1:]) | in_use
-    kept |= {m.release for m in manifests if m.status == "rolled_back" and live and m.release > live}
+    current = next((m for m in manifests if m.release == live), None)
+    kept = {m.release for m in good[-max(keep, 2) :]} | {m.release for m in failed[-1:]} | in_use
+    if live:
+        # Where the live one's place is not known, all of them are.
+        kept |= {
+            m.release
+            for m in manifests
+            if m.status == "rolled_back" and (current is None or m.made > current.made)
+        }
     kept |= {release for release in (live, back and back.release) if release}
     return [m.release for m in manifests if m.release not in kept]

@@ -126,10 +126,65 @@ def test_what_is_not_named_like_a_release_is_left_alone(state: AppState) -> None
     assert state.partial_releases() == []
 
 
-def test_manifests_come_in_the_order_of_their_names(state: AppState, save: Save) -> None:
-    for release in (R3, R1, R2):
-        save(release)
-    assert [m.release for m in state.manifests()] == [R1, R2, R3]
+@pytest.mark.parametrize(
+    ("serials", "order"),
+    [
+        # Made by an earlier version of the bundle: by their names.
+        ({R3: 0, R1: 0, R2: 0}, [R1, R2, R3]),
+        # The clock was behind when the third was made.
+        ({R2: 1, R3: 2, R1: 3}, [R2, R3, R1]),
+        # Those of an earlier version are older than all others, whatever the clock said.
+        ({R1: 1, R3: 0, R2: 0}, [R2, R3, R1]),
+        # Ten comes after nine.
+        ({R1: 10, R2: 9}, [R2, R1]),
+    ],
+    ids=["without serials", "the clock went back", "mixed", "numbers, not texts"],
+)
+def test_manifests_come_in_the_order_in_which_they_were_made(
+    state: AppState, save: Save, serials: dict[str, int], order: list[str]
+) -> None:
+    for release, serial in serials.items():
+        save(release, serial=serial)
+    assert [m.release for m in state.manifests()] == order
+
+
+def test_each_release_gets_a_serial_of_its_own(state: AppState, save: Save, manifest: Save) -> None:
+    save(R4)
+    for number, release in enumerate((R3, R1, R2), 1):
+        os.makedirs(layout.release("blog", release))
+        assert state.add(manifest(release)).serial == number
+    assert [m.release for m in state.manifests()] == [R4, R3, R1, R2]
+    # What becomes of a release changes nothing of when it was made.
+    state.mark(R1, status="rolled_back")
+    state.mark(R4, status="good")
+    assert [m.serial for m in state.manifests()] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("serial", [None, "", "garbage", "3"], ids=["lost", "empty", "garbage", "set back"])
+@pytest.mark.parametrize("known_by", ["manifest", "history"])
+def test_a_lost_serial_of_releases_is_given_to_no_other(
+    state: AppState, save: Save, manifest: Save, serial: str | None, known_by: str
+) -> None:
+    save(R1, serial=12)
+    if known_by == "history":
+        state.remember({"kind": "deploy", "release": R1})
+        state.remember({"kind": "deploy", "release": R2})
+        Path(state.manifest_path(R1)).unlink()
+    if serial is not None:
+        Path(layout.state("blog"), "release_serial").write_text(serial)
+    os.makedirs(layout.release("blog", R2))
+    assert state.add(manifest(R2)).serial == 13
+
+
+def test_a_serial_is_spent_even_if_the_run_dies(
+    state: AppState, manifest: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.makedirs(layout.release("blog", R1))
+    with monkeypatch.context() as dying:
+        dying.setattr(AppState, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            state.add(manifest(R1))
+    assert state.add(manifest(R1)).serial == 2
 
 
 def test_removing_begins_with_the_manifest(
@@ -221,8 +276,8 @@ def test_who_may_take_a_lock_over(
 ) -> None:
     state.take_lock(OWNER, [], False)
     state.write_lock({**state.held_lock(OWNER["token"]), "release": R1})
-    later = time.time() + age
-    monkeypatch.setattr(release_state.time, "time", lambda: later)
+    later = release_state.uptime() + age
+    monkeypatch.setattr(release_state, "uptime", lambda: later)
     if taken:
         assert state.take_lock(OTHER, dead, break_lock)["release"] == R1
         with pytest.raises(Locked):
@@ -230,6 +285,72 @@ def test_who_may_take_a_lock_over(
     else:
         with pytest.raises(Locked):
             state.take_lock(OTHER, dead, break_lock)
+
+
+YEAR = 365 * 86400.0
+SHORT, LONG = release_state.LOCK_SECONDS - 60.0, release_state.LOCK_SECONDS + 60.0
+
+
+@pytest.mark.parametrize(
+    ("clock", "waited", "boot", "up", "expired"),
+    [
+        (0, SHORT, "same", None, False),
+        (YEAR, SHORT, "same", None, False),
+        (-YEAR, LONG, "same", None, True),
+        # After a reboot the time since that counts too, as the lock is older than the boot.
+        (0, SHORT, "other", 60.0, False),
+        (0, LONG, "other", 60.0, True),
+        (-YEAR, SHORT, "other", 60.0, False),
+        (-YEAR, LONG, "other", LONG, True),
+        # The lock of an earlier version of the bundle knows the clock alone.
+        (0, SHORT, "unknown", LONG, False),
+        (0, LONG, "unknown", LONG, True),
+    ],
+    ids=[
+        *("fresh", "the clock leaps ahead", "old, and the clock was set back"),
+        *("fresh, after a boot", "old, after a boot", "a clock behind, after a boot", "up for long enough"),
+        *("of an earlier version, fresh", "of an earlier version, old"),
+    ],
+)
+def test_when_a_lock_expires(
+    state: AppState,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: float,
+    waited: float,
+    boot: str,
+    up: float | None,
+    expired: bool,
+) -> None:
+    """*clock*: by how much it was set; *waited*: how long the holder was not heard of; *up*: the time since the boot."""
+    state.take_lock(OWNER, [], False)
+    held = state.lock() or {}
+    if boot == "unknown":
+        held = {key: value for key, value in held.items() if key not in ("boot", "expires_uptime")}
+    later, since_boot = time.time() + waited + clock, up or release_state.uptime() + waited
+    monkeypatch.setattr(release_state.time, "time", lambda: later)
+    monkeypatch.setattr(release_state, "uptime", lambda: since_boot)
+    if boot == "other":
+        monkeypatch.setattr(release_state, "boot_id", lambda: "of another boot")
+    assert release_state.has_expired(held) is expired
+
+
+@pytest.mark.parametrize("value", [None, "soon", [], {}])
+def test_a_time_that_is_none_is_long_past(value: Any) -> None:
+    assert release_state.has_expired({"expires_at": value})
+    assert release_state.has_expired({"boot": release_state.boot_id(), "expires_uptime": value})
+
+
+def test_how_long_a_deploy_took_does_not_follow_the_clock(
+    state: AppState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.take_lock(OWNER, [], False)
+    later = time.time() - YEAR
+    monkeypatch.setattr(release_state.time, "time", lambda: later)
+    assert 0 <= release_state.seconds_since_start(state.lock() or {}) < 60
+    # Of an earlier version, by the clock, and never less than nothing.
+    assert release_state.seconds_since_start({"started": later + YEAR}) == 0
+    assert release_state.seconds_since_start({"started": later - 7}) == 7
+    assert release_state.seconds_since_start({}) == 0
 
 
 def test_the_same_run_may_take_its_lock_again(state: AppState) -> None:
@@ -311,13 +432,18 @@ def test_history_has_the_last_ones_with_their_time(state: AppState) -> None:
 
 
 class Story:
-    """Deploys and rollbacks as the phases record them, without anything that runs."""
+    """Deploys and rollbacks as the phases record them, without anything that runs.
 
-    def __init__(self, state: AppState, save: Save, activate: Activate) -> None:
-        self.state, self.save, self.activate, self.clock = state, save, activate, 0
+    The clock goes by *clock* from one to the next.
+    """
+
+    def __init__(self, state: AppState, save: Save, activate: Activate, clock: int = 1) -> None:
+        self.state, self.save, self.activate, self.step = state, save, activate, clock
+        self.serial = self.clock = 0
 
     def deploy(self, release: str, good: bool = True) -> None:
-        self.save(release, status="prepared" if good else "failed")
+        made = self.save(release, status="prepared" if good else "failed")
+        self.state.add(made)
         if good:
             self._switch(release)
 
@@ -332,9 +458,9 @@ class Story:
         return target.release
 
     def _switch(self, release: str) -> None:
-        self.clock += 1
-        self.activate(release, f"blog@{self.clock}", live=True, emperor=None)
-        self.state.mark(release, status="good", switched=float(self.clock))
+        self.serial, self.clock = self.serial + 1, self.clock + self.step
+        self.activate(release, f"blog@{self.serial}", live=True, emperor=None)
+        self.state.mark(release, status="good", switched=float(self.clock), live_as=self.serial)
 
 
 @pytest.mark.parametrize(
@@ -354,15 +480,53 @@ class Story:
     ],
     ids=lambda value: "".join(value) if isinstance(value, list) else str(value),
 )
+@pytest.mark.parametrize(
+    ("names", "clock"),
+    [((R1, R2, R3, R4), 1), ((R4, R3, R2, R1), -1), ((R2, R2, R2, R2), 0)],
+    ids=["the clock goes", "the clock goes back", "the clock stands"],
+)
 def test_where_a_rollback_goes(
-    state: AppState, save: Save, run_activation: Activate, steps: list[str], goes_to: str | None
+    state: AppState,
+    save: Save,
+    run_activation: Activate,
+    steps: list[str],
+    goes_to: str | None,
+    names: tuple[str, ...],
+    clock: int,
 ) -> None:
-    names = dict(zip("ABCD", (R1, R2, R3, R4), strict=True))
-    story = Story(state, save, run_activation)
+    # Also where the clock stands, no two releases have one name.
+    releases = {letter: f"{name[:15]}-{letter.lower()}" for letter, name in zip("ABCD", names, strict=True)}
+    story = Story(state, save, run_activation, clock)
     for step in steps:
-        story.rollback() if step == "<" else story.deploy(names[step[1]], good=step[0] == "+")
+        story.rollback() if step == "<" else story.deploy(releases[step[1]], good=step[0] == "+")
     found = state.previous_good()
-    assert (found.release if found else None) == (names[goes_to] if goes_to else None)
+    assert (found.release if found else None) == (releases[goes_to] if goes_to else None)
+
+
+@pytest.mark.parametrize("before", [0, 2], ids=["all by this version", "two by an earlier version"])
+def test_a_release_that_was_rolled_back_is_remembered_when_the_clock_was_behind(
+    state: AppState, save: Save, run_activation: Activate, before: int
+) -> None:
+    """The row that it was: B had an earlier name than A, was rolled back, pruned, and came back with the next run."""
+    made = [R2, R3, R4]
+    story = Story(state, save, run_activation)
+    for release in made:
+        story.deploy(release)
+    for release in made[:before]:
+        state.mark(release, serial=0, live_as=0)
+    story.deploy(R1)
+    assert story.rollback() == R4
+    gone = prunable(state.manifests(), state.live_release(), 2, set())
+    assert R1 not in gone
+    assert gone == [R2]
+    # Held back until something newer is live.
+    story.deploy("20261105T000000-e")
+    assert R1 in prunable(state.manifests(), state.live_release(), 2, set())
+
+
+def test_those_that_were_rolled_back_stay_where_the_live_one_has_no_manifest() -> None:
+    manifests = [_manifest(1, "rolled_back", 0), _manifest(2, "good", 1)]
+    assert prunable(manifests, "20261101T100000-gone", 2, set()) == []
 
 
 # Pruning
