@@ -83,6 +83,7 @@ class ActionModule(ActionBase):
         phase = args["phase"]
         # Without Ansible's lazy containers, by which a look at every value of a hundred apps takes seconds.
         apps: list[dict[str, Any]] = plain(args.pop("apps"))
+        declared = {app["name"]: app for app in apps}
         if phase == "plan":
             apps = complete_all(apps)
         secrets = args.pop("secrets", None) or {}
@@ -99,6 +100,7 @@ class ActionModule(ActionBase):
         # The module's arguments hold secrets, and Ansible would write them to the host's journal.
         quiet = {**(task_vars or {}), "ansible_no_target_syslog": True}
         listen = args.pop("listen", 4096)
+        maker = None
         if needed in ("plan", "prepare"):
             maker = Specs(self._templar, self._loader, self._find_needle, task_vars or {}, root, listen)
             specs = maker.make(apps, secrets, whole=needed == "prepare")
@@ -118,15 +120,21 @@ class ActionModule(ActionBase):
             }
             arguments = {**args, "apps": specs, "owner": owner}
             result = self._execute_module("emperor.stack.release", module_args=arguments, task_vars=quiet)
-            dead = self._dead_holders(result)
-            if dead:
-                again = [spec for spec in specs if (result["apps"][spec["name"]].get("locked"))]
-                second = self._execute_module(
-                    "emperor.stack.release",
-                    module_args={**arguments, "apps": again, "dead": dead},
-                    task_vars=quiet,
-                )
-                result = _merged(result, second)
+            # Once where an earlier version made releases, and once where a run died.
+            for _ in range(2):
+                dead = self._dead_holders(result)
+                again = unanswered(result, specs, dead)
+                for spec in again:
+                    name = spec["name"]
+                    if maker is not None and result["apps"][name].get("action") == "compare":
+                        spec["former"] = maker.former(declared[name], secrets.get(name) or {})
+                if again:
+                    second = self._execute_module(
+                        "emperor.stack.release",
+                        module_args={**arguments, "apps": again, "dead": dead},
+                        task_vars=quiet,
+                    )
+                    result = _merged(result, second)
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         result.pop("invocation", None)
@@ -185,6 +193,19 @@ def size_of(source: Mapping[str, Any], root: Path) -> int:
     if source.get("archive"):
         return (root / source["archive"]).stat().st_size
     return sum(path.lstat().st_size for path in source_files(code_directory(source, root)))
+
+
+def unanswered(
+    result: Mapping[str, Any], specs: list[dict[str, Any]], dead: list[str]
+) -> list[dict[str, Any]]:
+    """Those of *specs* of which the host has to know more: what an app was in an earlier format, that a run is *dead*."""
+    found = result.get("apps", {})
+    return [
+        spec
+        for spec in specs
+        if (found.get(spec["name"], {}).get("action") == "compare" and "former" not in spec)
+        or found.get(spec["name"], {}).get("locked", {}).get("token") in dead
+    ]
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from . import app_units, layout, traffic
+from . import app_units, layout, schema, traffic
 from .app_schema import APP, DEFAULT_REQUEST_TIMEOUT
+from .traffic_schema import FRONT_ONLY
 
 App = Mapping[str, Any]
 
@@ -34,6 +35,17 @@ def complete(app: App) -> dict[str, Any]:
             for kept in persistent
         ],
     }
+
+
+#: Keys of an app of which its releases have nothing: what only the front, the accounts or this run are told. A Python is
+#: in the manifest, and `secrets` and `files` are told by their contents.
+NOT_OF_RELEASE = ("state", "renamed_from", "python", "secrets", "files", "tls", "nginx", *FRONT_ONLY)
+
+
+def chosen_of_release(app: App) -> dict[str, Any]:
+    """What somebody chose of *app*, completed or not, for its releases: without what equals a default, at every depth."""
+    chosen: dict[str, Any] = schema.chosen(APP, APP.complete(app))
+    return {name: value for name, value in chosen.items() if name not in NOT_OF_RELEASE}
 
 
 def is_present(app: App) -> bool:

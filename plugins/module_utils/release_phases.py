@@ -11,7 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from . import app_units, layout, release_build, release_run, release_source, release_venv, release_workers
+from . import (
+    app_units,
+    layout,
+    release_build,
+    release_run,
+    release_source,
+    release_takeover,
+    release_venv,
+    release_workers,
+)
 from .emperor_check import running_emperor
 from .host_command import CommandFailed, hidden, run
 from .release_run import Health, NotHealthy
@@ -93,6 +102,12 @@ def _each(
 
 # plan
 
+#: What a plan says of an app of which it has to know more; the controller then asks again.
+TO_COMPARE: Outcome = {
+    "action": "compare",
+    "why": "an earlier version made its release, which is to be compared in that version's way",
+}
+
 
 def _plan(spec: Spec, options: Options) -> Outcome:
     """Compare what is wanted with what is live. Asks the git remote, where the version is no commit id."""
@@ -107,6 +122,12 @@ def _plan(spec: Spec, options: Options) -> Outcome:
             return {"action": "deploy", "why": "nothing is set up yet", "changed": True}
         revision = release_source.resolve_git(source, spec.get("key"))
     outcome: Outcome = {"live": live, "revision": revision, "action": "none"}
+    if not options.check_mode:
+        release_takeover.take_over(state, spec)
+    if manifest is not None:
+        if manifest.revision == revision and release_takeover.asked([manifest], spec):
+            return {**outcome, **TO_COMPARE}
+        manifest = release_takeover.today(manifest, spec)
     left = state.lock()
     if left is not None and manifest is not None:
         # An unfinished rollback is finished too, whatever the inventory wants: what it left is held back then.
@@ -123,11 +144,18 @@ def _plan(spec: Spec, options: Options) -> Outcome:
         if manifest and (missing := release_workers.missing(manifest, str(running))):
             return {**outcome, "action": "deploy", "why": f"{missing[0]} has no unit", "changed": True}
         return outcome
+    others = [
+        m for m in state.manifests() if m.revision == revision and m.status in ("rolled_back", "prepared")
+    ]
+    if release_takeover.asked(others, spec):
+        return {**outcome, **TO_COMPARE}
     held = [
         m
-        for m in state.manifests()
+        for m in others
         # A Python that the app asks for is a setting; one that came with an upgrade of the host makes nothing better.
-        if m.status == "rolled_back" and _is(m, spec, revision) and spec.get("python") in (None, m.python)
+        if m.status == "rolled_back"
+        and _is(release_takeover.today(m, spec), spec, revision)
+        and spec.get("python") in (None, m.python)
     ]
     if held and not options.again:
         return {

@@ -346,6 +346,18 @@ class Field:
     required: bool = False
     default: Any = None
 
+    def complete(self, value: Any) -> Any:
+        """*value*, or the default where it is None."""
+        if value is None:
+            value = self.default
+        if value is None and isinstance(self.kind, Text | Number | Choice | Flag):
+            return None
+        return self.kind.complete(value)
+
+    def nothing_chosen(self) -> Any:
+        """What `chosen` makes of the default."""
+        return chosen(self.kind, self.complete(None))
+
 
 @dataclass(frozen=True)
 class Section:
@@ -426,14 +438,24 @@ class Section:
 
     def complete(self, value: Any) -> dict[str, Any]:
         declared = value or {}
-        return {field.name: self._completed(field, declared.get(field.name)) for field in self.fields}
-
-    def _completed(self, field: Field, value: Any) -> Any:
-        if value is None:
-            value = field.default
-        if value is None and isinstance(field.kind, Text | Number | Choice | Flag):
-            return None
-        return field.kind.complete(value)
+        return {field.name: field.complete(declared.get(field.name)) for field in self.fields}
 
     def described(self) -> str:
         return "map"
+
+
+def chosen(kind: Kind, value: Any) -> Any:
+    """What of *value*, which *kind* has completed, somebody chose: without what equals a default, at every depth.
+
+    Entries of lists and of maps with free keys stay, whatever is left of them.
+    """
+    match kind:
+        case Section():
+            found = {field.name: chosen(field.kind, value[field.name]) for field in kind.fields}
+            without = {field.name: field.nothing_chosen() for field in kind.fields}
+            return {name: one for name, one in found.items() if one != without[name]}
+        case MapOf():
+            return {name: chosen(kind.value, one) for name, one in value.items()}
+        case ListOf():
+            return [chosen(kind.item, one) for one in value]
+    return value

@@ -17,16 +17,18 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ..module_utils import layout
-from ..module_utils.apps import unit_files
-from ..module_utils.traffic_schema import FRONT_ONLY
+from ..module_utils.apps import chosen_of_release, unit_files
+from . import format_1
 from .bundle import cause
 from .rendering import render_each
 
-#: Part of every fingerprint: raised when releases must be made anew although nothing of the app changed.
-FORMAT = "1"
+#: The beginning of every fingerprint: raised when all releases must be made anew although no entry changed.
+FORMAT = "2"
 
-#: What of the role is part of every release.
-TEMPLATES = ("vassal.ini.j2", "gunicorn.conf.py.j2", "process.service.j2", "process.timer.j2")
+#: The length of an app's queue that goes without saying.
+LISTEN = 4096
+
+#: Files of the role that are part of every release as they are.
 FILES = ("entry.py", "launch.py")
 
 #: What of a source is told by the revision.
@@ -110,11 +112,7 @@ class Specs:
     ) -> None:
         self._templar, self._loader = templar, loader
         self._variables, self._root, self._listen = variables, root, listen
-        self._rendered = {
-            name: Path(find(kind, name)).read_text(encoding="utf-8")
-            for kind, names in (("templates", TEMPLATES), ("files", FILES))
-            for name in names
-        }
+        self._find = find
 
     def make(
         self, apps: list[dict[str, Any]], secrets: Mapping[str, Mapping[str, str]], whole: bool
@@ -123,52 +121,33 @@ class Specs:
 
         Raises AnsibleActionFail where a file of an app cannot be rendered.
         """
-        made = self._made(apps)
-        return [self._spec(app, secrets.get(app["name"]) or {}, made[app["name"]], whole) for app in apps]
+        own = self._own_texts(apps) if whole else {}
+        return [self._spec(app, secrets.get(app["name"]) or {}, own.get(app["name"])) for app in apps]
 
     def _spec(
-        self,
-        app: dict[str, Any],
-        secrets: Mapping[str, str],
-        texts: Mapping[str, dict[str, str]],
-        whole: bool,
+        self, app: dict[str, Any], secrets: Mapping[str, str], own: Mapping[str, Any] | None
     ) -> dict[str, Any]:
+        """What a plan needs of *app*; with *own*, the bundle's texts for it, all that its release is made of."""
         root, source = self._root, app["source"]
         key = None
         if source.get("key"):
             with open(self._loader.get_real_file(str(root / source["key"])), encoding="utf-8") as file:
                 key = file.read()
         chosen = {name: str(secrets[name]) for name in app["secrets"]}
-        made = {
-            "files": {
-                name: self._render_file(app, name, root / template, chosen)
-                for name, template in app["files"].items()
-            },
-            **texts,
-            **{name.removesuffix(".py"): self._rendered[name] for name in FILES},
+        files = {
+            name: self._render_file(app, name, root / template, chosen)
+            for name, template in app["files"].items()
         }
-        material = {
-            **app,
-            # The revision is in the name of the release, and the Python in its manifest.
-            "source": {k: v for k, v in source.items() if k not in REVISION_KEYS},
-            "secrets": chosen,
-            **made,
-            "format": FORMAT,
-        }
-        # `tls` and the like are of the front, where the data came from is past: none is a part of a release.
-        for name in ("action", "revision", "python", "tls", "nginx", "renamed_from", *FRONT_ONLY):
-            material.pop(name, None)
-        fingerprint = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
         spec: dict[str, Any] = {
             "name": app["name"],
             "source": source,
             "python": app["python"],
             "key": key,
-            "fingerprint": fingerprint,
+            "fingerprint": fingerprint(app, chosen, files, self._listen),
         }
         if digest := source_digest(source, root):
             spec["digest"] = digest
-        if not whole:
+        if own is None:
             return spec
         return {
             **app,
@@ -177,10 +156,27 @@ class Specs:
             "revision": spec.get("digest") or app.get("revision"),
             "environment": {**app["env"], **chosen},
             "secrets": chosen,
-            **made,
+            "files": files,
+            **own,
         }
 
-    def _render_file(self, app: dict[str, Any], name: str, template: Path, secrets: dict[str, str]) -> str:
+    def former(self, declared: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+        """The fingerprint that the app, *declared* so, had in format 1; empty where it can have had none."""
+        if FORMAT != format_1.FOLLOWED_BY:
+            return ""
+        chosen = {name: str(secrets[name]) for name in declared.get("secrets") or ()}
+        return format_1.fingerprint(
+            declared,
+            chosen_of_release(declared),
+            chosen,
+            self._listen,
+            lambda text, variables: render_each(self._templar, text, [variables], {})[0],
+            lambda app, name, template: self._render_file(app, name, self._root / template, chosen),
+        )
+
+    def _render_file(
+        self, app: Mapping[str, Any], name: str, template: Path, secrets: Mapping[str, str]
+    ) -> str:
         """One of the app's `files`, by the variables of the host. No message shows its content."""
         variables = {**self._variables, "app": app, "secrets": secrets}
         place = f"{app['name']}: files: {name}: {template}"
@@ -195,6 +191,15 @@ class Specs:
             line = line_of(error, text)
             raise AnsibleActionFail(f"{place}{f', line {line}' if line else ''}: {cause(error)}") from None
         return "" if rendered is None else str(rendered)
+
+    def _own_texts(self, apps: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The bundle's texts in a release of each of *apps*, by its name: `server_files` and `units`, and `FILES`."""
+        files = {name.removesuffix(".py"): self._text("files", name) for name in FILES}
+        made = self._made(apps)
+        return {name: {**texts, **files} for name, texts in made.items()}
+
+    def _text(self, kind: str, name: str) -> str:
+        return Path(self._find(kind, name)).read_text(encoding="utf-8")
 
     def _made(self, apps: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, str]]]:
         """What the bundle's templates give for each of *apps*, by its name: `server_files` and `units`, by file name."""
@@ -217,10 +222,29 @@ class Specs:
                 wanted.setdefault((template, tuple(sorted(variables))), []).append((place, file, variables))
         for (template, _), group in wanted.items():
             # Nothing but these variables: a release must not differ by what else a host has.
-            texts = render_each(self._templar, self._rendered[template], [row for *_, row in group], {})
+            texts = render_each(
+                self._templar, self._text("templates", template), [row for *_, row in group], {}
+            )
             for (place, file, _), text in zip(group, texts, strict=True):
                 place[file] = text
         return made
+
+
+def fingerprint(
+    app: Mapping[str, Any], secrets: Mapping[str, str], files: Mapping[str, str], listen: int
+) -> str:
+    """What was chosen for the releases of the completed *app*, in short: with another one it needs a new release.
+
+    The bundle's own texts and what goes without saying are no part of it: neither a new version of the bundle nor a new
+    key with a default makes a release anew. Begins with `FORMAT` and a colon.
+    """
+    chosen = chosen_of_release(app)
+    # The revision is in the name of the release.
+    source = {name: value for name, value in chosen["source"].items() if name not in REVISION_KEYS}
+    material: dict[str, Any] = {"app": {**chosen, "source": source}, "secrets": secrets, "files": files}
+    if listen != LISTEN:
+        material["listen"] = listen
+    return f"{FORMAT}:{hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()}"
 
 
 def code_directory(source: Mapping[str, Any], root: Path) -> Path:

@@ -60,7 +60,7 @@ def manifest() -> MakeManifest:
             "release": release,
             "revision": "a" * 40,
             "version": "v1",
-            "fingerprint": "f" * 64,
+            "fingerprint": f"2:{'f' * 64}",
             "python": "3.11",
             "created": "2026-11-22T10:00:00Z",
             "health": {"path": "/", "status": [], "answers": 3, "timeout": 2},

@@ -140,7 +140,7 @@ def test_a_command_that_says_a_secret_is_not_quoted(host: Path, monkeypatch: pyt
         ({"own_server": "pyuwsgi==2.0.29"}, "3.11", {"six": "1.16.0"}),
         ({}, "3.11", {}),
         ({"revision": "b" * 40}, "3.13", {}),
-        ({"fingerprint": "g" * 64}, "3.13", {}),
+        ({"fingerprint": f"2:{'g' * 64}"}, "3.13", {}),
     ],
     ids=["only the Python", "only its own uWSGI", "nothing", "the code too", "the settings too"],
 )
@@ -157,7 +157,7 @@ def test_what_serves_is_kept_where_only_the_python_changes(
     state.save(manifest(RELEASE, own_server=changes.get("own_server", "")))
     Path(layout.release("blog", RELEASE), "requirements.lock").write_text("six==1.16.0\n")
     monkeypatch.setattr(AppState, "live_release", lambda self: RELEASE)
-    wanted = {"revision": "a" * 40, "fingerprint": "f" * 64, **changes}
+    wanted = {"revision": "a" * 40, "fingerprint": f"2:{'f' * 64}", **changes}
     spec = {"fingerprint": wanted["fingerprint"]}
     assert release_build._pins(state, spec, wanted["revision"], python) == pins
 

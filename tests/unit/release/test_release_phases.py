@@ -182,7 +182,7 @@ class Host:
             "source": {"path": "x"},
             "digest": self.revision,
             "revision": self.revision,
-            "fingerprint": "f" * 64,
+            "fingerprint": f"2:{'f' * 64}",
             "health": {"path": "/", "status": [], "answers": 3, "timeout": 2},
             "migrate": "migrate",
             "hooks": {
@@ -688,7 +688,7 @@ def test_what_was_rolled_back_is_held(deploys: Host, again: bool) -> None:
     if not again:
         assert "was rolled back" in plan["why"]
         assert "-e app=blog -e again=true" in plan["why"]
-        assert deploys.phase("plan", fingerprint="g" * 64)["action"] == "deploy"
+        assert deploys.phase("plan", fingerprint=f"2:{'g' * 64}")["action"] == "deploy"
         assert deploys.phase("plan", python="3.12")["action"] == "deploy"
         assert deploys.phase("plan", python="3.11")["action"] == "held"
 
@@ -748,7 +748,7 @@ def test_the_warm_one_is_the_youngest_by_number(
     [
         ({}, "3.11", False, None),
         ({"revision": "b" * 40}, "3.11", False, "revision aaaaaaa is live, bbbbbbb is wanted"),
-        ({"fingerprint": "g" * 64}, "3.11", False, "its settings changed"),
+        ({"fingerprint": f"2:{'g' * 64}"}, "3.11", False, "its settings changed"),
         (
             {},
             "3.13",
@@ -768,7 +768,7 @@ def test_the_warm_one_is_the_youngest_by_number(
 def test_differences(
     manifest: Callable[..., Manifest], changes: dict[str, str], python: str, again: bool, why: str | None
 ) -> None:
-    wanted = {"revision": "a" * 40, "fingerprint": "f" * 64, **changes}
+    wanted = {"revision": "a" * 40, "fingerprint": f"2:{'f' * 64}", **changes}
     live = manifest("r", own_server=wanted.pop("own_server", ""))
     found = release_phases.difference(live, wanted["fingerprint"], wanted["revision"], python, again)
     assert found == why
@@ -975,7 +975,7 @@ def test_wherever_a_deploy_is_killed_nothing_runs_twice(
         deploys.systemd.kill_at = (call, moment)
         revision = f"{call:02d}" + next(digits) * 38
         try:
-            deploys.deploy(revision, **processes, fingerprint=f"{call}")
+            deploys.deploy(revision, **processes, fingerprint=f"2:{call}")
         except Killed:
             pass
         else:
@@ -985,10 +985,10 @@ def test_wherever_a_deploy_is_killed_nothing_runs_twice(
         if then == "rollback":
             outcome = deploys.rollback()
             if "there is no earlier good release" in str(outcome.get("error")):
-                outcome = deploys.deploy(revision, **processes, fingerprint=f"{call}")
+                outcome = deploys.deploy(revision, **processes, fingerprint=f"2:{call}")
         else:
             chosen = revision if then == "again" else f"{call:02d}" + "e" * 38
-            outcome = deploys.deploy(chosen, **processes, fingerprint=f"{call}")
+            outcome = deploys.deploy(chosen, **processes, fingerprint=f"2:{call}")
         assert "error" not in outcome, (call, outcome)
         if server == "uwsgi":
             with_processes(deploys)
