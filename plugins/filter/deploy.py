@@ -80,6 +80,12 @@ def still_good(apps: Sequence[App], result: Mapping[str, Any]) -> list[App]:
     return [app for app in apps if app["name"] in done and not done[app["name"]].get("error")]
 
 
+def without_failed(apps: Sequence[App], result: Mapping[str, Any] | None = None) -> list[App]:
+    """The apps that have no error in *result*; all of them where that task did not run."""
+    found = (result or {}).get("apps") or {}
+    return [app for app in apps if not found.get(app["name"], {}).get("error")]
+
+
 def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """What went wrong in the phases with these *results*: one text per app, or per phase that did not run at all."""
     found = []
@@ -217,6 +223,7 @@ class FilterModule:
             "hosts_with": hosts_with,
             "planned": planned,
             "still_good": still_good,
+            "without_failed": without_failed,
             "errors": errors,
             "deployed": deployed,
             "held": held,

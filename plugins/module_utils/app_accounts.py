@@ -6,15 +6,13 @@ import grp
 import json
 import os
 import pwd
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import app_renaming, layout, sizing
+from . import app_renaming, app_users, layout, owned_paths, sizing
 from .app_removal import found_apps
-from .app_renaming import MARK
-from .host_command import CommandFailed, run
+from .owned_paths import Misplaced
 from .question import Module
 from .release_state import write_atomically
 
@@ -49,60 +47,28 @@ def directories(app: dict[str, Any]) -> Iterator[Directory]:
     yield Directory(layout.waiting_directory(name), "root", layout.FRONT_USER, 0o750)
 
 
-def stranger(name: str) -> str | None:
-    """Why user *name* of this host is none of ours; None when it does not exist or is."""
-    try:
-        account = pwd.getpwnam(name)
-    except KeyError:
-        return None
-    if account.pw_gecos.startswith(MARK):
-        return None
-    return (
-        f"user {name} (uid {account.pw_uid}, {account.pw_gecos or 'no comment'}) exists and is not an app's"
-    )
-
-
-def _id(name: str, kind: str) -> int | None:
-    try:
-        return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
+def _top(path: str) -> str:
+    """The directory of root's that *path* lies in: no app can change anything on the way there."""
+    return layout.RUN if path.startswith(f"{layout.RUN}/") else layout.APPS
 
 
 def ensure(directory: Directory, check_mode: bool) -> str | None:
-    """Make *directory* so; return what was done, None when it was so."""
-    uid, gid = _id(directory.owner, "user"), _id(directory.group, "group")
-    try:
-        found = os.lstat(directory.path)
-    except FileNotFoundError:
-        if not check_mode:
-            os.mkdir(directory.path, 0o700)
-            os.chown(directory.path, uid or 0, gid or 0)
-            os.chmod(directory.path, directory.mode)
-        return f"{directory.path}: made"
-    if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(f"{directory.path} exists and is no directory; move it away")
-    wrong = (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (uid, gid, directory.mode)
-    if not wrong:
-        return None
-    if not check_mode:
-        os.chown(directory.path, uid or 0, gid or 0)
-        os.chmod(directory.path, directory.mode)
-    return f"{directory.path}: owner or mode corrected"
+    """Make *directory* so; return what was done, None when it was so. Raises Misplaced, and KeyError without its owner."""
+    path, mode = directory.path, directory.mode
+    uid, gid = pwd.getpwnam(directory.owner).pw_uid, grp.getgrnam(directory.group).gr_gid
+    return owned_paths.ensure_directory(_top(path), path, uid, gid, mode, check_mode)
 
 
-def make_directories(app: dict[str, Any], check_mode: bool) -> list[str]:
-    """All directories of *app*; return what was done."""
+def make_directories(app: dict[str, Any], check_mode: bool) -> Iterator[str]:
+    """All directories of *app*; yields what was done. Raises Misplaced."""
     wanted = list(directories(app))
     old = app["renamed_from"]
-    changes = []
     if old and app_renaming.is_app(old):
         # The data moves in a whole: not into directories that were just made for it.
         before = {layout.app_root(app["name"]), layout.state(app["name"]), layout.activations(app["name"])}
-        changes += [ensure(one, check_mode) for one in wanted if one.path in before]
-        changes += app_renaming.take_over(old, app["name"], check_mode)
-    changes += [ensure(one, check_mode) for one in wanted]
-    return [line for line in changes if line]
+        yield from filter(None, (ensure(one, check_mode) for one in wanted if one.path in before))
+        yield from app_renaming.take_over(old, app["name"], check_mode)
+    yield from filter(None, (ensure(one, check_mode) for one in wanted))
 
 
 def write_sizes(processes: dict[str, int], check_mode: bool) -> str | None:
@@ -120,23 +86,8 @@ def write_sizes(processes: dict[str, int], check_mode: bool) -> str | None:
     return f"{layout.SIZES}: written"
 
 
-def make_user(app: dict[str, Any]) -> None:
-    """Raises CommandFailed."""
-    name, old = app["name"], app["renamed_from"]
-    if old and app_renaming.is_app(old):
-        app_renaming.make_user(old, name, layout.cache(name))
-        return
-    command = ["useradd", "--system", "--user-group", "--no-create-home"]
-    command += ["--home-dir", layout.cache(name), "--shell", "/usr/sbin/nologin"]
-    run([*command, "--comment", MARK, name], what=f"making user {name}", timeout=60)
-
-
 class Refused(Exception):
-    """What cannot be had on this host; `changes` is what was done until then."""
-
-    def __init__(self, text: str, changes: list[str] | None = None) -> None:
-        super().__init__(text)
-        self.changes = changes or []
+    """The host as a whole cannot have these apps. Nothing was done."""
 
 
 def argument_spec() -> dict[str, Any]:
@@ -160,47 +111,62 @@ def argument_spec() -> dict[str, Any]:
 
 
 def ensure_all(module: Module) -> dict[str, Any]:
-    """Users, directories and the sizes of all apps. Raises Refused; nothing is done then unless it says so."""
+    """Users, directories and the sizes of all apps, each app's failure in its own part of the result.
+
+    Raises Refused where the host as a whole cannot have these apps; nothing is done then.
+    """
     apps = module.params["apps"]
-    if refused := [reason for app in apps if (reason := stranger(app["name"]))]:
-        raise Refused("; ".join(refused) + ". Give the app another name, or remove that user.")
-    if unmovable := [
-        reason for app in apps if (reason := app_renaming.refusal(app["renamed_from"], app["name"]))
-    ]:
-        raise Refused("; ".join(unmovable) + ". Nothing was changed.")
     host = sizing.here(module.params["memory"], module.params["process_memory"])
     try:
         shares = sizing.shares([{"name": app["name"], **app["size"]} for app in apps], host)
     except sizing.Overcommitted as error:
         raise Refused(f"{error} Nothing was changed.") from error
     processes = {share.name: share.processes for share in shares}
-    changes: list[str] = []
-    for app in apps:
-        try:
-            if _id(app["name"], "user") is None:
-                changes.append(f"user {app['name']}: made")
-                if module.check_mode:
-                    continue
-                make_user(app)
-            changes += make_directories(app, module.check_mode)
-        except (CommandFailed, OSError) as error:
-            raise Refused(f"{app['name']}: {error}", changes) from error
+    names = {app["name"] for app in apps}
+    users = app_users.Users(names)
+    found = {app["name"]: ensure_app(app, users, module.check_mode) for app in apps}
+    changes = [line for one in found.values() for line in one["changes"]]
     if line := write_sizes(processes, module.check_mode):
         changes.append(line)
-    known = (
-        {app["name"] for app in apps} | {app["renamed_from"] for app in apps} | set(module.params["leaving"])
-    )
-    undeclared = [name for name in found_apps() if name not in known]
+    known = names | {app["renamed_from"] for app in apps} | set(module.params["leaving"])
     return {
         "changed": bool(changes),
         "changes": changes,
+        "apps": {name: {key: value for key, value in one.items() if value} for name, one in found.items()},
         "processes": processes,
-        "undeclared": undeclared,
+        "undeclared": [name for name in found_apps() if name not in known],
     }
+
+
+def ensure_app(app: dict[str, Any], users: app_users.Users, check_mode: bool) -> dict[str, Any]:
+    """User and directories of one app: `changes`, and `error` where something is in the way."""
+    name, old = app["name"], app["renamed_from"]
+    changes: list[str] = []
+    try:
+        if refused := users.refusal(name, old) or app_renaming.refusal(old, name):
+            return {"changes": [], "error": f"{refused}. Nothing of it was changed"}
+        for line in app_users.ensure(app, check_mode):
+            changes.append(line)
+        # In check mode there may be nobody yet to own them.
+        if app_users.user(name) and app_users.group(name):
+            for line in make_directories(app, check_mode):
+                changes.append(line)
+    except Misplaced as error:
+        return {"changes": changes, "error": str(error)}
+    except Exception as error:
+        # Whatever it is that this app's files or its name bring about, the others go on.
+        return {"changes": changes, "error": f"{type(error).__name__}: {error}"}
+    return {"changes": changes}
+
+
+def errors(apps: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is in the way of apps, a line each."""
+    return [f"{name}: {one['error']}" for name, one in apps.items() if one.get("error")]
 
 
 def drift(module: Module) -> list[str]:
     """What a run would do or say, a line each."""
     found = ensure_all(module)
     here = {*found["undeclared"], *(name for name in found_apps() if name in module.params["leaving"])}
-    return [*found["changes"], *(f"{name} is on this host, and not wanted" for name in sorted(here))]
+    said = [*found["changes"], *errors(found["apps"])]
+    return [*said, *(f"{name} is on this host, and not wanted" for name in sorted(here))]

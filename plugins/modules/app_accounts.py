@@ -10,8 +10,10 @@ short_description: Make the Unix users and directories of a host's apps, and sha
 description:
   - Each app gets a system user and group of its name, without a shell and without a password, and its directories under
     C(/srv/apps) and C(/run/emperor-stack), with owners and modes that keep apps apart.
-  - A user of that name that was not made for an app is refused, and so is a host that has not enough memory for its apps.
-    Nothing is changed then.
+  - What is in the way of one app, such as a user or a group of its name that was not made for it, or a link in the place of
+    a directory, is that app's C(error). The others are made, and the task does not fail; whoever runs it leaves such apps
+    out of what follows, and says so at the end.
+  - A host that has not enough memory for its apps is refused as a whole. Nothing is changed then.
   - How many processes each app may have is written to C(/var/lib/emperor-stack/sizes.json). A release takes it from there
     when it is made.
 options:
@@ -88,6 +90,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+apps:
+  description: App name to C(changes), what was made or corrected for it, and C(error), what is in its way and what to do.
+  type: dict
+  returned: success
 changes:
   description: What was made or corrected, one line each.
   type: list
@@ -114,7 +120,7 @@ def main() -> None:
     try:
         module.exit_json(**ensure_all(module))
     except Refused as error:
-        module.fail_json(msg=str(error), changes=error.changes)
+        module.fail_json(msg=str(error), changes=[])
 
 
 if __name__ == "__main__":

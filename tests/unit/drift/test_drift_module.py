@@ -51,11 +51,13 @@ def test_an_app_that_is_to_leave_and_one_that_nobody_declared_are_differences(
     class Asked:
         params: dict[str, Any] = {"apps": [], "leaving": ["old"], "memory": 90, "process_memory": 80}  # noqa: RUF012
 
-    nothing = {"changed": False, "changes": [], "processes": {}, "undeclared": ["stray"]}
+    found = {"blog": {}, "bad": {"error": "a link is in the way"}}
+    nothing = {"changed": False, "changes": [], "apps": found, "processes": {}, "undeclared": ["stray"]}
     monkeypatch.setattr(app_accounts, "ensure_all", lambda _module: nothing)
     monkeypatch.setattr(app_accounts, "found_apps", lambda: ["old", "stray"])
     module: Module = Asked()  # type: ignore[assignment]
     assert app_accounts.drift(module) == [
+        "bad: a link is in the way",
         "old is on this host, and not wanted",
         "stray is on this host, and not wanted",
     ]

@@ -225,3 +225,19 @@ app_hosts:
 def test_an_app_that_is_to_go_is_not_chosen() -> None:
     assert deploy.choose_apps([GIT, {"name": "old", "state": "absent"}]) == [GIT]
     assert deploy.choose_apps([{"name": "old", "state": "absent"}], "old", "v2") == []
+
+
+@pytest.mark.parametrize(
+    ("result", "stay"),
+    [
+        (None, ["a", "b"]),
+        ({}, ["a", "b"]),
+        ({"apps": {}}, ["a", "b"]),
+        ({"apps": {"a": {}, "b": {"changes": ["x"]}}}, ["a", "b"]),
+        ({"apps": {"a": {"error": "x"}, "b": {}, "c": {"error": "y"}}}, ["b"]),
+    ],
+    ids=["not asked", "did not run", "of no app", "all good", "one is not"],
+)
+def test_what_an_error_leaves_out(result: dict[str, Any] | None, stay: list[str]) -> None:
+    found = deploy.without_failed([{"name": "a"}, {"name": "b"}], result)
+    assert [app["name"] for app in found] == stay
