@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,9 @@ SETTLE_SECONDS = 3.0
 
 LOG_LINES = 30
 
+#: Stands in the units of a release for the lines of `sandbox`.
+SANDBOX_MARK = "@SANDBOX@"
+
 Units = Mapping[str, str]
 
 
@@ -33,6 +37,9 @@ def sandbox(app: str) -> list[str]:
         f"User={app}",
         f"Group={app}",
         f"Slice={layout.app_slice(app)}",
+        f"LogNamespace={layout.LOG_NAMESPACE}",
+        # A line keeps the priority of its unit, whatever it begins with: each priority has a limit of its own.
+        "SyslogLevelPrefix=false",
         "UMask=0027",
         "LimitNOFILE=65536",
         "NoNewPrivileges=true",
@@ -63,10 +70,21 @@ def sandbox(app: str) -> list[str]:
 # Files
 
 
+def in_sandbox(text: str, app: str) -> str:
+    """The unit *text* of a release of *app* with today's sandbox.
+
+    A release outlives what its unit may do: the lines are not its own. In those of releases that earlier versions have
+    made they are the last ones of `[Service]`, from `User=` on.
+    """
+    old = rf"(?m)^User={re.escape(app)}\n(?:[A-Z][A-Za-z]+=.*\n?)*"
+    marked = re.sub(old, f"{SANDBOX_MARK}\n", text, count=1)
+    return marked.replace(SANDBOX_MARK, "\n".join(sandbox(app)))
+
+
 def texts(app: str, release: str, activation: str, process: str, count: int = 1) -> dict[str, str]:
     """The units of a process in *activation*, as its *release* has them, by name."""
     with open(f"{layout.release_units(app, release)}/app_{app}_{process}@.service", encoding="utf-8") as file:
-        text = file.read().replace("@ACTIVATION@", activation)
+        text = in_sandbox(file.read(), app).replace("@ACTIVATION@", activation)
     return {layout.activation_unit(app, process, activation, number): text for number in range(1, count + 1)}
 
 
@@ -174,11 +192,19 @@ def settle(units: Iterable[str]) -> dict[str, str]:
 
 
 def log(units: Iterable[str], since: float) -> str:
-    """The last lines in the journal of *units* since *since*, those of systemd about them included."""
+    """The last lines of *units* since *since*, those of systemd about them included."""
+    return journal([word for unit in units for word in ("--unit", unit)], since)
+
+
+def journal(which: Iterable[str], since: float) -> str:
+    """The last lines since *since* (seconds since the epoch) that match *which*, of the apps' journal and the system's.
+
+    The system's has what systemd says about units, and what an app wrote before it had a journal of its own.
+    """
     with contextlib.suppress(CommandFailed):
-        chosen = [word for unit in units for word in ("--unit", unit)]
-        command = ["journalctl", *chosen, f"--since=@{int(since)}", f"--lines={LOG_LINES}", "-o", "cat"]
-        return run([*command, "--no-pager", "--quiet"], what="reading the journal", timeout=20).strip()
+        command = ["journalctl", f"--namespace=+{layout.LOG_NAMESPACE}", *which, f"--since=@{int(since)}"]
+        command += [f"--lines={LOG_LINES}", "-o", "cat", "--no-pager", "--quiet"]
+        return run(command, what="reading the journal", timeout=20).strip()
     return ""
 
 
@@ -192,7 +218,7 @@ def use_timers(app: str, release: str | None, names: Iterable[str]) -> None:
         for kind in ("service", "timer"):
             unit = layout.release_unit(app, name, kind)
             with open(f"{layout.release_units(app, str(release))}/{unit}", encoding="utf-8") as file:
-                wanted[unit] = file.read()
+                wanted[unit] = in_sandbox(file.read(), app)
     gone = [unit for unit in release_units(app) if unit not in wanted]
     if not wanted and not gone:
         return

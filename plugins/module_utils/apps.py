@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from . import app_units, layout, schema, traffic
+from . import layout, schema, traffic
 from .app_schema import APP, DEFAULT_REQUEST_TIMEOUT
 from .traffic_schema import FRONT_ONLY
 
@@ -256,7 +256,6 @@ def unit_files(app: App) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The systemd units of a completed *app*: file name, template, and what the template gets beside the app."""
     name = app["name"]
     common = {
-        "sandbox": app_units.sandbox(name),
         "launch": "/usr/bin/python3 -I @RELEASE_DIRECTORY@/launch.py",
         "active": layout.active(name),
         "activations": layout.activations(name),

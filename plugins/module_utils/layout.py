@@ -10,6 +10,8 @@ CONFIG = "/etc/emperor-stack"
 LIBRARY = "/usr/local/lib/emperor-stack"
 UNITS = "/etc/systemd/system"
 TRANSIENT_UNITS = "/run/systemd/transient"
+#: The journal that everything writes to which runs an app, beside the system's own; see role base.
+LOG_NAMESPACE = "apps"
 #: What the bundle knows of the host itself, certificates included.
 HOST_STATE = "/var/lib/emperor-stack"
 TIMER_STAMPS = "/var/lib/systemd/timers"

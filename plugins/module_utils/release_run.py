@@ -14,15 +14,12 @@ from typing import Any
 
 from . import app_units, layout, unit_names, uwsgi_client
 from .emperor_check import EMPERORS
-from .host_command import CommandFailed, run
+from .host_command import run
 from .release_state import AppState, Manifest, link_atomically, sync_directory, write_atomically
 from .uwsgi_client import Answer, NoAnswer
 
 #: What runs an activation whose web server is a unit of its own.
 SYSTEMD = "systemd"
-
-#: Lines of the app's log in the message of a failed start or probe.
-LOG_LINES = 30
 
 
 class NotHealthy(Exception):
@@ -104,14 +101,8 @@ def runner_of(activation: str | None) -> str | None:
 
 def app_log(app: str, since: float) -> str:
     """The last lines that the app's processes wrote to the journal since *since* (seconds since the epoch)."""
-    with contextlib.suppress(CommandFailed, KeyError):
-        uid = pwd.getpwnam(app).pw_uid
-        return run(
-            ["journalctl", f"_UID={uid}", f"--since=@{int(since)}", "-o", "cat", "--no-pager"]
-            + [f"--lines={LOG_LINES}", "--quiet"],
-            what="reading the journal",
-            timeout=20,
-        ).strip()
+    with contextlib.suppress(KeyError):
+        return app_units.journal([f"_UID={pwd.getpwnam(app).pw_uid}"], since)
     return ""
 
 

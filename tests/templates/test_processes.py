@@ -22,7 +22,7 @@ COMMAND = "python -m blog.jobs --password hunter2"
 
 
 def rendered(**app: Any) -> dict[str, str]:
-    """The unit files of an app, as they lie in its release."""
+    """The unit files of an app, as they are put into place."""
     entry = complete(
         {
             "name": "blog",
@@ -36,9 +36,11 @@ def rendered(**app: Any) -> dict[str, str]:
     common = {"app": entry, "socket_directory": layout.socket_directory("blog"), "listen": 77}
     for file, template, variables in [*unit_files(entry), ("gunicorn.conf.py", "gunicorn.conf.py.j2", {})]:
         templar = Templar(loader=DataLoader(), variables={**common, **variables})
-        found[file] = fill(
+        text = fill(
             str(templar.template(trust_as_template((TEMPLATES / template).read_text()))), "blog", RELEASE
         )
+        assert file.endswith(".service") == (app_units.SANDBOX_MARK in text), file
+        found[file] = app_units.in_sandbox(text, "blog")
     return found
 
 

@@ -60,7 +60,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     if report.failed and host is not None:
         server = front(host)
         units = f"-u {server.unit} -u 'emperor@*' -u 'app_*'"
-        said = host.run(f"journalctl -a --no-pager -o short-precise -n 60 {units}")
+        said = host.run(f"journalctl --namespace=+apps -a --no-pager -o short-precise -n 60 {units}")
         errors = host.run("tail -n 20 %s", server.error_log)
         report.sections.append((f"Journal of {server.unit} and the emperors", said.stdout or said.stderr))
         report.sections.append((f"Error log of {server.unit}", errors.stdout))

@@ -186,7 +186,7 @@ def test_requests_are_answered_side_by_side(site: Site) -> None:
     assert time.monotonic() - start < 8
 
 
-def test_what_the_app_prints_is_in_the_journal(site: Site) -> None:
+def test_what_the_app_prints_is_in_the_journal_of_the_apps(site: Site) -> None:
     token = secrets.token_hex(8)
     answer = site.get(f"/diagnostics/print?token={token}")
     assert answer.status == 200, answer.text[:300]
@@ -194,7 +194,7 @@ def test_what_the_app_prints_is_in_the_journal(site: Site) -> None:
     uid = site.host.check_output("id -u %s", site.app.name)
 
     def logged() -> bool:
-        said = site.host.check_output("journalctl -a -o cat --no-pager -n 500 _UID=%s", uid)
+        said = site.host.check_output("journalctl --namespace=apps -a -o cat --no-pager -n 500 _UID=%s", uid)
         return all(line in said for line in lines)
 
     eventually(logged, 10, f"journal has {lines}")

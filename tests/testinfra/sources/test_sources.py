@@ -196,7 +196,9 @@ def test_secrets_are_nowhere_else(machine: Host, stack: Vaulted, private_index: 
     found += machine.check_output(
         "grep -la 'planted-5e7[c]' /proc/[0-9]*/cmdline 2>/dev/null || true"
     ).split()
-    journal = machine.check_output("journalctl -a --no-pager | grep -c 'planted-5e7[c]' || true")
+    journal = machine.check_output(
+        "journalctl --namespace='*' -a --no-pager | grep -c 'planted-5e7[c]' || true"
+    )
     releases = machine.check_output("grep -rl planted-5e7c /srv/apps --exclude-dir=cache").split()
     app["build"] = ['echo "$PLANT"; env; python -c "import os; print(repr(os.environ[\'PLANT\']))"; exit 3']
     outcomes.append(deploy(stack, "tarred", "-vvv", "--diff", **private_index))

@@ -92,6 +92,52 @@ def test_connections_that_are_open_or_wait(activation: str, count: int | None) -
     assert app_units.connections(f"/run/{activation}.sock", LISTING) == count
 
 
+# The sandbox
+
+OLD_LINES = (
+    "User=blog\nGroup=blog\nSlice=apps-blog.slice\nUMask=0027\nReadWritePaths=/srv/apps/blog/shared /x\n"
+)
+
+
+@pytest.mark.parametrize("lines", [f"{app_units.SANDBOX_MARK}\n", OLD_LINES], ids=["this", "an earlier"])
+@pytest.mark.parametrize("rest", ["", "\n[Install]\nWantedBy=multi-user.target\n"], ids=["a job", "a worker"])
+def test_a_unit_gets_the_sandbox_of_today_whichever_version_has_made_it(lines: str, rest: str) -> None:
+    before = "[Unit]\nDescription=User=blog\n\n[Service]\nSyslogIdentifier=blog-jobs\n"
+    wanted = "".join(f"{line}\n" for line in app_units.sandbox("blog"))
+    assert app_units.in_sandbox(before + lines + rest, "blog") == before + wanted + rest
+
+
+def test_the_units_of_a_release_are_filled_in_where_they_are_put(
+    state: AppState, save: Callable[..., Manifest], systemctl: list[str]
+) -> None:
+    save(R1)
+    os.makedirs(layout.release_units("blog", R1))
+    for name in ("app_blog_jobs@.service", "app_blog_nightly.service", "app_blog_nightly.timer"):
+        text = f"[Service]\n{OLD_LINES}" if name.endswith("service") else "[Timer]\n"
+        Path(layout.release_units("blog", R1), name).write_text(text)
+    wanted = ["[Service]", *app_units.sandbox("blog")]
+    assert app_units.texts("blog", R1, "blog@7", "jobs")["app_blog_jobs@7.service"].splitlines() == wanted
+    app_units.use_timers("blog", R1, ["nightly"])
+    assert Path(layout.unit_file("app_blog_nightly.service")).read_text().splitlines() == wanted
+    assert Path(layout.unit_file("app_blog_nightly.timer")).read_text() == "[Timer]\n"
+
+
+# What they said
+
+
+def test_lines_are_read_from_both_journals(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(app_units, "run", lambda argv, **_: asked.append(argv) or "said\n")
+    assert app_units.log(["app_blog_jobs@7.service"], 5.7) == "said"
+    assert asked[0][:5] == [
+        "journalctl",
+        "--namespace=+apps",
+        "--unit",
+        "app_blog_jobs@7.service",
+        "--since=@5",
+    ]
+
+
 # A web server that is a unit
 
 

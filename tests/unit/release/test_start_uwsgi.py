@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ class Place:
         own = {
             "/usr/bin/uwsgi": top / "debians",
             "/usr/bin/python3": top / "python3",
+            "/run/systemd/journal/stdout": top / "journal",
         }
         for path, instead in own.items():
             assert text.count(f'"{path}"') == 1
@@ -63,9 +65,9 @@ class Place:
         self.ini = top / "blog@7.ini"
         self.ini.symlink_to(release / "vassal.ini")
 
-    def start(self) -> list[str]:
+    def start(self, *words: str) -> list[str]:
         done = subprocess.run(
-            [sys.executable, str(self.top / "start-uwsgi"), "--ini", str(self.ini)],
+            [sys.executable, str(self.top / "start-uwsgi"), *words, "--ini", str(self.ini)],
             capture_output=True,
             text=True,
             timeout=30,
@@ -74,6 +76,17 @@ class Place:
         )
         assert done.returncode == 0, done.stderr
         return [*done.stdout.splitlines(), *done.stderr.splitlines()]
+
+    def start_logged(self, *words: str) -> list[str]:
+        """The same where journald listens; what it got."""
+        with socket.socket(socket.AF_UNIX) as journald:
+            journald.bind(str(self.top / "journal"))
+            journald.listen()
+            journald.settimeout(30)
+            said = self.start(*words)
+            connection, _ = journald.accept()
+            with connection, connection.makefile() as lines:
+                return said + lines.read().splitlines()
 
 
 @pytest.fixture
@@ -85,7 +98,7 @@ def test_it_becomes_uwsgi_and_leaves_the_app_nothing_of_ours(place: Place) -> No
     (place.library / "pyuwsgi.py").write_text(PYUWSGI.format(top=str(place.top)))
     # Of the app, which the host's Python does not serve by.
     (place.packages / "pyuwsgi.py").write_text("def run(): print('the app brought it')\n")
-    assert place.start() == [
+    assert place.start_logged()[7:] == [
         f"argv ['--ini', '{place.ini}', '--binary-path', '{sys.executable}']",
         f"path ['{place.packages}']",
         "modules False",
@@ -101,7 +114,7 @@ def test_a_python_of_the_apps_own_has_its_own(place: Place) -> None:
     (place.top / "python3").symlink_to("/bin/true")
     (place.library / "pyuwsgi.py").write_text("def run(): print('of another Python')\n")
     (place.packages / "pyuwsgi.py").write_text("def run(): print('of the venv')\n")
-    assert place.start() == ["of the venv"]
+    assert place.start_logged()[7:] == ["of the venv"]
 
 
 @pytest.mark.parametrize("why", ["not wanted", "not for this Python"])
@@ -109,10 +122,32 @@ def test_it_is_debians_where_there_is_no_such_extension(place: Place, why: str) 
     (place.packages / "pyuwsgi.py").write_text("def run(): print('the app brought it')\n")
     if why == "not wanted":
         place.environment = {}
-    said = place.start()
-    assert said[0] == f"debians --plugin python3 --procname-prefix-spaced {NAME} --ini {place.ini}"
+    said = place.start_logged()[7:]
     notes = [f"{place.library} has no pyuwsgi for this Python, so Debian's uWSGI serves"]
-    assert said[1:] == (notes if why == "not for this Python" else [])
+    assert said == [
+        *(notes if why == "not for this Python" else []),
+        f"debians --plugin python3 --procname-prefix-spaced {NAME} --ini {place.ini}",
+    ]
+
+
+HEAD = ["blog", "", "6", "0", "0", "0", "0"]
+
+
+@pytest.mark.parametrize("words", [(), ("as-debian",)])
+def test_its_output_is_a_stream_of_the_apps_own(place: Place, words: tuple[str, ...]) -> None:
+    (place.library / "pyuwsgi.py").write_text(
+        "import os, sys\n"
+        "def run(): print('out', flush=True), print('err', file=sys.stderr), os.write(2, b'raw\\n')\n"
+    )
+    ours = ["out", "err", "raw"]
+    assert place.start_logged(*words) == [*HEAD, *([f"debians --ini {place.ini}"] if words else ours)]
+
+
+def test_without_a_journal_its_output_goes_where_the_emperors_does(place: Place) -> None:
+    (place.library / "pyuwsgi.py").write_text("def run(): print('out')\n")
+    said = place.start()
+    assert said[0] == "out"
+    assert said[1].startswith(f"blog logs as the emperor does: {place.top / 'journal'}: ")
 
 
 # The wrapper itself
@@ -130,7 +165,6 @@ def test_the_wrapper_starts_what_the_release_was_made_for(place: Place, vassal: 
     (release / "venv/bin").mkdir(parents=True)
     for path, text in (
         (programs / "setpriv", takes),
-        (place.top / "debians", shows),
         (release / "venv/bin/python", shows),
     ):
         path.write_text(text)
@@ -138,7 +172,10 @@ def test_the_wrapper_starts_what_the_release_was_made_for(place: Place, vassal: 
     (release / "vassal.ini").write_text(f"[uwsgi]\n{vassal}")
     (place.top / "cgroup").write_text("0::/apps.slice/apps-blog.slice/x.scope\n")
     script = (ROLE / "templates/enter.j2").read_text().replace("/proc/self/cgroup", str(place.top / "cgroup"))
-    (place.top / "enter").write_text(script.replace("/usr/bin/uwsgi", str(place.top / "debians")))
+    (place.top / "python3").unlink()
+    (place.top / "python3").write_text(shows)
+    (place.top / "python3").chmod(0o755)
+    (place.top / "enter").write_text(script.replace("/usr/bin/python3", str(place.top / "python3")))
     done = subprocess.run(
         ["/bin/sh", str(place.top / "enter"), "--ini", place.ini.name],
         cwd=place.top,
@@ -148,9 +185,8 @@ def test_the_wrapper_starts_what_the_release_was_made_for(place: Place, vassal: 
         check=True,
         timeout=30,
     )
+    start = "/usr/local/lib/emperor-stack/start-uwsgi"
     started = (
-        str(place.top / "debians")
-        if vassal
-        else f"{release}/venv/bin/python /usr/local/lib/emperor-stack/start-uwsgi"
+        f"{place.top / 'python3'} -I {start} as-debian" if vassal else f"{release}/venv/bin/python {start}"
     )
     assert done.stdout == f"C.UTF-8 1 {started} --ini {place.ini.name}\n"

@@ -149,7 +149,10 @@ def read_access_log(facts):
 @attempt()
 def read_journal(facts):
     said = subprocess.run(
-        ["journalctl", "-q", "-n", "5", f"_UID={facts['uid']}"], capture_output=True, text=True, check=False
+        ["journalctl", "--namespace=apps", "-q", "-n", "5", f"_UID={facts['uid']}"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if said.returncode or not said.stdout.strip():
         raise Refused(said.stderr.strip() or "no lines")
