@@ -101,7 +101,7 @@ def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def warnings(result: Mapping[str, Any]) -> list[str]:
-    """One line for each warning of a prepare phase."""
+    """One line for each warning of a phase."""
     apps = result.get("apps", {}).items()
     return [f"{name}: {warning}" for name, one in apps for warning in one.get("warnings", [])]
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import grp
-import hashlib
 import json
 import os
 import pwd
 import re
-import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,8 +14,11 @@ from typing import Any
 
 from . import emperor_check, layout, release_source, release_venv
 from .host_command import CommandFailed, TimedOut, hidden, hide, run, run_shell
-from .release_source import ReleaseError
+from .release_error import ReleaseError
+from .release_migrations import migrations_digest
+from .release_public import publish
 from .release_state import AppState, Manifest, now, write_atomically
+from .trees import own, sync
 
 #: Makes uWSGI of a Python; see its own text.
 START_UWSGI = f"{layout.LIBRARY}/start-uwsgi"
@@ -36,36 +35,7 @@ def new_release_id(revision: str) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{revision[:7]}"
 
 
-# Ownership
-
-
-def own_tree(top: str, uid: int, gid: int, keep_group_write: bool = False) -> None:
-    """Give the tree at *top* to uid:gid, closed to others; links themselves, never what they point at.
-
-    Without *keep_group_write* the group may read it only (execute bits stay).
-    """
-    _own(top, None, uid, gid, keep_group_write)
-    # Never by a path: the app's own processes may put a link into the way meanwhile.
-    for _, names, files, directory in os.fwalk(top, follow_symlinks=False):
-        for name in [*names, *files]:
-            _own(name, directory, uid, gid, keep_group_write)
-
-
-def _own(name: str, directory: int | None, uid: int, gid: int, keep_group_write: bool) -> None:
-    os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
-    kind = os.lstat(name, dir_fd=directory).st_mode
-    if not (stat.S_ISDIR(kind) or stat.S_ISREG(kind)):
-        return
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        wanted = 0o750 if stat.S_ISDIR(mode) or mode & 0o100 else 0o640
-        if keep_group_write:
-            wanted |= 0o200
-        if stat.S_IMODE(mode) != wanted:
-            os.fchmod(descriptor, wanted)
-    finally:
-        os.close(descriptor)
+# Persistent directories
 
 
 #: $1 is the path in the code, $2 the persistent directory. The group of what is copied is left to the directory, which
@@ -151,43 +121,7 @@ def run_app_command(app: str, release: str, command: str, what: str, timeout: fl
     return hidden(said)
 
 
-# Publishing and checking
-
-
-def publish(app: str, code: str, public: str, files: Iterable[Mapping[str, Any]]) -> None:
-    """Copy the static files to where nginx reads them, laid out as their URLs: root's, readable by nginx alone.
-
-    A persistent directory is linked instead. Links inside the source are not followed out of it. Raises ReleaseError.
-    """
-    front = grp.getgrnam(layout.FRONT_USER).gr_gid
-    os.mkdir(public)
-    for item in files:
-        source = os.path.realpath(f"{code}/{item['path']}")
-        destination = public + item["url"].rstrip("/")
-        os.makedirs(os.path.dirname(destination), exist_ok=True)
-        if item["persistent"]:
-            os.symlink(f"{layout.shared(app)}/{item['path']}", destination)
-            continue
-        if os.path.commonpath([source, os.path.realpath(code)]) != os.path.realpath(code):
-            raise ReleaseError(f"static {item['url']}: {item['path']} is a link that leads out of the source")
-        present = os.path.isdir(source) if item["directory"] else os.path.isfile(source)
-        if not present:
-            kind = "directory" if item["directory"] else "file"
-            key = {"private": "private", "page": "error_pages"}.get(item.get("kind", ""), "static")
-            raise ReleaseError(
-                f"{key} {item['url']}: the release has no {kind} {item['path']} after its build. "
-                f"Correct `{key}:`, or add the `build:` command that makes it."
-            )
-        if item["directory"]:
-            shutil.copytree(source, destination, ignore=_links, dirs_exist_ok=True)
-        else:
-            shutil.copy2(source, destination)
-    own_tree(public, 0, front)
-
-
-def _links(directory: str, names: list[str]) -> list[str]:
-    """Links are not published: one that leads out of the directory would open what is behind it."""
-    return [name for name in names if os.path.islink(f"{directory}/{name}")]
+# Checking
 
 
 def check_import(app: str, directory: str, timeout: float) -> None:
@@ -277,20 +211,6 @@ def check_calendar(schedule: Mapping[str, Mapping[str, Any]]) -> None:
                 run(["systemd-analyze", "calendar", job["at"]], what="systemd-analyze", timeout=30)
             except CommandFailed as error:
                 raise ReleaseError(f"schedule.{name}.at: systemd cannot read it: {error.output}") from error
-
-
-def migrations_digest(code: str) -> str:
-    """A digest of the migration files (Django's `migrations/`, Alembic's `versions/`): it changes when a migration comes."""
-    digest = hashlib.sha256()
-    for directory, names, files in os.walk(code):
-        names.sort()
-        if os.path.basename(directory) in ("migrations", "versions"):
-            for name in sorted(files):
-                if name.endswith((".py", ".sql")) and os.path.isfile(f"{directory}/{name}"):
-                    digest.update(os.path.relpath(f"{directory}/{name}", code).encode() + b"\0")
-                    with open(f"{directory}/{name}", "rb") as file:
-                        digest.update(hashlib.sha256(file.read()).digest())
-    return digest.hexdigest()[:16]
 
 
 def check_space() -> None:
@@ -438,7 +358,7 @@ def prepare(
         scheme: index[name] for scheme in ("http", "https") if (name := f"{scheme.upper()}_PROXY") in index
     }
     release_source.fetch(spec, revision, code, proxies)
-    own_tree(code, account.pw_uid, account.pw_gid, keep_group_write=True)
+    own(code, account.pw_uid, account.pw_gid, account.pw_uid, "code")
     write_files(app, code, spec.get("files") or {})
     link_persistent(app, spec["persistent_directories"], code)
 
@@ -462,7 +382,7 @@ def prepare(
         ):
             say(f"warning: {warning}")
         # Sealed before the build: a venv holds what the requirements say. One that is linked has been sealed before.
-        own_tree(venv, 0, account.pw_gid)
+        own(venv, 0, account.pw_gid, account.pw_uid, "venv")
         # For the day when another Python needs the same.
         lock = release_venv.freeze(app, venv)
         write_atomically(f"{directory}/{release_venv.LOCK}", lock, 0o440, account.pw_gid)
@@ -480,7 +400,7 @@ def prepare(
     with contextlib.suppress(CommandFailed):
         run([f"{venv}/bin/python", "-m", "compileall", "-q", "-j", "1", code], what="compiling", user=app)
 
-    own_tree(code, 0, account.pw_gid)
+    own(code, 0, account.pw_gid, account.pw_uid, "code")
     # Only now that the app's processes cannot change the code: what is copied here, nginx shows to everybody.
     publish(app, code, f"{directory}/public", spec["static_files"])
 
@@ -513,4 +433,6 @@ def prepare(
         schedule=sorted(spec["schedule"]),
         path=spec["path"],
     )
+    # The manifest says that all of the rest is there: after a power cut, too.
+    sync(directory)
     return state.add(manifest)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,11 +20,12 @@ from . import (
     release_takeover,
     release_venv,
     release_workers,
+    trees,
 )
 from .emperor_check import running_emperor
 from .host_command import CommandFailed, hidden, run
+from .release_error import ReleaseError
 from .release_run import Health, NotHealthy
-from .release_source import ReleaseError
 from .release_state import AppState, Locked, Manifest, now, prunable, seconds_since_start
 
 Spec = Mapping[str, Any]
@@ -77,6 +78,10 @@ class Steps:
             self.took[self._step] = round(ended - self._began, 2)
         self._step, self._began = "", ended
         return self.took
+
+    def warned(self) -> Outcome:
+        """The warnings as a part of an outcome."""
+        return {"warnings": self.warnings} if self.warnings else {}
 
 
 def _each(
@@ -203,10 +208,12 @@ def difference(
 # prepare
 
 
-def _clean_up(state: AppState) -> None:
-    """Undo what a run that died left: parts of releases, and activations that are neither live nor warm."""
-    for name in state.partial_releases():
-        state.remove_release(name)
+def _clean_up(state: AppState) -> list[str]:
+    """Undo what a run that died left: parts of releases, and activations that are neither live nor warm.
+
+    Returns warnings.
+    """
+    warnings = _removed(state, state.partial_releases())
     live = state.live_activation()
     keep = {live, _warm(state)}
     for _, activation in list(release_run.running_activations(state.app)):
@@ -219,6 +226,18 @@ def _clean_up(state: AppState) -> None:
         if activation not in keep:
             release_run.stop(state, activation)
     release_workers.follow(state)
+    return warnings
+
+
+def _removed(state: AppState, releases: Iterable[str]) -> list[str]:
+    """Remove *releases*. Returns what could not be deleted, which ends no deploy: the next run tries again."""
+    warnings = []
+    for name in releases:
+        try:
+            state.remove_release(name)
+        except (ReleaseError, OSError) as error:
+            warnings.append(str(error))
+    return warnings
 
 
 def _warm(state: AppState) -> str | None:
@@ -242,7 +261,7 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
         state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
         release, steps = None, Steps()
         try:
-            _clean_up(state)
+            steps.warnings += _clean_up(state)
             ready = [
                 m
                 for m in state.manifests()
@@ -250,7 +269,7 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
             ]
             if ready:
                 _note(state, options, release=ready[-1].release)
-                return {"release": ready[-1].release, "changed": True, "reused": True}
+                return {"release": ready[-1].release, "changed": True, "reused": True, **steps.warned()}
             release = _unused_release_id(state, spec["revision"])
             _note(state, options, release=release)
             release_build.prepare(
@@ -260,10 +279,25 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
             _note_took(state, options, steps.end())
             if release is not None:
                 _keep_failed(state, spec, release)
-            return _failed(state, options, "prepare", str(error) or type(error).__name__)
+                if isinstance(error, trees.TreeRefused):
+                    # Nobody can look at it with the usual tools, and it may be what fills the disk.
+                    steps.warnings += _rubbish_removed(state.app, release)
+            return {
+                **_failed(state, options, "prepare", str(error) or type(error).__name__),
+                **steps.warned(),
+            }
         _note_took(state, options, steps.end())
-        warned = {"warnings": steps.warnings} if steps.warnings else {}
-        return {"release": release, "changed": True, **warned}
+        return {"release": release, "changed": True, **steps.warned()}
+
+
+def _rubbish_removed(app: str, release: str) -> list[str]:
+    """Delete the trees of a release of which one was refused. Returns warnings."""
+    directory = layout.release(app, release)
+    try:
+        trees.remove(*(f"{directory}/{name}" for name in ("code", "venv", "public")))
+    except ReleaseError as error:
+        return [str(error)]
+    return []
 
 
 def _unused_release_id(state: AppState, revision: str) -> str:
@@ -366,14 +400,15 @@ def _entry(
     }
 
 
-def _prune(state: AppState, options: Options) -> None:
+def _prune(state: AppState, options: Options) -> list[str]:
+    """Remove the releases that are kept for nothing. Returns warnings."""
     live = state.live_release()
     in_use = {state.release_of(name) for _, name in release_run.running_activations(state.app)} - {None}
     held = state.lock()
     if held and held.get("release"):
         in_use.add(held["release"])
-    for name in prunable(state.manifests(), live, options.keep_releases, {str(n) for n in in_use}):
-        state.remove_release(name)
+    gone = prunable(state.manifests(), live, options.keep_releases, {str(n) for n in in_use})
+    return _removed(state, gone)
 
 
 # migrate, start, switch, drain: they work on what the lock says
@@ -511,7 +546,7 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
         pruning = pool.submit(_prune, state, options)
         idle = pool.map(lambda name: release_run.drain(state.app, name, seconds[name]), awaited)
         busy = [name for name, is_idle in zip(awaited, idle, strict=True) if not is_idle]
-        pruning.result()
+        warnings = pruning.result()
     for activation in others:
         if activation in busy:
             outcome["cut_off"] = activation
@@ -520,10 +555,13 @@ def _drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
             outcome["warm"] = activation
             continue
         release_run.stop(state, activation)
-    _clean_up(state)
+    warnings += _clean_up(state)
     _hooks(manifest, "after_drain")
     # Those that ran until now.
-    _prune(state, options)
+    warnings += _prune(state, options)
+    if warnings:
+        # What was tried twice is said once.
+        outcome["warnings"] = list(dict.fromkeys(warnings))
     held = {**held, "took": _taken(held, "drain", began)}
     state.remember(_entry(held, options, "drain", "good"))
     outcome["seconds"] = seconds_since_start(held)
@@ -714,6 +752,8 @@ def in_turn(names: Sequence[str], specs: Sequence[Spec], options: Options) -> di
             before = outcome.get(app, {})
             changed = bool(before.get("changed") or one.get("changed"))
             outcome[app] = {**before, **one, "changed": changed}
+            if warnings := [*before.get("warnings", []), *one.get("warnings", [])]:
+                outcome[app]["warnings"] = list(dict.fromkeys(warnings))
         specs = [spec for spec in specs if not outcome[spec["name"]].get("error")]
         if name == "plan":
             specs = [

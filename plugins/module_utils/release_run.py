@@ -6,15 +6,15 @@ import contextlib
 import json
 import os
 import pwd
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import app_units, layout, unit_names, uwsgi_client
+from . import app_units, layout, trees, unit_names, uwsgi_client
 from .emperor_check import EMPERORS
 from .host_command import run
+from .release_error import ReleaseError
 from .release_state import AppState, Manifest, link_atomically, sync_directory, write_atomically
 from .uwsgi_client import Answer, NoAnswer
 
@@ -270,7 +270,9 @@ def stop(state: AppState, activation: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.waiting_socket(state.app, activation))
     if state.live_activation() != activation:
-        shutil.rmtree(f"{layout.activations(state.app)}/{activation}", ignore_errors=True)
+        # What is left of it is found by the next clean-up, which stops it once more.
+        with contextlib.suppress(ReleaseError):
+            trees.remove(f"{layout.activations(state.app)}/{activation}")
 
 
 def vassals_of(app: str) -> Iterator[tuple[str, str]]:

@@ -24,14 +24,11 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from . import layout, value_rules
 from .host_command import CommandFailed, run
+from .release_error import ReleaseError as ReleaseError
 from .release_state import write_atomically
 
 #: Submodules of submodules are fetched too, down to here: a circle must end.
 DEEPEST_SUBMODULE = 8
-
-
-class ReleaseError(Exception):
-    """The release cannot be made. The message says what to do about it."""
 
 
 def version_of(source: Mapping[str, Any], revision: str) -> str:

@@ -11,13 +11,12 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from . import layout, unit_names
+from . import layout, trees, unit_names
 
 #: Seconds after which a lock whose owner has not been heard of may be taken over.
 LOCK_SECONDS = 1800
@@ -398,10 +397,10 @@ class AppState:
     # Pruning
 
     def remove_release(self, release: str) -> None:
-        """Remove a release: its manifest first, so that a half-removed one is no release any more."""
+        """Remove a release: its manifest first, so that a half-removed one is no release any more. Raises ReleaseError."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.manifest_path(release))
-        shutil.rmtree(layout.release(self.app, release), ignore_errors=True)
+        trees.remove(layout.release(self.app, release))
 
     def partial_releases(self) -> list[str]:
         """Directories that are no whole release. What serves now is never among them, whatever its manifest says."""

@@ -9,13 +9,16 @@ import json
 import os
 import pwd
 import re
-import shutil
+import stat
 from collections.abc import Iterable, Mapping
 
 from . import layout
 from .host_command import CommandFailed, run
-from .release_source import ReleaseError
+from .release_error import ReleaseError
 from .release_state import write_atomically
+from .tree_copies import Mirror, made_directory
+from .tree_reading import text
+from .trees import FILE, Entry, opened, walk
 
 #: Debian's. The host's uWSGI is an extension of it, so a venv that this serves must have the same minor version.
 PYTHON = "/usr/bin/python3"
@@ -27,6 +30,9 @@ OWN_SERVER = "pyuwsgi==2.0.30.post1"
 
 #: What a venv holds, in the release's directory: the versions that the next Python gets.
 LOCK = "requirements.lock"
+
+#: Bytes of a file of a venv that may hold the venv's path; larger ones are programs.
+LARGEST_SCRIPT = 1 << 20
 
 #: How many pinned versions without a build for a new Python are given up one after the other, before all are.
 PINS_GIVEN_UP = 8
@@ -103,7 +109,7 @@ def venv_steps(
             return [[*install, package]]
         path = f"{code}/{requirements}"
         # As constraints too: there uv finds the hash of a package that stands on the command line.
-        more = ["--require-hashes", "-c", path] if _has_hashes(path) else []
+        more = ["--require-hashes", "-c", path] if _has_hashes(code, requirements) else []
         return [[*install, *more, package, "-r", path]]
     if requirements is None:
         requirements = next(
@@ -127,20 +133,22 @@ def venv_steps(
         ]
     if requirements.endswith("pyproject.toml"):
         return [[*install, os.path.dirname(path)]]
-    hashes = ["--require-hashes"] if _has_hashes(path) else []
+    hashes = ["--require-hashes"] if _has_hashes(code, requirements) else []
     return [[*install, *hashes, "-r", path]]
 
 
-def _has_hashes(path: str) -> bool:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return any("--hash=" in line.partition("#")[0] for line in file)
-    except FileNotFoundError:
-        name = os.path.basename(path)
-        raise ReleaseError(f"the source has no {name}. Correct `requirements:` of the app.") from None
+def _has_hashes(code: str, requirements: str) -> bool:
+    content = text(code, requirements)
+    if content is None:
+        name = os.path.basename(requirements)
+        raise ReleaseError(f"the source has no {name}. Correct `requirements:` of the app.")
+    return any("--hash=" in line.partition("#")[0] for line in content.splitlines())
 
 
-_EXACT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*===?\s*[\w.!+-]+\s*(;[^#]*)?(\s+--hash=\S+)*\s*")
+#: Each part takes what it can and gives nothing back, so that no line makes it try twice.
+_EXACT = re.compile(
+    r"[A-Za-z0-9][\w.-]*+(?:\[[\w., -]*+\])?+\s*+===?\s*+[\w.!+-]++(?:\s*+;[^#]*+)?+(?:\s++--hash=\S++)*+\s*+"
+)
 
 
 def is_exact(requirements: str) -> bool:
@@ -167,11 +175,8 @@ def venv_key(
     files = set(os.listdir(code))
     if requirements is None:
         requirements = "" if "uv.lock" in files or "requirements.txt" not in files else "requirements.txt"
-    if not requirements.endswith(".txt") or not os.path.isfile(f"{code}/{requirements}"):
-        return ""
-    with open(f"{code}/{requirements}", encoding="utf-8") as file:
-        content = file.read()
-    if not is_exact(content):
+    content = text(code, requirements) if requirements.endswith(".txt") else None
+    if content is None or not is_exact(content):
         return ""
     parts = [content, python, os.path.realpath(UV), OWN_SERVER, json.dumps(dict(index), sort_keys=True)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -181,34 +186,47 @@ def link_venv(old: str, new: str, gid: int) -> None:
     """Give release directory *new* the venv and the lock of *old*: by hard links to files that are root's and never change.
 
     Files that hold the venv's own path are written anew. All of it is root's and *gid*'s, as it is in *old*.
+    Raises ReleaseError.
     """
-    old_venv, new_venv = f"{old}/venv", f"{new}/venv"
-    for directory, names, files in os.walk(old_venv):
-        target = new_venv + directory.removeprefix(old_venv)
-        os.mkdir(target)
-        os.chown(target, -1, gid)
-        os.chmod(target, 0o750)
-        for name in [*names, *files]:
-            source = f"{directory}/{name}"
-            if os.path.islink(source):
-                os.symlink(os.readlink(source), f"{target}/{name}")
-                os.chown(f"{target}/{name}", -1, gid, follow_symlinks=False)
-            elif name in files:
-                if directory == f"{old_venv}/bin" or name.endswith((".pth", ".cfg")):
-                    _copy_with_path(source, f"{target}/{name}", old_venv, new_venv)
-                    os.chown(f"{target}/{name}", -1, gid)
-                else:
-                    os.link(source, f"{target}/{name}")
-    with contextlib.suppress(FileNotFoundError):
-        os.link(f"{old}/{LOCK}", f"{new}/{LOCK}")
+    with contextlib.ExitStack() as stack:
+        source, target = (stack.enter_context(opened(place)) for place in (old, new))
+        os.close(made_directory(target, "venv", gid))
+        mirror = stack.enter_context(Mirror(stack.enter_context(opened(f"{new}/venv")), gid))
+        for entry in walk(stack.enter_context(opened(f"{old}/venv")), "venv"):
+            kind, directory = entry.found.st_mode, mirror.directory(entry)
+            if stat.S_ISDIR(kind):
+                mirror.make(entry)
+            elif stat.S_ISLNK(kind):
+                os.symlink(os.readlink(entry.name, dir_fd=entry.directory), entry.name, dir_fd=directory)
+                os.chown(entry.name, -1, gid, dir_fd=directory, follow_symlinks=False)
+            elif stat.S_ISREG(kind) and _may_hold_path(entry):
+                _copy_with_path(entry, directory, gid, f"{old}/venv".encode(), f"{new}/venv".encode())
+            elif stat.S_ISREG(kind):
+                _link(entry.name, entry.directory, directory)
+        with contextlib.suppress(FileNotFoundError):
+            _link(LOCK, source, target)
 
 
-def _copy_with_path(source: str, target: str, old: str, new: str) -> None:
-    with open(source, "rb") as file:
-        content = file.read()
-    with open(target, "wb") as file:
-        file.write(content.replace(old.encode(), new.encode()))
-    shutil.copystat(source, target)
+def _link(name: str, source: int, target: int) -> None:
+    os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+
+
+def _may_hold_path(entry: Entry) -> bool:
+    """Whether a file of a venv is a script or a setting, which name the venv that they are of."""
+    in_bin = entry.path == f"bin/{entry.name}"
+    return (in_bin or entry.name.endswith((".pth", ".cfg"))) and entry.found.st_size <= LARGEST_SCRIPT
+
+
+def _copy_with_path(entry: Entry, directory: int, gid: int, old: bytes, new: bytes) -> None:
+    with open(os.open(entry.name, FILE, dir_fd=entry.directory), "rb") as file:
+        content = file.read(LARGEST_SCRIPT)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(os.open(entry.name, flags, 0o600, dir_fd=directory), "wb") as file:
+        os.fchown(file.fileno(), -1, gid)
+        os.fchmod(file.fileno(), stat.S_IMODE(entry.found.st_mode))
+        file.write(content.replace(old, new))
+        file.flush()
+        os.utime(file.fileno(), ns=(entry.found.st_atime_ns, entry.found.st_mtime_ns))
 
 
 def build_venv(

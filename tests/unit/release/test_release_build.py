@@ -95,6 +95,10 @@ def test_a_host_of_an_earlier_version_is_named_as_such(host: Path, monkeypatch: 
 # Files of the app
 
 
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
 def test_files_take_the_place_of_what_the_source_has(host: Path, as_myself: None) -> None:
     code, outside = host / "code", host / "outside"
     (code / "conf").mkdir(parents=True)
@@ -162,55 +166,6 @@ def test_what_serves_is_kept_where_only_the_python_changes(
     assert release_build._pins(state, spec, wanted["revision"], python) == pins
 
 
-# Ownership
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.lstat().st_mode)
-
-
-@pytest.mark.parametrize(
-    ("before", "is_directory", "group_write", "after"),
-    [
-        (0o644, False, False, 0o640),
-        (0o600, False, False, 0o640),
-        (0o755, False, False, 0o750),
-        (0o4755, False, False, 0o750),
-        (0o666, False, True, 0o640),
-        (0o444, False, True, 0o640),
-        (0o777, True, False, 0o750),
-        (0o2755, True, False, 0o750),
-        (0o700, True, True, 0o750),
-    ],
-)
-def test_modes_of_a_tree(
-    tmp_path: Path, before: int, is_directory: bool, group_write: bool, after: int
-) -> None:
-    path = tmp_path / "tree/sub/it"
-    path.parent.mkdir(parents=True)
-    path.mkdir() if is_directory else path.write_text("")
-    path.chmod(before)
-    release_build.own_tree(str(tmp_path / "tree"), os.getuid(), os.getgid(), group_write)
-    assert mode(path) == after
-    assert mode(tmp_path / "tree") == mode(tmp_path / "tree/sub") == 0o750
-
-
-def test_what_a_link_points_at_is_left_alone(tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    (outside / "deep").mkdir(parents=True)
-    (outside / "file").write_text("")
-    for path, bits in ((outside, 0o711), (outside / "deep", 0o711), (outside / "file", 0o604)):
-        path.chmod(bits)
-    top = tmp_path / "tree"
-    top.mkdir()
-    (top / "file").symlink_to(outside / "file")
-    (top / "directory").symlink_to(outside)
-    (top / "dangling").symlink_to("nowhere")
-    os.mkfifo(top / "fifo")
-    release_build.own_tree(str(top), os.getuid(), os.getgid())
-    assert (mode(outside), mode(outside / "deep"), mode(outside / "file")) == (0o711, 0o711, 0o604)
-
-
 # Persistent directories
 
 
@@ -246,93 +201,72 @@ def test_a_persistent_directory_takes_the_place_of_the_sources(
     assert {path.name: path.read_text() for path in kept.iterdir()} == expected
 
 
-# Static files
+# On disk before it is vouched for
 
 
-def item(url: str, path: str, persistent: bool = False) -> dict[str, Any]:
-    return {"url": url, "path": path, "directory": url.endswith("/"), "persistent": persistent}
-
-
-@pytest.fixture
-def code(host: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(release_build, "own_tree", lambda *_: None)
-    top = host / "code"
-    (top / "staticfiles/css").mkdir(parents=True)
-    (top / "staticfiles/css/a.css").write_text("a")
-    (top / "robots.txt").write_text("r")
-    return top
-
-
-def test_files_are_laid_out_as_their_urls(host: Path, code: Path) -> None:
-    (code / "staticfiles/leak").symlink_to("/etc/passwd")
-    (code / "staticfiles/leaks").symlink_to("/etc")
-    public = host / "public"
-    files = [
-        item("/assets/v1/", "staticfiles"),
-        item("/media/", "media", persistent=True),
-        item("/robots.txt", "robots.txt"),
-    ]
-    release_build.publish("blog", str(code), str(public), files)
-    found = sorted(path.relative_to(public).as_posix() for path in public.rglob("*"))
-    assert found == ["assets", "assets/v1", "assets/v1/css", "assets/v1/css/a.css", "media", "robots.txt"]
-    assert os.readlink(public / "media") == f"{layout.shared('blog')}/media"
-
-
-def test_the_apps_may_live_behind_a_link(host: Path, code: Path) -> None:
-    (host / "link").symlink_to(host)
-    release_build.publish(
-        "blog", str(host / "link/code"), str(host / "public"), [item("/r.txt", "robots.txt")]
-    )
-    assert (host / "public/r.txt").read_text() == "r"
-
-
-@pytest.mark.parametrize("target", ["/etc", "../outside", "../code-of-another"])
-def test_a_link_out_of_the_source_is_refused(host: Path, code: Path, target: str) -> None:
-    for name in ("outside", "code-of-another"):
-        (host / name).mkdir()
-    (code / "leak").symlink_to(target)
-    with pytest.raises(ReleaseError, match="static /s/: leak is a link that leads out of the source"):
-        release_build.publish("blog", str(code), str(host / "public"), [item("/s/", "leak")])
-
-
-@pytest.mark.parametrize(
-    ("url", "path", "says"),
-    [
-        ("/s/", "nothing", "no directory nothing after its build"),
-        ("/s/", "robots.txt", r"no directory robots\.txt"),
-        ("/s.txt", "staticfiles", "no file staticfiles"),
-        ("/s.txt", "nothing", "no file nothing"),
-    ],
-)
-def test_static_files_that_the_build_did_not_make(
-    host: Path, code: Path, url: str, path: str, says: str
+def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
+    host: Path, as_myself: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ReleaseError, match=f"static {url}: the release has {says}.*add the `build:` command"):
-        release_build.publish("blog", str(code), str(host / "public"), [item(url, path)])
+    """A power cut leaves a whole release or none: what the manifest vouches for is synced first, and nothing comes later."""
+    calls: list[str] = []
+
+    def recorded(name: str, makes: str = "") -> Callable[..., Any]:
+        def call(*_: Any, **__: Any) -> Any:
+            calls.append(name)
+            if makes:
+                os.makedirs(f"{layout.release('blog', RELEASE)}/{makes}", exist_ok=True)
+            return [] if name == "build_venv" else ""
+
+        return call
+
+    for module, name, makes in (
+        (release_build, "check_host", ""),
+        (release_build, "check_server", ""),
+        (release_build, "run", ""),
+        (release_build, "sync", ""),
+        (release_build.release_source, "fetch", "code"),
+        (release_build.release_venv, "python_version", ""),
+        (release_build.release_venv, "build_venv", "venv"),
+    ):
+        monkeypatch.setattr(module, name, recorded(name, makes))
+    monkeypatch.setattr(release_build.release_venv, "freeze", lambda *_: "six==1.16.0\n")
+    real = AppState.save
+    monkeypatch.setattr(AppState, "save", lambda self, made: (calls.append("save"), real(self, made)))
+    os.makedirs(layout.APPS, exist_ok=True)
+    spec = {
+        "name": "blog",
+        "source": {"path": "x"},
+        "server": "uwsgi",
+        "hooks": {"before_prepare": [], "after_prepare": []},
+        "build": [],
+        "persistent_directories": [],
+        "static_files": [],
+        "environment": {},
+        "workers": {},
+        "schedule": {},
+        "wsgi": "wsgi",
+        "paste": None,
+        "entry": "",
+        "launch": "",
+        "server_files": {},
+        "units": {},
+        "requirements": None,
+        "health": {"timeout": 5},
+        "fingerprint": "f" * 64,
+        "domains": ["blog.example.com"],
+        "migrate": None,
+        "limits": {"request_timeout": 60},
+        "on_demand": False,
+        "path": "/",
+        "python": None,
+    }
+    release_build.prepare(spec, "a" * 40, RELEASE, {}, calls.append)
+    assert calls[-2:] == ["sync", "save"]
+    assert {"fetch", "build_venv", "check_server"} <= set(calls[:-2])
+    assert AppState("blog").manifest(RELEASE) is not None
 
 
-# Migrations
-
-
-def test_the_digest_changes_with_migrations_alone(tmp_path: Path) -> None:
-    def digest() -> str:
-        return release_build.migrations_digest(str(tmp_path))
-
-    (tmp_path / "app/migrations").mkdir(parents=True)
-    (tmp_path / "alembic/versions").mkdir(parents=True)
-    seen = [digest()]
-    for name in ("app/migrations/0001.py", "alembic/versions/ab.py", "app/migrations/0002.sql"):
-        (tmp_path / name).write_text("x")
-        seen.append(digest())
-    (tmp_path / "app/migrations/0001.py").write_text("y")
-    seen.append(digest())
-    (tmp_path / "app/migrations/0001.py").rename(tmp_path / "app/migrations/0003.py")
-    seen.append(digest())
-    assert len(set(seen)) == len(seen)
-    for name in ("app/views.py", "app/migrations/README", "app/migrations/0001.pyc"):
-        (tmp_path / name).write_text("x")
-    (tmp_path / "app/migrations/gone.py").symlink_to("nowhere")
-    assert digest() == seen[-1]
+# Space
 
 
 def test_a_disk_that_is_nearly_full(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

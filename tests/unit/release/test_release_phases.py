@@ -17,6 +17,7 @@ from ansible_collections.emperor.stack.plugins.module_utils import (
     release_phases,
     release_run,
     release_venv,
+    trees,
     unit_names,
 )
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
@@ -488,6 +489,62 @@ def test_one_app_that_fails_leaves_the_others_alone(deploys: Host) -> None:
     outcomes = PHASES["prepare"]([missing, deploys.spec()], deploys.options)
     assert "state/working" in outcomes["shop"]["error"]
     assert outcomes["blog"]["error"].startswith("prepare: no")
+
+
+def test_a_tree_that_is_refused_leaves_no_rubbish(deploys: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was is kept in the manifest; a tree so deep is not for the usual tools, and may be what fills the disk."""
+    deploys.deploy("a" * 40)
+    deploys.breaks["prepare"] = trees.TreeRefused("code/d/d lies more than 100 directories deep")
+    real, made = deploys._prepare, []
+
+    def prepare(spec: Any, revision: str, release: str, *more: Any) -> Manifest:
+        made.append(release)
+        here = os.path.dirname(layout.release("blog", release))
+        os.makedirs(f"{here}/{release}/code")
+        descriptor = os.open(f"{here}/{release}/code", os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("d", dir_fd=descriptor)
+            inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        os.close(descriptor)
+        raise deploys.breaks["prepare"]
+
+    monkeypatch.setattr(release_build, "prepare", prepare)
+    outcome = deploys.deploy("b" * 40)
+    assert outcome["error"].startswith("prepare: code/d/d lies more than 100")
+    assert deploys.status(made[0]) == "failed"
+    assert os.listdir(layout.release("blog", made[0])) == ["release.json"]
+    # Corrected, it goes live.
+    monkeypatch.setattr(release_build, "prepare", real)
+    deploys.next_run()
+    assert "error" not in deploys.deploy("c" * 40)
+    deploys.settled()
+
+
+def test_what_cannot_be_deleted_is_a_warning_and_tried_again(
+    deploys: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploys.deploy("a" * 40)
+    left = layout.release("blog", "20261122T090000-fffffff")
+    os.makedirs(f"{left}/code")
+    real = trees.remove
+
+    def stubborn(*paths: str) -> None:
+        if left in paths:
+            raise ReleaseError("rm: cannot remove 'x': Operation not permitted")
+        real(*paths)
+
+    monkeypatch.setattr(trees, "remove", stubborn)
+    outcome = in_turn(
+        PHASES_OF_A_DEPLOY, [deploys.spec(revision="b" * 40, action="deploy")], deploys.options
+    )["blog"]
+    assert outcome["warnings"] == ["rm: cannot remove 'x': Operation not permitted"]
+    assert "error" not in outcome
+    monkeypatch.setattr(trees, "remove", real)
+    deploys.next_run()
+    assert "warnings" not in deploys.deploy("c" * 40)
+    assert not os.path.exists(left)
 
 
 def test_an_activation_that_went_before_the_switch_is_not_switched_to(deploys: Host) -> None:

@@ -191,7 +191,7 @@ def test_removing_begins_with_the_manifest(
     state: AppState, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(R1)
-    monkeypatch.setattr(release_state.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(release_state.trees, "remove", lambda *_: None)
     state.remove_release(R1)
     assert state.manifest(R1) is None
     assert os.path.isdir(layout.release("blog", R1))

@@ -58,6 +58,9 @@ def test_a_linked_venv_shares_files_and_names_its_own_path(tmp_path: Path) -> No
     (old / "bin" / "tool").chmod(0o750)
     (old / "bin" / "python").symlink_to("/usr/bin/python3")
     (old / "lib64").symlink_to("lib")
+    (old / "bin" / "program").write_bytes(str(old).encode() + bytes(release_venv.LARGEST_SCRIPT))
+    (old / "lib" / os.fsdecode(b"caf\xe9.py")).write_text("")
+    os.mkfifo(old / "lib" / "fifo")
     (old / "lib" / "site" / "six.py").write_text("x = 1\n")
     (old / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (old.parent / release_venv.LOCK).write_text("six==1.16.0\n")
@@ -70,6 +73,9 @@ def test_a_linked_venv_shares_files_and_names_its_own_path(tmp_path: Path) -> No
     assert (new.parent / release_venv.LOCK).read_text() == "six==1.16.0\n"
     assert {stat.S_IMODE(path.stat().st_mode) for path in (new, new / "bin", new / "lib")} == {0o750}
     assert (new / "bin" / "tool").read_text() == f"#!{new}/bin/python\n"
+    assert (new / "bin" / "program").samefile(old / "bin" / "program")
+    assert (new / "lib" / os.fsdecode(b"caf\xe9.py")).exists()
+    assert not (new / "lib" / "fifo").exists()
     assert os.access(new / "bin" / "tool", os.X_OK)
     assert (old / "bin" / "tool").read_text() == f"#!{old}/bin/python\n"
     assert (new / "bin" / "python").readlink() == Path("/usr/bin/python3")
@@ -123,13 +129,74 @@ def test_how_a_venv_is_filled(
         ("flask==3.0 \\\n    --hash=sha256:aa\n", True),
         ("flask==3.0\n", False),
         ("# made without --hash=…\nflask==3.0  # --hash=x\n", False),
-        ("caf\xe9==1\n", False),
+        ("caf\xe9==1\r\n", False),
     ],
 )
 def test_hashes_are_required_where_there_are_some(tmp_path: Path, content: str, hashes: bool) -> None:
-    (tmp_path / "requirements.txt").write_bytes(content.encode("latin-1", errors="replace"))
+    (tmp_path / "requirements.txt").write_bytes(content.encode())
     (step,) = release_venv.venv_steps(str(tmp_path), "/venv", "requirements.txt", set())
     assert ("--require-hashes" in step) is hashes
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("six==1.16.0\n".encode("utf-16"), r"requirements\.txt is UTF-16: save it as UTF-8"),
+        (b"\xfe\xff\0s", r"requirements\.txt is UTF-16: save it as UTF-8"),
+        (b"six==1.16.0\n# caf\xe9\n", r"is no UTF-8 \(byte 0xe9 in line 2\): save it as UTF-8"),
+        (b"x" * ((8 << 20) + 1), r"requirements\.txt is larger than 8 MiB"),
+        (20 << 30, r"requirements\.txt is larger than 8 MiB"),
+        ("/etc/hostname", r"requirements\.txt is a link that leads out of the source"),
+        ("/dev/zero", r"requirements\.txt is a link that leads out of the source"),
+    ],
+    ids=["UTF-16", "big-endian", "Latin-1", "large", "sparse", "link out", "endless"],
+)
+@pytest.mark.parametrize("asked", ["key", "hashes"])
+def test_requirements_that_root_does_not_read(tmp_path: Path, content: Any, says: str, asked: str) -> None:
+    path = tmp_path / "requirements.txt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, str):
+        path.symlink_to(content)
+    else:
+        with open(path, "wb") as file:
+            file.truncate(content)
+    with pytest.raises(ReleaseError, match=says):
+        if asked == "key":
+            release_venv.venv_key(str(tmp_path), None, "3.11", {})
+        else:
+            release_venv.venv_steps(str(tmp_path), "/venv", "requirements.txt", set())
+
+
+def test_requirements_that_are_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "requirements.txt")
+    assert release_venv.venv_key(str(tmp_path), "requirements.txt", "3.11", {}) == ""
+    with pytest.raises(ReleaseError, match=r"the source has no requirements\.txt"):
+        release_venv.venv_steps(str(tmp_path), "/venv", "requirements.txt", set())
+
+
+def test_requirements_behind_a_link_of_the_source(tmp_path: Path) -> None:
+    (tmp_path / "prod").mkdir()
+    (tmp_path / "prod/r.txt").write_text("six==1.16.0\n")
+    plain = release_venv.venv_key(str(tmp_path), "prod/r.txt", "3.11", {})
+    (tmp_path / "requirements.txt").symlink_to("prod/r.txt")
+    assert release_venv.venv_key(str(tmp_path), None, "3.11", {}) == plain != ""
+
+
+@pytest.mark.parametrize(
+    ("line", "exact"),
+    [
+        ("six==1 ;" + " " * 200_000 + "\t#", False),
+        ("six==1" + " --hash=a" * 50_000 + "\t#", False),
+        ("six==1" + " --hash=a" * 50_000, True),
+        ("a" * 200_000, False),
+        ("six==1" + " " * 200_000 + "x", False),
+    ],
+    ids=["marker", "hashes and more", "hashes", "name", "blanks"],
+)
+def test_long_lines(line: str, exact: bool) -> None:
+    """With an expression that tries again, the first takes hours."""
+    assert release_venv.is_exact(line) is exact
 
 
 def test_requirements_that_are_not_there(tmp_path: Path) -> None:
