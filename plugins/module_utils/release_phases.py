@@ -282,6 +282,7 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
                 if isinstance(error, trees.TreeRefused):
                     # Nobody can look at it with the usual tools, and it may be what fills the disk.
                     steps.warnings += _rubbish_removed(state.app, release)
+                    error.args = (f"{error}. Its code, venv and public files were deleted",)
             return {
                 **_failed(state, options, "prepare", str(error) or type(error).__name__),
                 **steps.warned(),
