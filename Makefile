@@ -20,7 +20,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCAL = $(BIN)/python -m tools.local --http-port $(HTTP_PORT) --https-port $(HTTPS_PORT) $(addprefix --debian ,$(DEBIAN))
 
-.PHONY: help setup lock images up run check down clean test lint unit examples scenarios scenario bench profile figures
+.PHONY: help setup lock images up run check down clean test lint unit examples scenarios scenario nightly bench profile figures
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ scenarios: setup ## All Molecule scenarios, three side by side where memory allo
 
 scenario: setup ## One Molecule scenario (NAME=default)
 	@$(BIN)/python -m tools.scenarios $(NAME)
+
+nightly: setup ## What takes too long for each change: thirty killed deploys instead of nine
+	@CHAOS_KILLS=30 $(BIN)/python -m tools.scenarios chaos
 
 bench: setup ## Measure beside hand-made servers, installs and roles, and write bench/report (PART=served for a part)
 	@set -o pipefail; $(BIN)/python -m bench $(PART) | $(BIN)/python -m tools.figures --collect bench

@@ -123,3 +123,15 @@ def test_none_was_noticed(noticed: list[str], stack: Stack) -> None:
 def test_a_good_release_goes_through_after_all_that(stack: Stack) -> None:
     stack.good("playbooks/deploy.yml", app="bare", version="v1")
     assert stack.ask("bare.localhost", "/version") == "v1"
+
+
+def test_the_playbook_says_what_the_host_says(stack: Stack) -> None:
+    """The other tests ask the host itself."""
+    said, told = stack.status("bare"), stack.told_status("bare")
+    for status in (said, told):
+        # They move while one looks.
+        for activation in status["activations"]:
+            for name in ("busy", "requests", "memory_mib"):
+                del activation[name]
+    assert told == said
+    assert told["live"]["version"] == "v1"
