@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import base64
 import getpass
-import multiprocessing
-import os
 import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
 from ..module_utils.apps import complete_all
 from ..plugin_utils.bundle import bundle_root
+from ..plugin_utils.lock_holders import ActionWithLocks, playbook_process, process_token
 from ..plugin_utils.plain import plain
 from ..plugin_utils.release_specs import Specs, code_directory, pack, source_files
 
@@ -24,59 +20,7 @@ from ..plugin_utils.release_specs import Specs, code_directory, pack, source_fil
 WITHIN = 4 << 20
 
 
-def process_token(pid: int) -> str:
-    """A name for a process on this machine that no later one will have."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = os.readlink("/proc/self/ns/pid")
-        return f"{boot}/{space}/{pid}/{_stat(pid)[19]}"
-    except OSError:
-        return f"{socket.gethostname()}//{pid}/"
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of a process after its name: state first, start time the twentieth. Readable for every user."""
-    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-
-
-def playbook_process() -> int:
-    """The process id of ansible-playbook, which this worker was forked from.
-
-    Not `os.getppid()`: when ansible-playbook was killed, that is whoever adopted the worker, and a lock in the name of init
-    would look alive for ever. Raises AnsibleActionFail when ansible-playbook has ended: its orphan must not go on.
-    """
-    parent = multiprocessing.parent_process()
-    pid = parent.pid if parent is not None and parent.pid is not None else os.getppid()
-    if os.path.isdir("/proc/self") and not os.path.isdir(f"/proc/{pid}"):
-        raise AnsibleActionFail(
-            "the ansible-playbook process that this task belongs to has ended; nothing was done"
-        )
-    return pid
-
-
-def is_dead(token: str) -> bool:
-    """Whether *token* names a process of this machine that has ended. False when that cannot be known from here."""
-    place, _, process = token.rpartition("/")[0].rpartition("/")
-    here = process_token(os.getpid()).rsplit("/", 2)[0]
-    if not place or place != here or here.endswith("/") or not process.isdecimal():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        # Another user's: it exists.
-        pass
-    try:
-        fields = _stat(int(process))
-    except OSError:
-        return False
-    return fields[0] in "ZX" or fields[19] != token.rpartition("/")[2]
-
-
-class ActionModule(ActionBase):
-    _supports_check_mode = True
-
+class ActionModule(ActionWithLocks):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         args = dict(self._task.args)
@@ -119,31 +63,21 @@ class ActionModule(ActionBase):
                 "controller": socket.gethostname(),
             }
             arguments = {**args, "apps": specs, "owner": owner}
-            result = self._execute_module("emperor.stack.release", module_args=arguments, task_vars=quiet)
-            # Once where an earlier version made releases, and once where a run died.
-            for _ in range(2):
-                dead = self._dead_holders(result)
-                again = unanswered(result, specs, dead)
-                for spec in again:
-                    name = spec["name"]
-                    if maker is not None and result["apps"][name].get("action") == "compare":
-                        spec["former"] = maker.former(declared[name], secrets.get(name) or {})
-                if again:
-                    second = self._execute_module(
-                        "emperor.stack.release",
-                        module_args={**arguments, "apps": again, "dead": dead},
-                        task_vars=quiet,
-                    )
-                    result = _merged(result, second)
+
+            def formers(found: Mapping[str, Any]) -> list[str]:
+                """Tell what apps were in an earlier format, where the host has such releases."""
+                if maker is None:
+                    return []
+                told = unanswered(found, specs)
+                for spec in told:
+                    spec["former"] = maker.former(declared[spec["name"]], secrets.get(spec["name"]) or {})
+                return [spec["name"] for spec in told]
+
+            result = self.execute("emperor.stack.release", arguments, quiet, formers)
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         result.pop("invocation", None)
         return dict(result)
-
-    @staticmethod
-    def _dead_holders(result: Mapping[str, Any]) -> list[str]:
-        holders = [one.get("locked", {}).get("token") for one in result.get("apps", {}).values()]
-        return [token for token in holders if isinstance(token, str) and is_dead(token)]
 
     def _send_sources(
         self, specs: list[dict[str, Any]], apps: list[dict[str, Any]], root: Path, as_files: bool
@@ -195,31 +129,11 @@ def size_of(source: Mapping[str, Any], root: Path) -> int:
     return sum(path.lstat().st_size for path in source_files(code_directory(source, root)))
 
 
-def unanswered(
-    result: Mapping[str, Any], specs: list[dict[str, Any]], dead: list[str]
-) -> list[dict[str, Any]]:
-    """Those of *specs* of which the host has to know more: what an app was in an earlier format, that a run is *dead*."""
+def unanswered(result: Mapping[str, Any], specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of *specs* of which the host has to know more: what an app was in an earlier format."""
     found = result.get("apps", {})
     return [
         spec
         for spec in specs
-        if (found.get(spec["name"], {}).get("action") == "compare" and "former" not in spec)
-        or found.get(spec["name"], {}).get("locked", {}).get("token") in dead
+        if found.get(spec["name"], {}).get("action") == "compare" and "former" not in spec
     ]
-
-
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of a call and of its repetition for some of the apps."""
-    apps = {**first.get("apps", {}), **second.get("apps", {})}
-    errors = [name for name, one in apps.items() if one.get("error")]
-    result = {
-        **second,
-        "apps": apps,
-        "changed": bool(first.get("changed") or second.get("changed")),
-        "failed": bool(errors) or (bool(second.get("failed")) and "apps" not in second),
-    }
-    if errors:
-        result["msg"] = f"{', '.join(errors)} failed"
-    elif not result["failed"]:
-        result.pop("msg", None)
-    return result

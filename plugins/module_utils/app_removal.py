@@ -18,7 +18,7 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ from . import app_units, layout, release_run, unit_names
 from . import value_rules as rule
 from .app_renaming import MARK, shares_user
 from .host_command import CommandFailed, run
-from .release_state import AppState, Locked, sync_directory, write_atomically
+from .release_state import AppState, sync_directory, write_atomically
 
 #: Room that stays free beside an archive.
 SPARE_BYTES = 64 * 1024 * 1024
@@ -186,8 +186,18 @@ def mounts_below(path: str, mountinfo: str) -> list[str]:
 # refusing
 
 
-def check(found: Listing, successor: str | None, archive: bool, break_lock: bool, site: bool = True) -> None:
-    """Raise Refused where *found* must not be removed. *site*: whether the web server must have forgotten it."""
+def check(
+    found: Listing,
+    successor: str | None,
+    archive: bool,
+    break_lock: bool,
+    dead: Collection[str],
+    site: bool = True,
+) -> None:
+    """Raise Refused or Locked where *found* must not be removed. *site*: whether the web server must have forgotten it.
+
+    *dead* are tokens of runs that have ended, whose locks hold nobody up.
+    """
     app = found.app
     account = pwd.getpwnam(app) if found.uid is not None else None
     if account is not None and not account.pw_gecos.startswith(MARK):
@@ -199,9 +209,7 @@ def check(found: Listing, successor: str | None, archive: bool, break_lock: bool
         raise Refused(
             f"{successor}, which takes its place, is not live yet. Deploy that first: -e app={successor}"
         )
-    lock = AppState(app).lock()
-    if lock and not break_lock and float(lock.get("expires_at", 0)) > time.time():
-        raise Refused(str(Locked(app, lock)))
+    AppState(app).free_lock(dead, break_lock)
     served = [
         path for unit, path in layout.front_sites(app).items() if os.path.lexists(path) and _active(unit)
     ]
@@ -265,15 +273,19 @@ def mib(size: int) -> int:
 
 
 def remove(
-    app: str, successor: str | None = None, archive: bool = True, break_lock: bool = False
+    app: str,
+    successor: str | None = None,
+    archive: bool = True,
+    break_lock: bool = False,
+    dead: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Remove all of exactly *app*; return what went, and where its data is. Raises Refused or CommandFailed."""
+    """Remove all of exactly *app*; return what went, and where its data is. Raises Refused, Locked or CommandFailed."""
     found = listing(app)
     if not found:
         return {**found.described(), "archive": None}
     # What a successor took over is not this app's any more.
     archive = archive and successor is None
-    check(found, successor, archive, break_lock)
+    check(found, successor, archive, break_lock, dead)
     with contextlib.ExitStack() as stack:
         if os.path.isdir(layout.state(app)):
             stack.enter_context(AppState(app).working(seconds=120))

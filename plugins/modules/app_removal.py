@@ -44,6 +44,11 @@ options:
     description: Remove an app also while a deploy of it is under way.
     type: bool
     default: false
+  dead:
+    description: Tokens of owners of locks whose run is known to have ended. The action plugin of the same name finds them.
+    type: list
+    elements: str
+    default: []
 author: [Emperor Stack maintainers]
 attributes:
   check_mode:
@@ -98,13 +103,18 @@ def work(name: str, successor: str | None, options: dict[str, Any], check_mode: 
     found: dict[str, Any] = {}
     try:
         if not check_mode:
-            return app_removal.remove(name, successor, archive, options["break_lock"])
+            return app_removal.remove(name, successor, archive, options["break_lock"], options["dead"])
         listing = app_removal.listing(name)
         found = {**listing.described(), "archive": None}
         if listing:
-            app_removal.check(listing, successor, archive, options["break_lock"], site=False)
-    except (Refused, Locked, CommandFailed, OSError) as error:
+            app_removal.check(listing, successor, archive, options["break_lock"], options["dead"], site=False)
+    except Locked as error:
+        return {**found, "error": str(error), "locked": error.holder}
+    except (Refused, CommandFailed, OSError) as error:
         return {**found, "error": str(error) or type(error).__name__}
+    except Exception as error:
+        # Whatever it is that this app's files bring about, the others are removed.
+        return {**found, "error": f"{type(error).__name__}: {error}"}
     return found
 
 
@@ -121,6 +131,7 @@ def main() -> None:
             "undeclared": {"type": "bool", "default": False},
             "archive": {"type": "bool", "default": True},
             "break_lock": {"type": "bool", "default": False},
+            "dead": {"type": "list", "elements": "str", "default": [], "no_log": False},
         },
         required_if=[("undeclared", True, ["only"])],
         supports_check_mode=True,

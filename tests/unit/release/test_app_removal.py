@@ -24,7 +24,11 @@ from ansible_collections.emperor.stack.plugins.module_utils import (
 )
 from ansible_collections.emperor.stack.plugins.module_utils.app_removal import Refused
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
-from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, link_atomically
+from ansible_collections.emperor.stack.plugins.module_utils.release_state import (
+    AppState,
+    Locked,
+    link_atomically,
+)
 
 #: Names that a careless pattern would take for `app`'s.
 NEAR = ("app2", "my-app", "app-2", "xapp", "ap")
@@ -372,8 +376,49 @@ def test_a_user_that_is_not_an_apps(machine: Commands, tmp_path: Path, accounts:
 def test_a_deploy_that_is_under_way(machine: Commands, tmp_path: Path) -> None:
     lock = {"who": "anna", "controller": "desk", "expires_at": time.time() + 60}
     write(f"{layout.state('app')}/lock.json", json.dumps(lock))
-    refused("held by anna on desk", tmp_path, machine)
+    before = files(tmp_path)
+    for dead in ((), ["of another run"]):
+        with pytest.raises(Locked, match="held by anna on desk"):
+            app_removal.remove("app", dead=dead)
+    assert files(tmp_path) == before
     app_removal.remove("app", break_lock=True)
+
+
+def test_a_deploy_whose_run_is_dead(machine: Commands) -> None:
+    lock = {"token": "boot/ns/3/4", "who": "anna", "controller": "desk", "expires_at": time.time() + 60}
+    write(f"{layout.state('app')}/lock.json", json.dumps(lock))
+    assert app_removal.remove("app", dead=["boot/ns/3/4"])["user"] == "app"
+
+
+@pytest.mark.parametrize(
+    "lock", [None, {"token": "t", "who": "anna", "expires_at": 0.0}], ids=["free", "over"]
+)
+@pytest.mark.parametrize("fails_at", ["systemctl", "tar", "rm", "userdel"])
+def test_a_removal_that_fails_leaves_no_lock(
+    machine: Commands, monkeypatch: pytest.MonkeyPatch, fails_at: str, lock: dict[str, Any] | None
+) -> None:
+    if lock:
+        write(f"{layout.state('app')}/lock.json", json.dumps(lock))
+    run = app_removal.run
+
+    def failing(argv: Sequence[str], **options: Any) -> str:
+        if argv[0] == fails_at and "show" not in argv:
+            raise CommandFailed(options["what"], argv[0], "exit status 2", "no")
+        return run(argv, **options)
+
+    monkeypatch.setattr(app_removal, "run", failing)
+    monkeypatch.setattr(app_units, "run", failing)
+    with pytest.raises(CommandFailed):
+        app_removal.remove("app")
+    state = AppState("app")
+    if os.path.isdir(layout.state("app")):
+        # Neither held by anybody who is alive, nor by the kernel for a process.
+        assert state.free_lock([], False) == (lock or {})
+        with state.working(0):
+            pass
+    monkeypatch.setattr(app_removal, "run", run)
+    monkeypatch.setattr(app_units, "run", run)
+    assert app_removal.remove("app")
 
 
 def test_a_lock_that_is_over(machine: Commands) -> None:

@@ -161,24 +161,19 @@ def test_a_host_without_the_app_s_directories(state: AppState, host: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("found", "spec", "dead", "again"),
+    ("found", "spec", "again"),
     [
-        ({"action": "none"}, {}, [], False),
-        ({"action": "compare"}, {}, [], True),
-        ({"action": "compare"}, {"former": ""}, [], False),
-        ({"error": "x"}, {}, [], False),
-        ({"locked": {"token": "t"}}, {}, ["t"], True),
-        ({"locked": {"token": "t"}}, {}, [], False),
-        ({"locked": {}}, {}, ["t"], False),
+        ({"action": "none"}, {}, False),
+        ({"action": "compare"}, {}, True),
+        ({"action": "compare"}, {"former": ""}, False),
+        ({"error": "x"}, {}, False),
     ],
 )
-def test_who_is_asked_again(
-    found: dict[str, Any], spec: dict[str, str], dead: list[str], again: bool
-) -> None:
+def test_who_is_asked_again(found: dict[str, Any], spec: dict[str, str], again: bool) -> None:
     specs = [{"name": "blog", **spec}, {"name": "shop"}]
     result = {"apps": {"blog": found, "shop": {"action": "none"}}}
-    assert action.unanswered(result, specs, dead) == (specs[:1] if again else [])
+    assert action.unanswered(result, specs) == (specs[:1] if again else [])
 
 
 def test_a_module_that_failed_is_not_asked_again() -> None:
-    assert action.unanswered({"failed": True, "msg": "x"}, [{"name": "blog"}], []) == []
+    assert action.unanswered({"failed": True, "msg": "x"}, [{"name": "blog"}]) == []

@@ -1,0 +1,136 @@
+"""The controller's half of an app's lock: who holds one, and whether that run has ended.
+
+The lock lies on the host and names the run that holds it. Only the controller of that run can see that its process is gone;
+so each action whose module meets a lock is an `ActionWithLocks`, which asks once more where the holder turns out to be dead.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+def process_token(pid: int) -> str:
+    """A name for a process on this machine that no later one will have."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = os.readlink("/proc/self/ns/pid")
+        return f"{boot}/{space}/{pid}/{_stat(pid)[19]}"
+    except OSError:
+        return f"{socket.gethostname()}//{pid}/"
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of a process after its name: state first, start time the twentieth. Readable for every user."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
+def playbook_process() -> int:
+    """The process id of ansible-playbook, which this worker was forked from.
+
+    Not `os.getppid()`: when ansible-playbook was killed, that is whoever adopted the worker, and a lock in the name of init
+    would look alive for ever. Raises AnsibleActionFail when ansible-playbook has ended: its orphan must not go on.
+    """
+    parent = multiprocessing.parent_process()
+    pid = parent.pid if parent is not None and parent.pid is not None else os.getppid()
+    if os.path.isdir("/proc/self") and not os.path.isdir(f"/proc/{pid}"):
+        raise AnsibleActionFail(
+            "the ansible-playbook process that this task belongs to has ended; nothing was done"
+        )
+    return pid
+
+
+def is_dead(token: str) -> bool:
+    """Whether *token* names a process of this machine that has ended. False when that cannot be known from here.
+
+    A run in another container is not known either, although the machine is the same: from here nothing of its processes
+    can be seen, and the number of its namespace is given to others afterwards.
+    """
+    place, _, process = token.rpartition("/")[0].rpartition("/")
+    here = process_token(os.getpid()).rsplit("/", 2)[0]
+    if not place or place != here or here.endswith("/") or not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        # Another user's: it exists.
+        pass
+    try:
+        fields = _stat(int(process))
+    except OSError:
+        return False
+    return fields[0] in "ZX" or fields[19] != token.rpartition("/")[2]
+
+
+def dead_holders(result: Mapping[str, Any]) -> dict[str, str]:
+    """Apps of a module's *result* that are locked by a run of this machine which has ended, each with that run's token."""
+    holders = {
+        name: (one.get("locked") or {}).get("token") for name, one in (result.get("apps") or {}).items()
+    }
+    return {name: token for name, token in holders.items() if isinstance(token, str) and is_dead(token)}
+
+
+class ActionWithLocks(ActionBase):
+    """The action of a module that meets the locks of apps.
+
+    The module has an option `dead`, tokens of runs that have ended, and answers with `apps`: by name, with `error` and,
+    where that is a lock, `locked` with its content.
+    """
+
+    _supports_check_mode = True
+
+    def execute(
+        self,
+        module: str,
+        arguments: Mapping[str, Any],
+        task_vars: Mapping[str, Any],
+        asked_back: Callable[[Mapping[str, Any]], list[str]] = lambda result: [],
+    ) -> dict[str, Any]:
+        """Run *module*; and again for the apps of which it has to know more, such as that a run is dead.
+
+        *asked_back* gives the apps of a result about which the module asked something else, and puts the answers into
+        *arguments*.
+        """
+        result: dict[str, Any] = self._execute_module(
+            module, module_args=dict(arguments), task_vars=dict(task_vars)
+        )
+        # Once for what else the module asks back, and once where a run died.
+        for _ in range(2):
+            dead = dead_holders(result)
+            names = [name for name in result.get("apps") or {} if name in dead] + asked_back(result)
+            if not names:
+                break
+            again = {**self.again(arguments, names), "dead": sorted(set(dead.values()))}
+            second = self._execute_module(module, module_args=again, task_vars=dict(task_vars))
+            result = merged(result, second)
+        return result
+
+    def again(self, arguments: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+        """The module's arguments for the apps *names* alone."""
+        return {**arguments, "apps": [app for app in arguments["apps"] if app["name"] in names]}
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a call and of its repetition for some of the apps."""
+    apps = {**first.get("apps", {}), **second.get("apps", {})}
+    errors = [name for name, one in apps.items() if one.get("error")]
+    result = {
+        **second,
+        "apps": apps,
+        "changed": bool(first.get("changed") or second.get("changed")),
+        "failed": bool(errors) or (bool(second.get("failed")) and "apps" not in second),
+    }
+    if errors:
+        result["msg"] = f"{', '.join(errors)} failed"
+    elif not result["failed"]:
+        result.pop("msg", None)
+    return result
