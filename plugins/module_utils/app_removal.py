@@ -25,7 +25,7 @@ from typing import Any
 from . import app_units, layout, release_run, unit_names
 from . import value_rules as rule
 from .app_renaming import MARK, shares_user
-from .host_command import CommandFailed, run
+from .host_command import ANSWER, CommandFailed, run
 from .release_state import AppState, sync_directory, write_atomically
 
 #: Room that stays free beside an archive.
@@ -340,6 +340,7 @@ def _active(unit: str) -> bool:
         ["systemctl", "show", "--property=ActiveState", "--value", unit],
         what="systemctl show",
         timeout=30,
+        whole=ANSWER,
     )
     return said.strip() not in ("inactive", "failed", "")
 

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import layout
-from .host_command import CommandFailed, run
+from . import layout, output
+from .host_command import ANSWER, CommandFailed, run
 from .release_state import link_atomically, write_atomically
 from .unit_names import LONGEST_STOP, WEB, activation_units, all_units, release_units
 
@@ -117,7 +117,7 @@ def _unlink(units: Iterable[str]) -> None:
 
 
 def _systemctl(*words: str, what: str, timeout: float = 90) -> str:
-    return run(["systemctl", *words], what=what, timeout=timeout)
+    return run(["systemctl", *words], what=what, timeout=timeout, whole=ANSWER)
 
 
 def _reload() -> None:
@@ -204,7 +204,7 @@ def journal(which: Iterable[str], since: float) -> str:
     with contextlib.suppress(CommandFailed):
         command = ["journalctl", f"--namespace=+{layout.LOG_NAMESPACE}", *which, f"--since=@{int(since)}"]
         command += [f"--lines={LOG_LINES}", "-o", "cat", "--no-pager", "--quiet"]
-        return run(command, what="reading the journal", timeout=20).strip()
+        return output.last(run(command, what="reading the journal", timeout=20).strip())
     return ""
 
 

@@ -30,7 +30,7 @@ from typing import Any
 
 from . import certificates, layout
 from .certificates import Certificate, Refused
-from .host_command import CommandFailed, run
+from .host_command import ANSWER, CommandFailed, run
 from .release_state import link_atomically, sync_directory, write_atomically
 
 #: Versions of an app's certificate that stay, the live one included.
@@ -136,7 +136,9 @@ def _read(path: str, meta: Mapping[str, Any]) -> Certificate:
         with open(path, encoding="ascii") as file:
             pem = file.read()
         command = ["openssl", "x509", "-in", path, "-noout", "-dates", "-ext", "subjectAltName"]
-        return certificates.parsed(pem, run(command, what="reading the certificate", timeout=30), meta)
+        return certificates.parsed(
+            pem, run(command, what="reading the certificate", timeout=30, whole=ANSWER), meta
+        )
     except (CommandFailed, KeyError, ValueError) as error:
         raise Unusable(f"it holds no certificate that OpenSSL can read ({error})") from error
 
@@ -171,7 +173,9 @@ def _require_pair(directory: str) -> None:
     public = ["openssl", "x509", "-in", f"{directory}/certificate.pem", "-noout", "-pubkey"]
     private = ["openssl", "pkey", "-in", f"{directory}/key.pem", "-pubout", "-passin", "pass:"]
     try:
-        same = run(public, what="reading the certificate") == run(private, what="reading the key")
+        same = run(public, what="reading the certificate", whole=ANSWER) == run(
+            private, what="reading the key", whole=ANSWER
+        )
     except CommandFailed as error:
         raise Unusable(f"its key cannot be read, or has a passphrase ({error.output})") from error
     if not same:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 
 from . import layout
-from .host_command import CommandFailed, run
+from .host_command import ANSWER, CommandFailed, run
 
 EMPERORS = ("a", "b")
 
@@ -25,7 +25,7 @@ def unit_property(emperor: str, name: str) -> str:
     """A property of the emperor's unit as systemd has it; empty when systemd cannot say."""
     with contextlib.suppress(CommandFailed):
         command = ["systemctl", "show", f"--property={name}", "--value", f"emperor@{emperor}"]
-        return run(command, what="systemctl show", timeout=30).strip()
+        return run(command, what="systemctl show", timeout=30, whole=ANSWER).strip()
     return ""
 
 

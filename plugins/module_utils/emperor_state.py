@@ -8,7 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from . import layout, release_run, release_workers
-from .host_command import CommandFailed, run
+from .app_failure import Undoing, described
+from .host_command import run
 from .release_run import SYSTEMD, Health, NotHealthy
 from .release_state import AppState, write_atomically
 
@@ -72,11 +73,18 @@ def move_app(app: str, emperor: str, http_port: int, fresh: bool = False) -> str
             release_run.switch(state, activation)
             release_run.probe_through_front(health, 1, manifest.request_timeout, http_port)
             release_workers.take_over(state, manifest, activation, old)
-        except (NotHealthy, CommandFailed, OSError):
-            release_run.switch(state, old)
-            release_run.drain(app, activation, manifest.request_timeout)
-            release_run.stop(state, activation)
-            release_workers.follow(state)
+        except Exception as error:
+            undoing = Undoing(app)
+            undoing.step(f"switching back to {old}", lambda: release_run.switch(state, old))
+            if state.live_activation() == old:
+                undoing.step(
+                    f"letting {activation} end its requests",
+                    lambda: release_run.drain(app, activation, manifest.request_timeout),
+                )
+                undoing.step(f"stopping {activation}", lambda: release_run.stop(state, activation))
+            undoing.step("the workers of what is live", lambda: release_workers.follow(state))
+            if undoing.problems:
+                raise NotHealthy(described(app, error) + undoing.said()) from error
             raise
         release_run.drain(app, old, state.seconds_to_end(old))
         release_run.stop(state, old)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import os
-import signal
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
+
+from . import child_process, output
+from .masking import hidden, hide
+
+__all__ = ["ANSWER", "SYSTEM_PATH", "CommandFailed", "TimedOut", "hidden", "hide", "run", "run_shell", "tail"]
 
 #: How much of a command's output an error message carries, in lines.
 OUTPUT_LINES = 25
@@ -20,44 +22,20 @@ SYSTEMD = "/run/systemd/system"
 #: Numbers for scopes, of which one process makes several at once.
 _serial = itertools.count(1)
 
+#: Bytes that a program of the host may answer with, where all of the answer is read.
+ANSWER = 8 * 1024 * 1024
+
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-#: Values that no message may show, and what a command prints least of all; see `hide`.
-_hidden: set[str] = set()
-
-#: A shorter value is a common word, and hiding it would garble the messages.
-SHORTEST_HIDDEN = 4
-
-
-def hide(values: Iterable[str]) -> None:
-    """From now on `hidden` masks *values*: whole, line by line, and as Python and JSON quote them."""
-    for value in values:
-        for text in (value, *value.splitlines()):
-            forms = (
-                text,
-                repr(text)[1:-1],
-                json.dumps(text)[1:-1],
-                json.dumps(text, ensure_ascii=False)[1:-1],
-            )
-            _hidden.update(form for form in forms if len(form.strip()) >= SHORTEST_HIDDEN)
-
-
-def hidden(text: str) -> str:
-    """*text* with asterisks in the place of what `hide` was told."""
-    for value in sorted(_hidden, key=len, reverse=True):
-        text = text.replace(value, "********")
-    return text
 
 
 class CommandFailed(Exception):
     """A command ended with an error or was still running at its time limit."""
 
-    def __init__(self, what: str, command: str, outcome: str, output: str) -> None:
+    def __init__(self, what: str, command: str, outcome: str, said: str) -> None:
         self.what = what
         # Before it is cut: half of a secret would not be recognised.
-        self.output = tail(hidden(output))
-        message = f"{what} failed ({outcome}): {command}"
+        self.output = tail(output.shown(said))
+        message = f"{what} failed ({outcome}): {output.shown(command)}"
         super().__init__(f"{message}\n{self.output}" if self.output else message)
 
 
@@ -66,8 +44,8 @@ class TimedOut(CommandFailed):
 
 
 def tail(text: str, lines: int = OUTPUT_LINES) -> str:
-    """The last *lines* lines of *text* that are not empty."""
-    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+    """The last *lines* lines of *text* that are not empty, and no more characters than a message should have."""
+    return output.last("\n".join([line for line in text.splitlines() if line.strip()][-lines:]))
 
 
 def run(
@@ -80,12 +58,15 @@ def run(
     timeout: float = 900,
     shown_as: str | None = None,
     stdin: IO[bytes] | None = None,
+    whole: int | None = None,
 ) -> str:
-    """Run *argv* and return what it printed, standard error included.
+    """Run *argv* and return the end of what it printed (`output.KEPT_BYTES`), standard error included, as messages show it.
+
+    With *whole*: its whole standard output, untouched, which is an error where it has more than so many bytes.
 
     As *user* it has that user's group alone and can gain no privilege; it dies with this process, so that a killed
-    deploy leaves no build behind. Where systemd runs, it is among the apps' processes and within their limits, and what it
-    leaves running is ended with it. *timeout* is in seconds; its whole process group is ended then.
+    deploy leaves no build behind. Where systemd runs, it is among the apps' processes and within their limits. *timeout* is
+    in seconds. It has ended when its process has; what that leaves of its group or scope is ended then.
     Raises CommandFailed.
     """
     command = list(argv)
@@ -112,22 +93,55 @@ def run(
             env={"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", **(env or {})},
             stdin=stdin or subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if whole is None else subprocess.PIPE,
             start_new_session=True,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise CommandFailed(what, shown, str(error), "") from error
+    with process:
+        return _followed(process, what, shown, timeout, whole, scope, ends_group=user is not None)
+
+
+def _followed(
+    process: subprocess.Popen[bytes],
+    what: str,
+    shown: str,
+    timeout: float,
+    whole: int | None,
+    scope: str,
+    ends_group: bool,
+) -> str:
+    """What *process* printed until its end; see `run`."""
+    said = output.Tail()
+    answer = said if whole is None else output.Whole(whole)
+    pipes = ((process.stdout, answer.add), (process.stderr, said.add))
+    readers = {pipe.fileno(): add for pipe, add in pipes if pipe is not None}
+    too_much = ""
     try:
-        raw = _output_of(process, what, shown, timeout)
-    finally:
+        ended = child_process.follow(process, readers, timeout)
+    except output.TooMuch as error:
+        ended, too_much = False, str(error)
+    except BaseException:
+        child_process.kill_group(process)
+        raise
+    if ends_group or not ended:
+        child_process.kill_group(process)
         if scope:
             _end_scope(scope)
-    output = raw.decode(errors="replace")
-    if process.returncode != 0:
-        code = process.returncode
-        outcome = f"ended by {_signal_name(-code)}" if code < 0 else f"exit status {code}"
-        raise CommandFailed(what, shown, outcome, output)
-    return output
+    code = process.wait()
+    if ended:
+        try:
+            child_process.drain(readers)
+        except output.TooMuch as error:
+            too_much = str(error)
+    if too_much:
+        raise CommandFailed(what, shown, too_much, said.text())
+    if not ended:
+        raise TimedOut(what, shown, f"still running after {timeout:g} s", said.text())
+    if code != 0:
+        outcome = f"ended by {child_process.signal_name(-code)}" if code < 0 else f"exit status {code}"
+        raise CommandFailed(what, shown, outcome, said.text())
+    return answer.text()
 
 
 def _in_scope(scope: str) -> list[str]:
@@ -146,32 +160,6 @@ def _end_scope(scope: str) -> None:
     )
 
 
-def _output_of(process: subprocess.Popen[bytes], what: str, shown: str, timeout: float) -> bytes:
-    """What *process* printed until its end. Raises CommandFailed when it is still running after *timeout* seconds."""
-    try:
-        raw, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        raw = b""
-        # What left the process group may hold the pipe open for ever.
-        try:
-            raw, _ = process.communicate(timeout=2)
-        except subprocess.TimeoutExpired as left:
-            raw = left.output or b""
-        raise TimedOut(
-            what, shown, f"still running after {timeout:g} s", raw.decode(errors="replace")
-        ) from None
-    return raw
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def run_shell(command: str, **options: object) -> str:
     """Run a command line of the app's owner through the shell; see `run`."""
-    return run(["/bin/sh", "-ec", command], shown_as=command, **options)  # type: ignore[arg-type]
+    return run(["/bin/sh", "-ec", command], **{"shown_as": command, **options})  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from . import emperor_check, layout, release_source, release_venv
-from .host_command import CommandFailed, TimedOut, hidden, hide, run, run_shell
+from .host_command import ANSWER, CommandFailed, TimedOut, hide, run, run_shell
 from .release_error import ReleaseError
 from .release_migrations import migrations_digest
 from .release_public import publish
@@ -110,7 +110,7 @@ def hide_secrets(app: str, release: str) -> None:
 def run_app_command(app: str, release: str, command: str, what: str, timeout: float = 1800) -> str:
     """Run a command line of the app in the release's code directory, as the app's user. Raises CommandFailed."""
     hide_secrets(app, release)
-    said = run_shell(
+    return run_shell(
         command,
         what=what,
         user=app,
@@ -118,7 +118,6 @@ def run_app_command(app: str, release: str, command: str, what: str, timeout: fl
         env=command_environment(app, release),
         timeout=timeout,
     )
-    return hidden(said)
 
 
 # Checking
@@ -164,7 +163,8 @@ def check_gunicorn(app: str, directory: str, timeout: float) -> None:
     probe = (
         "import importlib.metadata as m; print(*[d.version for d in m.distributions(name='gunicorn')][:1])"
     )
-    found = run([python, "-I", "-c", probe], what="looking for gunicorn", user=app, timeout=timeout).strip()
+    what = "looking for gunicorn"
+    found = run([python, "-I", "-c", probe], what=what, user=app, timeout=timeout, whole=ANSWER).strip()
     least = ".".join(str(part) for part in LEAST_GUNICORN)
     if not found:
         raise ReleaseError(

@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from . import (
+    app_failure,
     app_units,
     layout,
+    output,
     release_build,
     release_run,
     release_source,
@@ -23,7 +25,7 @@ from . import (
     trees,
 )
 from .emperor_check import running_emperor
-from .host_command import CommandFailed, hidden, run
+from .host_command import CommandFailed, run
 from .release_error import ReleaseError
 from .release_run import Health, NotHealthy
 from .release_state import AppState, Locked, Manifest, now, prunable, seconds_since_start
@@ -33,9 +35,6 @@ Outcome = dict[str, Any]
 
 #: Apps that are prepared side by side: a build is a mix of network, disk and one core.
 PREPARED_AT_ONCE = 2
-
-#: What an app's release may fail with; anything else is a defect of ours and shows its trace.
-FAILURES = (ReleaseError, CommandFailed, NotHealthy, Locked, OSError)
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ def _each(
             return work(spec, options)
         except Locked as error:
             return {"error": str(error), "locked": error.holder}
-        except FAILURES as error:
-            return {"error": hidden(str(error)) or type(error).__name__}
+        except Exception as error:
+            return {"error": app_failure.described(spec["name"], error)}
 
     def phase(specs: Sequence[Spec], options: Options) -> dict[str, Outcome]:
         with ThreadPoolExecutor(max_workers=at_once) as pool:
@@ -275,18 +274,16 @@ def _prepare(spec: Spec, options: Options) -> Outcome:
             release_build.prepare(
                 spec, spec["revision"], release, options.uv_environment, steps.say, options.interpreters
             )
-        except FAILURES as error:
+        except Exception as error:
+            reason = app_failure.described(app, error)
             _note_took(state, options, steps.end())
             if release is not None:
                 _keep_failed(state, spec, release)
                 if isinstance(error, trees.TreeRefused):
                     # Nobody can look at it with the usual tools, and it may be what fills the disk.
                     steps.warnings += _rubbish_removed(state.app, release)
-                    error.args = (f"{error}. Its code, venv and public files were deleted",)
-            return {
-                **_failed(state, options, "prepare", str(error) or type(error).__name__),
-                **steps.warned(),
-            }
+                    reason += ". Its code, venv and public files were deleted"
+            return {**_failed(state, options, "prepare", reason), **steps.warned()}
         _note_took(state, options, steps.end())
         return {"release": release, "changed": True, **steps.warned()}
 
@@ -311,7 +308,7 @@ def _unused_release_id(state: AppState, revision: str) -> str:
 
 def _keep_failed(state: AppState, spec: Spec, release: str) -> None:
     """A release that failed to build stays for a look, with a manifest that says so."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(Exception):
         os.makedirs(layout.release(state.app, release), exist_ok=True)
         state.add(
             Manifest(
@@ -342,27 +339,24 @@ def _failed(state: AppState, options: Options, phase: str, reason: str) -> Outco
 
     Where the new release is live already (a hook of the drain failed, say), it stays so and stays good.
     """
-    reason = hidden(reason)
-    held = state.lock() or {}
+    undoing = app_failure.Undoing(state.app)
+    held = undoing.step("reading the lock", state.lock) or {}
     release, activation = held.get("release"), held.get("activation")
-    live = state.live_activation()
-    if activation and activation != live and not held.get("warm"):
-        release_run.stop(state, activation)
-    with contextlib.suppress(*FAILURES):
-        release_workers.follow(state)
-    with contextlib.suppress(OSError):
-        if release and release != state.live_release() and held.get("kind") != "rollback":
-            state.mark(release, status="failed", reason=reason)
-        _prune(state, options)
-        state.remember(_entry(held, options, phase, "failed", reason))
-    state.unlock()
+    if activation and activation != state.live_activation() and not held.get("warm"):
+        undoing.step(f"stopping {activation}", lambda: release_run.stop(state, activation))
+    undoing.step("the workers of what is live", lambda: release_workers.follow(state))
     serving = state.live_release()
+    failed = release if release != serving and held.get("kind") != "rollback" else None
+    if failed:
+        undoing.step("marking the release", lambda: state.mark(failed, status="failed", reason=reason))
+    undoing.step("pruning old releases", lambda: _prune(state, options))
+    entry = _entry(held, options, phase, "failed", reason)
+    undoing.step("writing the history", lambda: state.remember(entry))
+    undoing.step("giving the lock back", state.unlock)
     still = f"{serving} serves on" if serving else "nothing was live before, and nothing is now"
-    kept = ""
-    if release and release != serving and held.get("kind") != "rollback":
-        kept = f" The failed release is kept at {layout.release(state.app, release)}."
+    kept = f" The failed release is kept at {layout.release(state.app, failed)}." if failed else ""
     return {
-        "error": f"{phase}: {reason}\n{still}.{kept}",
+        "error": f"{phase}: {reason}{undoing.said()}\n{still}.{kept}",
         "phase": phase,
         "release": release,
         "changed": True,
@@ -379,8 +373,8 @@ def _taken(held: Mapping[str, Any], step: str, began: float) -> dict[str, float]
 
 def _note_took(state: AppState, options: Options, took: Mapping[str, float]) -> None:
     """Write the seconds of the steps so far into the lock. No deploy fails for the want of them."""
-    if state.lock() is not None:
-        with contextlib.suppress(*FAILURES):
+    with contextlib.suppress(Exception):
+        if state.lock() is not None:
             _note(state, options, took=took)
 
 
@@ -426,18 +420,17 @@ def _with_lock(
             return {"changed": True}
         with state.working(seconds=120):
             held = _note(state, options, phase=phase)
-            manifest = state.manifest(str(held.get("release")))
-            if manifest is None:
-                return _failed(
-                    state, options, phase, f"release {held.get('release')} is gone or was never whole"
-                )
-            release_build.hide_secrets(state.app, manifest.release)
             began = time.monotonic()
             try:
+                manifest = state.manifest(str(held.get("release")))
+                if manifest is None:
+                    raise ReleaseError(f"release {held.get('release')} is gone or was never whole")
+                release_build.hide_secrets(state.app, manifest.release)
                 outcome = work(state, held, manifest, options)
-            except FAILURES as error:
+            except Exception as error:
+                reason = app_failure.described(state.app, error)
                 _note_took(state, options, _taken(held, phase, began))
-                return _failed(state, options, phase, str(error) or type(error).__name__)
+                return _failed(state, options, phase, reason)
             # Where the work is the last one, it has given the lock back.
             _note_took(state, options, _taken(held, phase, began))
             return outcome
@@ -454,12 +447,12 @@ def _migrate(state: AppState, held: dict[str, Any], manifest: Manifest, options:
     if held.get("activation") == state.live_activation() is not None:
         return {"release": manifest.release}
     _hooks(manifest, "before_migrate")
-    output = ""
+    said = ""
     if manifest.migrate:
-        output = release_build.run_app_command(state.app, manifest.release, manifest.migrate, "migrate")
+        said = release_build.run_app_command(state.app, manifest.release, manifest.migrate, "migrate")
         state.mark(manifest.release, migrated=True)
     _hooks(manifest, "after_migrate")
-    return {"release": manifest.release, "changed": bool(manifest.migrate), "output": output[-2000:]}
+    return {"release": manifest.release, "changed": bool(manifest.migrate), "output": output.last(said, 2000)}
 
 
 def _start(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
@@ -502,18 +495,23 @@ def _switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
         release_run.probe_through_front(health, health.answers, manifest.request_timeout, options.http_port)
         release_workers.take_over(state, manifest, activation, previous)
         _hooks(manifest, "after_switch")
-    except FAILURES as error:
-        back = str(error) or type(error).__name__
+    except Exception as error:
+        back = app_failure.described(state.app, error)
+        undoing = app_failure.Undoing(state.app)
         if state.live_activation() == activation:
             if previous and (live != activation or release_run.runner_of(previous)):
-                release_run.switch(state, previous)
-                release_run.drain(state.app, activation, manifest.request_timeout)
-                back += f"\nSwitched back to {state.release_of(previous)}."
+                undoing.step(f"switching back to {previous}", lambda: release_run.switch(state, previous))
+                if state.live_activation() == previous:
+                    back += f"\nSwitched back to {state.release_of(previous)}."
+                undoing.step(
+                    f"letting {activation} end its requests",
+                    lambda: release_run.drain(state.app, activation, manifest.request_timeout),
+                )
             elif live != activation:
                 # The first release: nothing answers rather than one that answers wrongly.
-                os.unlink(layout.active(state.app))
+                undoing.step("taking it away", lambda: os.unlink(layout.active(state.app)))
         # Else an earlier run switched, and the one before it runs no more: what is live is all there is.
-        raise NotHealthy(back) from error
+        raise NotHealthy(back + undoing.said()) from error
     if held.get("kind") == "rollback" and previous:
         left = state.release_of(previous)
         if left and left != manifest.release:
@@ -634,10 +632,22 @@ def _rollback(spec: Spec, options: Options) -> Outcome:
         return outcome
     with state.working(seconds=120 if options.dead or options.break_lock else 5):
         state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
-        warm = _warm(state)
-        if warm is not None and state.release_of(warm) != target.release:
-            warm = None
-        _note(state, options, kind="rollback", release=target.release, activation=warm, warm=warm is not None)
+        try:
+            warm = _warm(state)
+            if warm is not None and state.release_of(warm) != target.release:
+                warm = None
+            _note(
+                state,
+                options,
+                kind="rollback",
+                release=target.release,
+                activation=warm,
+                warm=warm is not None,
+            )
+        except BaseException:
+            # Nothing was done yet that the next run would have to know of.
+            state.unlock()
+            raise
     outcome["warm"] = warm is not None
     for phase in _TO_SWITCH if warm else ():
         done = phase(spec, options)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import app_units, layout, trees, unit_names, uwsgi_client
+from . import app_units, layout, output, trees, unit_names, uwsgi_client
 from .emperor_check import EMPERORS
-from .host_command import run
+from .host_command import ANSWER, run
 from .release_error import ReleaseError
 from .release_state import AppState, Manifest, link_atomically, sync_directory, write_atomically
 from .uwsgi_client import Answer, NoAnswer
@@ -57,12 +57,14 @@ class Health:
     def complaint(self, answer: Answer) -> str | None:
         """What is wrong with *answer*, None when it is right."""
         if answer.release != self.release:
-            whose = f"release {answer.release}" if answer.release else "no release of this app"
+            whose = (
+                f"release {output.shown(answer.release[:80])}" if answer.release else "no release of this app"
+            )
             return f"GET {self.path} was answered by {whose}, not by {self.release}"
         fine = answer.status in self.status if self.status else 200 <= answer.status < 400
         if not fine:
             wanted = ", ".join(str(status) for status in self.status) or "2xx or 3xx"
-            body = answer.body[:200].decode(errors="replace").strip()
+            body = output.shown(answer.body[:2000].decode(errors="replace"))[:200].strip()
             return f"GET {self.path} with Host {self.host} answered {answer.status}, not {wanted}: {body}"
         return None
 
@@ -238,10 +240,14 @@ def drain(app: str, activation: str, timeout: float) -> bool:
     quiet = 0
     while time.monotonic() < deadline:
         # Asked first: an app that sleeps, with a request in its queue, is about to wake up.
-        waiting = 0 if is_unit else queue_length(socket, run(["ss", "-xlH"], what="ss", timeout=10))
+        waiting = (
+            0 if is_unit else queue_length(socket, run(["ss", "-xlH"], what="ss", timeout=10, whole=ANSWER))
+        )
         try:
             if is_unit:
-                open_ones = app_units.connections(socket, run(["ss", "-xaH"], what="ss", timeout=10))
+                open_ones = app_units.connections(
+                    socket, run(["ss", "-xaH"], what="ss", timeout=10, whole=ANSWER)
+                )
                 if open_ones is None:
                     return True
                 busy = open_ones
@@ -320,7 +326,7 @@ def _unit_summary(app: str, activation: str) -> dict[str, Any]:
     if found is None:
         return {"activation": activation, "running": False}
     pid, children = found
-    listing = run(["ss", "-xaH"], what="ss", timeout=10)
+    listing = run(["ss", "-xaH"], what="ss", timeout=10, whole=ANSWER)
     return {
         "activation": activation,
         "running": True,

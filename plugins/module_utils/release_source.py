@@ -23,12 +23,15 @@ from typing import IO, Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from . import layout, value_rules
-from .host_command import CommandFailed, run
+from .host_command import ANSWER, CommandFailed, run
 from .release_error import ReleaseError as ReleaseError
 from .release_state import write_atomically
 
 #: Submodules of submodules are fetched too, down to here: a circle must end.
 DEEPEST_SUBMODULE = 8
+
+#: Bytes of a tree's list, of a hundred thousand files and more.
+LISTING = 64 * 1024 * 1024
 
 
 def version_of(source: Mapping[str, Any], revision: str) -> str:
@@ -326,6 +329,7 @@ def resolve_git(source: Mapping[str, Any], key: str | None) -> str:
                 what=f"asking {without_credentials(source['git'])} for {version}",
                 env=env,
                 timeout=120,
+                whole=ANSWER,
             )
         except CommandFailed as error:
             raise ReleaseError(
@@ -391,10 +395,15 @@ class Git:
     env: Mapping[str, str]
 
     def _run(
-        self, *arguments: str, what: str, env: Mapping[str, str] | None = None, timeout: float = 600
+        self,
+        *arguments: str,
+        what: str,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 600,
+        whole: int | None = None,
     ) -> str:
         command = ["git", "--git-dir", self.repository, *arguments]
-        return run(command, what=what, env={**self.env, **(env or {})}, timeout=timeout)
+        return run(command, what=what, env={**self.env, **(env or {})}, timeout=timeout, whole=whole)
 
     def _has(self, commit: str) -> bool:
         try:
@@ -443,7 +452,7 @@ class Git:
 
     def _submodules(self, url: str, commit: str) -> Iterator[tuple[str, str, str]]:
         """(path, commit, URL) of each submodule of *commit*. The paths are the tree's own, so that none leads out."""
-        tree = self._run("ls-tree", "-r", "-z", commit, what="git ls-tree")
+        tree = self._run("ls-tree", "-r", "-z", commit, what="git ls-tree", whole=LISTING)
         modules = {
             path: entry.split()[2]
             for entry, _, path in (line.partition("\t") for line in tree.split("\0"))
@@ -453,7 +462,9 @@ class Git:
             return
         settings: dict[str, dict[str, str]] = {}
         listing = self._run(
-            *("config", "--blob", f"{commit}:.gitmodules", "--null", "--list"), what="reading .gitmodules"
+            *("config", "--blob", f"{commit}:.gitmodules", "--null", "--list"),
+            what="reading .gitmodules",
+            whole=ANSWER,
         )
         for setting in filter(None, listing.split("\0")):
             name, _, value = setting.partition("\n")

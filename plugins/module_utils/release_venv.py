@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Mapping
 
 from . import layout
-from .host_command import CommandFailed, run
+from .host_command import ANSWER, CommandFailed, run
 from .release_error import ReleaseError
 from .release_state import write_atomically
 from .tree_copies import Mirror, made_directory
@@ -45,7 +45,7 @@ PINS_GIVEN_UP = 8
 def python_version(interpreter: str = PYTHON) -> str:
     """The minor version of *interpreter*, such as 3.13. Raises CommandFailed."""
     program = "import sys; print('%d.%d' % sys.version_info[:2])"
-    return run([interpreter, "-I", "-c", program], what=interpreter).strip()
+    return run([interpreter, "-I", "-c", program], what=interpreter, whole=ANSWER).strip()
 
 
 def interpreters(named: Mapping[str, str]) -> dict[str, str]:
@@ -305,6 +305,7 @@ def freeze(app: str, venv: str) -> str:
         [UV, "pip", "freeze", "--python", f"{venv}/bin/python"],
         what="listing the venv's packages",
         user=app,
+        whole=ANSWER,
         env=uv_environment(app, {}),
     )
 

@@ -20,6 +20,13 @@ from typing import Any
 
 RELEASE_HEADER = "X-Release"
 
+#: Bytes of an answer that are read: its status, its headers and the begin of its body say whether it is right. An app may
+#: send without end.
+ANSWER_BYTES = 1024 * 1024
+
+#: Bytes of what a statistics socket says: uWSGI shows the variables of every request that runs.
+STATS_BYTES = 32 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -72,7 +79,7 @@ def get_variables(path: str, host: str, scheme: str = "http", prefix: str = "") 
 
 
 def parse_answer(raw: bytes) -> Answer:
-    """Read a whole HTTP response. Raises NoAnswer."""
+    """Read an HTTP response: a whole one, unless it is longer than `ANSWER_BYTES`. Raises NoAnswer."""
 
     class _Socket:
         def makefile(self, *_: object) -> io.BytesIO:
@@ -81,11 +88,19 @@ def parse_answer(raw: bytes) -> Answer:
     response = http.client.HTTPResponse(_Socket())  # type: ignore[arg-type]
     try:
         response.begin()
-        body = response.read()
+        body = response.read() if len(raw) < ANSWER_BYTES else _begin_of(response)
     except (http.client.HTTPException, OSError, ValueError) as error:
         shown = repr(raw[:80]) if raw else "nothing"
         raise NoAnswer(f"no HTTP response, but {shown} ({_text(error)})") from error
     return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+
+
+def _begin_of(response: http.client.HTTPResponse) -> bytes:
+    """What has come of a body that was not read to its end."""
+    try:
+        return response.read()
+    except http.client.IncompleteRead as cut:
+        return cut.partial
 
 
 def ask(path: str, variables: Mapping[str, str], timeout: float) -> Answer:
@@ -96,7 +111,7 @@ def ask(path: str, variables: Mapping[str, str], timeout: float) -> Answer:
             connection.settimeout(timeout)
             connection.connect(path)
             connection.sendall(packet(variables))
-            raw = _read_all(connection, deadline)
+            raw = _read(connection, deadline, ANSWER_BYTES)
     except OSError as error:
         raise NoAnswer(f"{path}: {_text(error)}") from error
     return parse_answer(raw)
@@ -121,17 +136,29 @@ REFUSALS = (401, 403, 429, 503)
 
 
 def _ask_http(method: str, host: str, path: str, timeout: float, port: int, scheme: str) -> Answer:
+    deadline = time.monotonic() + timeout
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         headers = {"Host": host, "User-Agent": "emperor-stack-probe", "X-Emperor-Stack-Probe": scheme}
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, headers, response.read())
+        return Answer(response.status, headers, _body(response, deadline))
     except (http.client.HTTPException, OSError) as error:
         raise NoAnswer(f"nginx on port {port}: {_text(error)}") from error
     finally:
         connection.close()
+
+
+def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    """The body, or the first `ANSWER_BYTES` of it. Raises TimeoutError when it drips in for too long."""
+    parts, size = [], 0
+    while size < ANSWER_BYTES and (part := response.read1(ANSWER_BYTES - size)):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > deadline:
+            raise TimeoutError("timed out")
+    return b"".join(parts)
 
 
 def stats(path: str, timeout: float = 2) -> dict[str, Any]:
@@ -141,16 +168,23 @@ def stats(path: str, timeout: float = 2) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
             connection.connect(path)
-            return dict(json.loads(_read_all(connection, deadline)))
-    except (OSError, ValueError, TypeError) as error:
+            raw = _read(connection, deadline, STATS_BYTES)
+            if len(raw) >= STATS_BYTES:
+                raise NoAnswer(f"{path}: it says more than {STATS_BYTES} bytes")
+            return dict(json.loads(raw))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise NoAnswer(f"{path}: {_text(error)}") from error
 
 
-def _read_all(connection: socket.socket, deadline: float) -> bytes:
-    """All until the other side closes. A timeout of the socket alone would begin anew with each byte that drips in."""
-    parts = []
-    while part := connection.recv(65536):
+def _read(connection: socket.socket, deadline: float, most: int) -> bytes:
+    """All until the other side closes, or the first *most* bytes of it.
+
+    A timeout of the socket alone would begin anew with each byte that drips in.
+    """
+    parts, size = [], 0
+    while size < most and (part := connection.recv(min(65536, most - size))):
         parts.append(part)
+        size += len(part)
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")

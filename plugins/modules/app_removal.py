@@ -85,6 +85,7 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ..module_utils import app_removal  # noqa: E402
 from ..module_utils.app_removal import Refused  # noqa: E402
 from ..module_utils.host_command import CommandFailed  # noqa: E402
+from ..module_utils.output import printable  # noqa: E402
 from ..module_utils.release_state import Locked  # noqa: E402
 
 
@@ -137,7 +138,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     chosen = wanted(module.params)
-    apps = {name: work(name, after, module.params, module.check_mode) for name, after in chosen.items()}
+    apps = printable(
+        {name: work(name, after, module.params, module.check_mode) for name, after in chosen.items()}
+    )
     changed = any(one.get("user") or one.get("units") or one.get("paths") for one in apps.values())
     failed = [name for name, one in apps.items() if one.get("error")]
     if failed:

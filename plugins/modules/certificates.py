@@ -91,6 +91,7 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 from ..module_utils import certificate_store as store  # noqa: E402
 from ..module_utils import certificates  # noqa: E402
+from ..module_utils.output import clean, printable  # noqa: E402
 
 
 def told(outcome: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -98,7 +99,8 @@ def told(outcome: dict[str, dict[str, Any]]) -> dict[str, Any]:
         f"{name}: {certificates.sentence(one['errors'])}" for name, one in outcome.items() if one["errors"]
     ]
     warnings = [f"{name}: {text}" for name, one in outcome.items() for text in one["warnings"]]
-    return {"apps": outcome, "problems": errors, "notes": warnings}
+    # Authorities and certificates are a stranger's words.
+    return dict(printable({"apps": outcome, "problems": errors, "notes": warnings}))
 
 
 def main() -> None:
@@ -133,7 +135,7 @@ def main() -> None:
         with store.locked():
             result = run(phase, parameters)
     except (store.Unusable, store.CommandFailed, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=clean(str(error)))
     module.exit_json(**result)
 
 

@@ -75,7 +75,8 @@ from typing import Any  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 from ..module_utils import app_accounts, certificate_store, file_set_host  # noqa: E402
-from ..module_utils.host_command import hide  # noqa: E402
+from ..module_utils.masking import hide  # noqa: E402
+from ..module_utils.output import printable  # noqa: E402
 from ..module_utils.question import Module, Question  # noqa: E402
 from ..module_utils.release_phases import PHASES, Options  # noqa: E402
 
@@ -158,7 +159,7 @@ def main() -> None:
             continue
         if lines := differing(module, one["module"], one["arguments"]):
             differs.setdefault(one["tasks"], []).extend(lines)
-    module.exit_json(changed=False, differs=differs)
+    module.exit_json(changed=False, differs=printable(differs))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ import os  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import emperor_check, emperor_state, layout, unit_names  # noqa: E402
+from ..module_utils import app_failure, emperor_check, emperor_state, layout, output, unit_names  # noqa: E402
 from ..module_utils.host_command import CommandFailed  # noqa: E402
 from ..module_utils.release_run import NotHealthy  # noqa: E402
 from ..module_utils.release_state import Locked  # noqa: E402
@@ -112,8 +112,8 @@ def main() -> None:
             try:
                 activation = emperor_state.move_app(app, emperor, module.params["http_port"], fresh=replaced)
                 moved += [activation] if activation else []
-            except (NotHealthy, Locked, CommandFailed, OSError) as error:
-                failures.append(f"{app}: {error}")
+            except Exception as error:
+                failures.append(f"{app}: {app_failure.described(app, error)}")
         if failures:
             module.fail_json(
                 msg=f"emperor@{emperor} was started because {why}; these apps stay under emperor@{left} until they "
@@ -123,7 +123,7 @@ def main() -> None:
             )
         emperor_state.retire(left)
     except (NotHealthy, Locked, CommandFailed, OSError) as error:
-        module.fail_json(msg=str(error), moved=moved)
+        module.fail_json(msg=output.shown(str(error)), moved=moved)
     module.exit_json(changed=True, emperor=emperor, why=why, moved=moved)
 
 

@@ -7,6 +7,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.file_set import FileSetError
 from ..module_utils.file_set_host import FileSet, argument_spec
+from ..module_utils.output import clean, printable
 
 DOCUMENTATION = r"""
 module: file_set
@@ -326,10 +327,11 @@ def main() -> None:
     try:
         result = FileSet(module).main()
     except FileSetError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=clean(str(error)))
     except OSError as error:
-        module.fail_json(msg=f"set {module.params['name']}: {error}")
-    module.exit_json(**result)
+        module.fail_json(msg=clean(f"set {module.params['name']}: {error}"))
+    # A log of the service may have what its clients sent. Of files, a difference is shown as it is.
+    module.exit_json(**{key: value if key == "diff" else printable(value) for key, value in result.items()})
 
 
 if __name__ == "__main__":

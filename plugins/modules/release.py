@@ -117,7 +117,8 @@ from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils.host_command import hide  # noqa: E402
+from ..module_utils.masking import hide  # noqa: E402
+from ..module_utils.output import printable  # noqa: E402
 from ..module_utils.release_phases import PHASES, Options, in_turn  # noqa: E402
 
 
@@ -182,7 +183,7 @@ def main() -> None:
     outcome = in_turn(phases, module.params["apps"], options)
     # Said once, at the top: the invocation would repeat every app's whole material.
     changed = [one.pop("changed", False) for one in outcome.values()]
-    result = {"apps": outcome, "changed": any(changed), "phases": phases}
+    result = {"apps": printable(outcome), "changed": any(changed), "phases": phases}
     failed = [name for name, one in outcome.items() if one.get("error")]
     if failed:
         module.fail_json(msg=summary(failed, len(outcome)), **result)

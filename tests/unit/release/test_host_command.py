@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import host_command
+from ansible_collections.emperor.stack.plugins.module_utils import host_command, masking
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed, run, run_shell
 
 
@@ -42,6 +43,55 @@ def test_a_process_that_left_its_group_does_not_hold_us(tmp_path: object) -> Non
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("ends", ["exit 0", "exit 3", "kill -9 $$"])
+def test_a_command_has_ended_when_its_process_has(ends: str) -> None:
+    """Also where something that it left behind holds its output open."""
+    began = time.monotonic()
+    outcome = "ended"
+    try:
+        assert run_shell(f"sleep 20 & echo started; {ends}", what="x") == "started\n"
+    except CommandFailed as error:
+        outcome = str(error)
+    assert "still running" not in outcome
+    assert (outcome == "ended") is (ends == "exit 0")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "endless",
+    ["yes", r"head -c 30000000 /dev/zero | tr '\0' x", "cat /dev/urandom"],
+    ids=["lines", "one line of 30 MB", "bytes"],
+)
+def test_the_end_of_any_output_is_kept(endless: str) -> None:
+    """The whole of it would be in the memory of root's process."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(CommandFailed) as caught:
+            run_shell(f"{endless}; echo; echo the reason; exit 1", what="x", timeout=2, shown_as="x")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(str(caught.value)) < 20_000
+    assert most < 4 * 1024 * 1024
+    if "30000000" in endless:
+        assert str(caught.value).endswith("\nthe reason")
+
+
+def test_an_output_that_is_asked_for_whole() -> None:
+    line = r"printf 'a\0b\033[0m\377'; echo warning >&2"
+    assert run_shell(line, what="x", whole=100) == "a\0b\x1b[0m\udcff"
+    with pytest.raises(CommandFailed, match="more than 100 bytes"):
+        run_shell("echo no >&2; yes", what="x", whole=100, timeout=20)
+    with pytest.raises(CommandFailed, match=r"exit status 4.*\nwarning"):
+        run_shell(line + "; exit 4", what="x", whole=100, shown_as="x")
+
+
+def test_a_message_is_harmless_to_a_terminal() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        run_shell(r"printf '\033]0;title\007\033[31mred\n'; exit 1", what="x", shown_as="x")
+    assert str(caught.value) == "x failed (exit status 1): x\nred"
+
+
 def test_the_environment_is_only_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEAK", "1")
     lines = run(["/usr/bin/env"], what="x", env={"A": "b"}).split()
@@ -54,24 +104,7 @@ def test_the_tail_leaves_empty_lines_out() -> None:
 
 @pytest.fixture
 def nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_command, "_hidden", set())
-
-
-@pytest.mark.parametrize(
-    ("said", "shown"),
-    [
-        ("hunter22", "********"),
-        ("x=hunter22;", "x=********;"),
-        (repr("two\nlines'"), '"********"'),
-        ('{"a": "two\\nlines\'"}', '{"a": "********"}'),
-        ("first two\nthen lines' too", "first two\nthen ******** too"),
-        ("abc", "abc"),
-    ],
-    ids=["alone", "inside", "quoted by Python", "quoted by JSON", "a line of it", "short"],
-)
-def test_what_no_message_shows(nothing_hidden: None, said: str, shown: str) -> None:
-    host_command.hide(["hunter22", "two\nlines'", "abc", ""])
-    assert host_command.hidden(said) == shown
+    monkeypatch.setattr(masking, "_hidden", set())
 
 
 def test_a_secret_is_masked_before_the_output_is_cut(nothing_hidden: None) -> None:

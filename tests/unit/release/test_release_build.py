@@ -16,6 +16,7 @@ from ansible_collections.emperor.stack.plugins.module_utils import (
     emperor_check,
     host_command,
     layout,
+    masking,
     release_build,
 )
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
@@ -117,7 +118,7 @@ def test_files_take_the_place_of_what_the_source_has(host: Path, as_myself: None
 
 
 def test_a_command_that_says_a_secret_is_not_quoted(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_command, "_hidden", set())
+    monkeypatch.setattr(masking, "_hidden", set())
     monkeypatch.setattr(
         release_build,
         "run_shell",

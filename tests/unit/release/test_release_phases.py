@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from ansible_collections.emperor.stack.plugins.module_utils import (
     release_phases,
     release_run,
     release_venv,
+    release_workers,
     trees,
     unit_names,
 )
@@ -454,6 +456,81 @@ def test_a_failure_leaves_the_live_release(deploys: Host, step: str, failure: Ex
     deploys.settled()
 
 
+#: What an app's content may raise in our own code, which nobody thought of.
+UNEXPECTED = [
+    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"),
+    RecursionError("maximum recursion depth exceeded"),
+    ValueError("invalid literal for int() with base 10: 'zz'"),
+    json.JSONDecodeError("Expecting value", "", 0),
+    MemoryError(),
+    KeyError("workers"),
+]
+
+
+@pytest.mark.parametrize("step", ["prepare", "migrate", "probe", "front", "after_switch"])
+@pytest.mark.parametrize("failure", UNEXPECTED, ids=[type(one).__name__ for one in UNEXPECTED])
+def test_what_nobody_expected_leaves_what_a_failure_leaves(
+    deploys: Host, step: str, failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr("syslog.syslog", lambda _, line: logged.append(line))
+    deploys.deploy("a" * 40)
+    deploys.next_run()
+    live = deploys.state.live_activation()
+    deploys.breaks[step] = failure
+    outcome = deploys.deploy("b" * 40)
+    phase = outcome["phase"]
+    reason = outcome["error"].splitlines()[0]
+    assert reason.startswith(f"{phase}: {type(failure).__name__}")
+    assert "line " in reason, "the place in our code"
+    assert "serves on" in outcome["error"]
+    assert "blog" in logged[0]
+    assert any("Traceback" in line for line in logged)
+    assert deploys.state.live_activation() == live
+    assert deploys.state.lock() is None
+    assert deploys.vassals() == [live]
+    assert deploys.status(outcome["release"]) == "failed"
+    json.dumps(outcome).encode()
+    deploys.next_run()
+    assert "error" not in deploys.deploy("b" * 40)
+    deploys.settled()
+
+
+#: What undoes a failed deploy.
+UNDOING = {
+    "stop": (release_run, "stop"),
+    "follow": (release_workers, "follow"),
+    "mark": (AppState, "mark"),
+    "prune": (release_phases, "_prune"),
+    "remember": (AppState, "remember"),
+    "switch": (release_run, "switch"),
+    "keep": (AppState, "save"),
+}
+
+
+@pytest.mark.parametrize("broken", UNDOING)
+@pytest.mark.parametrize("step", ["prepare", "after_start", "after_switch"])
+def test_a_later_failure_hides_no_earlier_one(
+    deploys: Host, step: str, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploys.deploy("a" * 40)
+    deploys.next_run()
+    deploys.breaks[step] = NotHealthy("the first reason")
+    target, name = UNDOING[broken]
+    real = getattr(target, name)
+
+    def fails_then(*args: Any, **more: Any) -> Any:
+        if step in deploys.calls:
+            raise UnicodeError("a later one")
+        return real(*args, **more)
+
+    monkeypatch.setattr(target, name, fails_then)
+    outcome = deploys.deploy("b" * 40)
+    assert "the first reason" in outcome["error"]
+    assert deploys.state.lock() is None
+
+
 @pytest.mark.parametrize("step", ["before_drain", "after_drain", "retire later", "drain blog@1"])
 def test_a_failure_after_the_switch_does_not_make_the_live_release_a_bad_one(
     deploys: Host, step: str
@@ -545,6 +622,26 @@ def test_what_cannot_be_deleted_is_a_warning_and_tried_again(
     deploys.next_run()
     assert "warnings" not in deploys.deploy("c" * 40)
     assert not os.path.exists(left)
+
+
+@pytest.mark.parametrize("phase", ["plan", "status", "rollback"])
+def test_an_app_that_cannot_even_be_looked_at_stops_no_other(
+    deploys: Host, phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploys.deploy("a" * 40)
+    deploys.next_run()
+    real = AppState.manifests
+
+    def manifests(state: AppState) -> list[Manifest]:
+        if state.app == "shop":
+            raise RecursionError("maximum recursion depth exceeded")
+        return real(state)
+
+    monkeypatch.setattr(AppState, "manifests", manifests)
+    monkeypatch.setattr(AppState, "live_release", lambda state: "20261122T100001-aaaaaaa")
+    outcomes = PHASES[phase]([deploys.spec(name="shop"), deploys.spec()], deploys.options)
+    assert "RecursionError: maximum recursion depth exceeded" in outcomes["shop"]["error"]
+    assert "RecursionError" not in str(outcomes["blog"])
 
 
 def test_an_activation_that_went_before_the_switch_is_not_switched_to(deploys: Host) -> None:

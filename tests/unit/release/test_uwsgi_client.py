@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -149,6 +150,25 @@ def test_the_time_limit_is_for_the_whole_answer(serve: Serve) -> None:
     assert time.monotonic() - began < 1
 
 
+def endless(connection: socket.socket) -> None:
+    receive(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Release: r1\r\n\r\n")
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def test_an_answer_without_an_end_is_read_as_far_as_it_is_needed(serve: Serve) -> None:
+    found = uwsgi_client.ask(serve(endless), {"A": "b"}, 5)
+    assert (found.status, found.release) == (200, "r1")
+    assert len(found.body) < uwsgi_client.ANSWER_BYTES
+
+
+def test_a_long_answer_is_a_right_one(serve: Serve) -> None:
+    length = 3 * uwsgi_client.ANSWER_BYTES
+    raw = b"HTTP/1.1 200 OK\r\nX-Release: r1\r\nContent-Length: %d\r\n\r\n" % length + b"x" * length
+    assert uwsgi_client.ask(serve(answer(raw)), {"A": "b"}, 5).status == 200
+
+
 @pytest.mark.parametrize("listening", [False, True])
 def test_no_socket_or_nobody_behind_it(tmp_path: Path, listening: bool) -> None:
     path = str(tmp_path / "none.sock")
@@ -168,6 +188,50 @@ def test_stats_are_read(serve: Serve) -> None:
 def test_stats_that_are_none(serve: Serve, raw: bytes) -> None:
     with pytest.raises(NoAnswer):
         uwsgi_client.stats(serve(lambda connection: connection.sendall(raw)))
+
+
+def test_stats_without_an_end_are_none(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uwsgi_client, "STATS_BYTES", 200_000)
+
+    def talk(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b" " * 65536)
+
+    with pytest.raises(NoAnswer, match="more than 200000 bytes"):
+        uwsgi_client.stats(serve(talk))
+
+
+def test_deep_stats_are_none(serve: Serve) -> None:
+    with pytest.raises(NoAnswer):
+        uwsgi_client.stats(serve(lambda connection: connection.sendall(b"[" * 100_000)))
+
+
+@pytest.mark.parametrize("drips", [False, True], ids=["endless", "drips"])
+def test_an_answer_through_the_front_is_bounded(drips: bool) -> None:
+    ended = threading.Event()
+
+    def talk(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Release: r1\r\n\r\n")
+            while not ended.is_set():
+                connection.sendall(b"x" if drips else b"x" * 65536)
+                time.sleep(0.05 if drips else 0)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=talk, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            if drips:
+                with pytest.raises(NoAnswer, match="timed out"):
+                    uwsgi_client.ask_http("blog", "/", 0.5, listener.getsockname()[1])
+            else:
+                found = uwsgi_client.ask_http("blog", "/", 5, listener.getsockname()[1])
+                assert len(found.body) == uwsgi_client.ANSWER_BYTES
+        finally:
+            ended.set()
+            thread.join(timeout=3)
 
 
 @pytest.mark.parametrize(
