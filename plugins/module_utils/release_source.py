@@ -5,24 +5,21 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import lzma
 import os
 import posixpath
 import pwd
 import re
 import shutil
-import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
-from . import layout, value_rules
+from . import layout, trees, value_rules
+from .archives import repack as repack
 from .host_command import ANSWER, CommandFailed, run
 from .release_error import ReleaseError as ReleaseError
 from .release_state import write_atomically
@@ -54,7 +51,7 @@ def fetch(spec: Mapping[str, Any], revision: str, code: str, proxies: Mapping[st
     elif source.get("package"):
         make_code(app, code)
     else:
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=os.path.dirname(code)) as directory:
+        with trees.temporary(".fetch-", os.path.dirname(code)) as directory:
             archive = _sent(spec, directory)
             if not source.get("archive"):
                 unpack(app, archive, code)
@@ -120,146 +117,6 @@ def check_sum(path: str, checksum: str, name: str) -> None:
             f"{without_credentials(name)} has sha256:{found}, and source.checksum is {checksum}. Somebody changed "
             "the file, or the checksum belongs to another version: compare with what its author publishes."
         )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A member of an archive: a directory, a link to `target`, or a file."""
-
-    name: str
-    kind: str
-    size: int = 0
-    executable: bool = False
-    target: str = ""
-    #: The archive's own member, to read the file by.
-    member: Any = None
-
-
-def repack(archive: str, plain: str, subdirectory: str | None) -> None:
-    """Write the tar file *plain* with what of *archive* (tar or zip) becomes the code, once all of it proved harmless.
-
-    A single directory at the top is left out, as release archives have one. Raises ReleaseError.
-    """
-    with contextlib.ExitStack() as stack:
-        if zipfile.is_zipfile(archive):
-            zipped = stack.enter_context(zipfile.ZipFile(archive))
-            entries = [_zip_entry(zipped, info) for info in zipped.infolist()]
-
-            def opened(entry: Entry) -> IO[bytes]:
-                return zipped.open(entry.member)
-
-        else:
-            try:
-                tar = stack.enter_context(tarfile.open(archive, "r:*"))
-                entries = [_tar_entry(tar, info) for info in tar.getmembers()]
-            except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-                raise ReleaseError(
-                    f"the archive is neither a tar (gz, xz, bz2) nor a zip: {error}"
-                ) from error
-
-            def opened(entry: Entry) -> IO[bytes]:
-                file = tar.extractfile(entry.member)
-                if file is None:
-                    raise ReleaseError(f"the archive's {entry.name} is a link to nothing")
-                return file
-
-        chosen = below(without_top(checked(entries)), subdirectory)
-        space = os.statvfs(os.path.dirname(plain))
-        size = sum(entry.size for entry in chosen)
-        if 2 * size > space.f_bavail * space.f_frsize:
-            raise ReleaseError(f"the archive unpacks to {size // 2**20} MiB, more than there is room for")
-        with tarfile.open(plain, "w") as made:
-            for entry in chosen:
-                info = tarfile.TarInfo(entry.name)
-                info.mode = 0o755 if entry.executable or entry.kind == "directory" else 0o644
-                if entry.kind == "file":
-                    info.size = entry.size
-                    with opened(entry) as file:
-                        made.addfile(info, file)
-                else:
-                    info.type = tarfile.DIRTYPE if entry.kind == "directory" else tarfile.SYMTYPE
-                    info.linkname = entry.target
-                    made.addfile(info)
-    os.chmod(plain, 0o600)
-
-
-def _tar_entry(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Entry:
-    if info.isdir():
-        return Entry(info.name, "directory")
-    if info.issym():
-        return Entry(info.name, "link", target=info.linkname)
-    real = info
-    if info.islnk():
-        # It becomes a file of its own.
-        try:
-            real = archive.getmember(info.linkname)
-        except KeyError:
-            raise ReleaseError(f"the archive's {info.name} is a link to a file that it has not") from None
-    if not real.isreg():
-        raise ReleaseError(f"the archive's {info.name} is a device or a pipe, which no code needs")
-    return Entry(info.name, "file", real.size, bool(real.mode & 0o100), member=real)
-
-
-def _zip_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
-    mode = info.external_attr >> 16
-    if info.is_dir():
-        return Entry(info.filename, "directory")
-    if mode & 0o170000 == 0o120000:
-        return Entry(info.filename, "link", target=os.fsdecode(archive.read(info)))
-    return Entry(info.filename, "file", info.file_size, bool(mode & 0o100), member=info)
-
-
-def checked(entries: Iterable[Entry]) -> list[Entry]:
-    """*entries* with plain names. Raises ReleaseError for one that would leave the directory it is unpacked into."""
-    found = []
-    for entry in entries:
-        parts = [part for part in entry.name.split("/") if part not in ("", ".")]
-        if entry.name.startswith("/") or ".." in parts or "\\" in entry.name or "\0" in entry.name:
-            raise ReleaseError(f"the archive's {entry.name!r} leaves the directory it is unpacked into")
-        if parts:
-            found.append(Entry(**{**vars(entry), "name": "/".join(parts)}))
-    links = {entry.name for entry in found if entry.kind == "link"}
-    for entry in found:
-        above = entry.name.split("/")[:-1]
-        if any("/".join(above[: depth + 1]) in links for depth in range(len(above))):
-            raise ReleaseError(f"the archive's {entry.name!r} lies behind a link")
-        if entry.kind == "link" and not _stays(entry, above):
-            raise ReleaseError(f"the archive's {entry.name!r} is a link that leads out of it: {entry.target}")
-    return found
-
-
-def _stays(link: Entry, above: list[str]) -> bool:
-    """Whether a link leads to a place inside: up to the top at most, and only downwards from there.
-
-    A `..` after a name could go up from where another link leads to.
-    """
-    parts = [part for part in link.target.split("/") if part not in ("", ".")]
-    up = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
-    return not link.target.startswith("/") and ".." not in parts[up:] and up <= len(above)
-
-
-def without_top(entries: list[Entry]) -> list[Entry]:
-    """*entries* without the one directory that all of them lie in, where there is such a one."""
-    tops = {entry.name.partition("/")[0] for entry in entries}
-    if len(tops) != 1 or any(entry.kind != "directory" and "/" not in entry.name for entry in entries):
-        return entries
-    # A link from inside up to the top itself may not lead above it now.
-    return checked(_below(entries, tops.pop()))
-
-
-def below(entries: list[Entry], subdirectory: str | None) -> list[Entry]:
-    """Those of *entries* that lie in *subdirectory*, with names from there. Raises ReleaseError."""
-    if not subdirectory:
-        return entries
-    found = _below(entries, subdirectory)
-    if not found:
-        raise ReleaseError(f"the archive has no directory {subdirectory}. Correct source.subdirectory.")
-    return checked(found)
-
-
-def _below(entries: Iterable[Entry], top: str) -> list[Entry]:
-    inside = [entry for entry in entries if entry.name.startswith(f"{top}/")]
-    return [Entry(**{**vars(entry), "name": entry.name.removeprefix(f"{top}/")}) for entry in inside]
 
 
 def make_code(app: str, code: str) -> None:
@@ -366,7 +223,7 @@ def fetch_git(app: str, source: Mapping[str, Any], key: str | None, commit: str,
     with _git_environment(source, key) as env:
         if not os.path.isdir(repository):
             partial = f"{repository}.new"
-            shutil.rmtree(partial, ignore_errors=True)
+            trees.remove(partial)
             run(["git", "init", "--quiet", "--bare", partial], what="git init", env=env)
             os.chmod(partial, 0o700)
             os.rename(partial, repository)
@@ -375,7 +232,7 @@ def fetch_git(app: str, source: Mapping[str, Any], key: str | None, commit: str,
         if not subdirectory:
             git.check_out(source["git"], commit, code, bool(source.get("submodules")))
             return
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=os.path.dirname(code)) as directory:
+        with trees.temporary(".fetch-", os.path.dirname(code)) as directory:
             whole = os.path.realpath(f"{directory}/whole")
             git.check_out(source["git"], commit, whole, bool(source.get("submodules")))
             inside = os.path.realpath(f"{whole}/{subdirectory}")

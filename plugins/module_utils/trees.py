@@ -15,6 +15,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .host_command import CommandFailed, run
 from .release_error import ReleaseError
@@ -38,8 +39,7 @@ class TreeRefused(ReleaseError):
     """The tree itself is what no release may have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """Something in a tree: *name* in the open *directory*, *path* from the top of the tree."""
 
     directory: int
@@ -95,8 +95,10 @@ def walk(top: int, what: str) -> Iterator[Entry]:
             names = _names(entered, left, f"{what}/{path}")
             left -= len(names)
             for name in names:
-                with _told(f"{what}/{path}{name}"):
+                try:
                     found = os.stat(name, dir_fd=entered, follow_symlinks=False)
+                except OSError as error:
+                    raise changed(f"{what}/{path}{name}", error) from error
                 yield Entry(entered, name, path + name, found)
                 if stat.S_ISDIR(found.st_mode):
                     inner.append(name)
@@ -112,8 +114,10 @@ def walk(top: int, what: str) -> Iterator[Entry]:
                     f"{printable(f'{what}/{path}')} lies more than {DEEPEST} directories deep, which no release needs. "
                     "Correct what made it: the source, its requirements, or a command of `build:`"
                 )
-            with _told(f"{what}/{path}"):
+            try:
                 entered = os.open(waiting.pop(), DIRECTORY, dir_fd=above)
+            except OSError as error:
+                raise changed(f"{what}/{path}", error) from error
     finally:
         for frame in frames:
             os.close(frame[0])
@@ -121,8 +125,11 @@ def walk(top: int, what: str) -> Iterator[Entry]:
 
 def _names(directory: int, most: int, place: str) -> list[str]:
     """The sorted names in an open directory, of which there may be *most*. Raises TreeRefused."""
-    with _told(place), os.scandir(directory) as entries:
-        names = [entry.name for entry in itertools.islice(entries, most + 1)]
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in itertools.islice(entries, most + 1)]
+    except OSError as error:
+        raise changed(place, error) from error
     if len(names) > most:
         raise TreeRefused(
             f"{printable(place)} is where the tree passes {MOST_ENTRIES} files and directories, more than a release may "
@@ -131,15 +138,11 @@ def _names(directory: int, most: int, place: str) -> list[str]:
     return sorted(names)
 
 
-@contextlib.contextmanager
-def _told(place: str) -> Iterator[None]:
-    """An OSError becomes a ReleaseError that says where."""
-    try:
-        yield
-    except OSError as error:
-        raise ReleaseError(
-            f"{printable(place)}: {error.strerror}. Does a process of the app change it meanwhile?"
-        ) from error
+def changed(place: str, error: OSError) -> ReleaseError:
+    """What is raised for an *error* in the middle of a tree."""
+    return ReleaseError(
+        f"{printable(place)}: {error.strerror}. Does a process of the app change it meanwhile?"
+    )
 
 
 # Sealing
@@ -159,8 +162,10 @@ def own(top: str, uid: int, gid: int, app: int, what: str) -> None:
             place = f"{what}/{entry.path}"
             kind = entry.found.st_mode
             if stat.S_ISDIR(kind) or stat.S_ISREG(kind):
-                with _told(place):
+                try:
                     descriptor = os.open(entry.name, FILE, dir_fd=entry.directory)
+                except OSError as error:
+                    raise changed(place, error) from error
                 try:
                     owner.take(descriptor, place)
                 finally:
