@@ -89,7 +89,7 @@ class ActionModule(ActionWithLocks):
         left = WITHIN
         for spec, app in zip(specs, apps, strict=True):
             source = app["source"]
-            if not comes_from_here(source) or app.get("action") == "finish":
+            if not comes_from_here(source) or app.get("action") == "finish" or "refused" in spec:
                 continue
             if not as_files and size_of(source, root) > 4 * WITHIN:
                 continue
@@ -119,7 +119,8 @@ def comes_from_here(source: Mapping[str, Any]) -> bool:
 
 
 def sent(spec: Mapping[str, Any]) -> bool:
-    return not comes_from_here(spec["source"]) or "archive" in spec or "archive_content" in spec
+    here = comes_from_here(spec["source"]) and "refused" not in spec
+    return not here or "archive" in spec or "archive_content" in spec
 
 
 def size_of(source: Mapping[str, Any], root: Path) -> int:

@@ -89,6 +89,9 @@ def _each(
     """Make a phase of *work*: all apps, each failure kept to its app."""
 
     def one(spec: Spec, options: Options) -> Outcome:
+        if "refused" in spec:
+            # The controller cannot read its source.
+            return {"error": spec["refused"]}
         try:
             return work(spec, options)
         except Locked as error:

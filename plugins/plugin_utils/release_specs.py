@@ -18,6 +18,8 @@ from ansible.template import Templar
 
 from ..module_utils import layout
 from ..module_utils.apps import chosen_of_release, unit_files
+from ..module_utils.release_error import ReleaseError
+from ..module_utils.trees import DEEPEST, printable
 from . import format_1
 from .bundle import cause
 from .rendering import render_each
@@ -49,7 +51,10 @@ NO_SOURCE = {
 
 
 def source_files(directory: Path) -> list[Path]:
-    """The files of a source directory, sorted: in a git checkout those that git tracks or does not ignore."""
+    """The files of a source directory, sorted: in a git checkout those that git tracks or does not ignore.
+
+    Raises ReleaseError where it is nested too deep, as the host would.
+    """
     try:
         listing = subprocess.run(
             # A checkout of another user is read all the same, and nothing that it configures is run.
@@ -62,21 +67,40 @@ def source_files(directory: Path) -> list[Path]:
         found = {directory / os.fsdecode(name) for name in listing.split(b"\0") if name}
     except (OSError, subprocess.CalledProcessError):
         found = set()
+    top = len(directory.parts) + DEEPEST + 1
+    for path in found:
+        if len(path.parts) > top:
+            raise _too_deep(path, directory)
     # Without any, the directory is no checkout, or one that a checkout around it ignores as a whole.
     return sorted(path for path in found or _walk(directory) if path.is_symlink() or path.is_file())
 
 
-def _walk(directory: Path) -> Iterator[Path]:
-    for path in directory.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            if path.name not in NO_SOURCE:
-                yield from _walk(path)
-        elif path.suffix != ".pyc":
-            yield path
+def _walk(top: Path) -> Iterator[Path]:
+    waiting = [top]
+    while waiting:
+        directory = waiting.pop()
+        if len(directory.parts) - len(top.parts) > DEEPEST:
+            raise _too_deep(directory, top)
+        for path in directory.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                if path.name not in NO_SOURCE:
+                    waiting.append(path)
+            elif path.suffix != ".pyc":
+                yield path
+
+
+def _too_deep(path: Path, top: Path) -> ReleaseError:
+    shown = printable(f"{top.name}/{path.relative_to(top)}")
+    return ReleaseError(
+        f"{shown} lies more than {DEEPEST} directories deep, which no release needs. Remove it from source.path"
+    )
 
 
 def directory_digest(directory: Path) -> str:
-    """A digest of names, contents and execute bits: the revision of a directory source, 40 hex digits."""
+    """A digest of names, contents and execute bits: the revision of a directory source, 40 hex digits.
+
+    Raises ReleaseError and OSError.
+    """
     digest = hashlib.sha1(usedforsecurity=False)
     for path in source_files(directory):
         digest.update(os.fsencode(path.relative_to(directory)) + b"\0")
@@ -84,14 +108,24 @@ def directory_digest(directory: Path) -> str:
             digest.update(b"link " + os.fsencode(path.readlink()))
         else:
             digest.update(b"x" if os.access(path, os.X_OK) else b"-")
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
 def pack(directory: Path, archive: Path) -> None:
-    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+    # In this format names are bytes, whatever their encoding.
+    with tarfile.open(archive, "w:gz", compresslevel=1, format=tarfile.GNU_FORMAT) as tar:
         for path in source_files(directory):
             tar.add(path, arcname=path.relative_to(directory).as_posix(), recursive=False)
+
+
+def refusal(app: Mapping[str, Any], error: ReleaseError | OSError) -> dict[str, Any]:
+    """What the host is told of *app* whose source cannot be read here: it fails by itself, and the others go on."""
+    reason = error
+    if isinstance(error, OSError):
+        reason = ReleaseError(f"source: {printable(str(error.filename or ''))}: {error.strerror}")
+    return {"name": app["name"], "source": app["source"], "refused": str(reason)}
 
 
 class Specs:
@@ -122,7 +156,13 @@ class Specs:
         Raises AnsibleActionFail where a file of an app cannot be rendered.
         """
         own = self._own_texts(apps) if whole else {}
-        return [self._spec(app, secrets.get(app["name"]) or {}, own.get(app["name"])) for app in apps]
+        specs = []
+        for app in apps:
+            try:
+                specs.append(self._spec(app, secrets.get(app["name"]) or {}, own.get(app["name"])))
+            except (ReleaseError, OSError) as error:
+                specs.append(refusal(app, error))
+        return specs
 
     def _spec(
         self, app: dict[str, Any], secrets: Mapping[str, str], own: Mapping[str, Any] | None

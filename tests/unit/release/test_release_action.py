@@ -8,6 +8,7 @@ import json
 import os
 import random
 import socket
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,10 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.emperor.stack.plugins.action import release as action
 from ansible_collections.emperor.stack.plugins.action.check_apps import plain
+from ansible_collections.emperor.stack.plugins.module_utils import trees
 from ansible_collections.emperor.stack.plugins.module_utils import value_rules as rule
+from ansible_collections.emperor.stack.plugins.module_utils.release_error import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.release_phases import Options, in_turn
 from ansible_collections.emperor.stack.plugins.plugin_utils import release_specs
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,6 +139,58 @@ def test_the_archive_holds_the_source_with_links_as_links(tmp_path: Path) -> Non
         assert tar.getnames() == [".env", "app.py", "debug.log", "link", "static/x.css"]
         assert tar.getmember("app.py").mode & 0o100
         assert tar.getmember("link").linkname == "/etc/passwd"
+
+
+@pytest.mark.parametrize("in_git", [False, True], ids=["plain", "git"])
+def test_a_source_that_is_nested_too_deep(tmp_path: Path, git: Git, in_git: bool) -> None:
+    """As the host would refuse it; a function that calls itself would end the run for all apps at 1,000."""
+    source = tree(tmp_path / "s", {"app.py": "", "d/" * 100 + "deep.py": ""})
+    if in_git:
+        git(source, "init", "-q")
+    assert len(names(source)) == 2
+    os.makedirs(f"{source}/{'d/' * 500}")
+    os.chdir(f"{source}/{'d/' * 500}")
+    try:
+        for _ in range(1000):
+            os.mkdir("d")
+            os.chdir("d")
+        Path("deeper.py").touch()
+    finally:
+        os.chdir("/")
+    with pytest.raises(ReleaseError, match=r"s/d.*(d|deeper\.py) lies more than 100 directories"):
+        names(source)
+    trees.remove(str(source))
+
+
+def test_any_name_arrives_by_tar(tmp_path: Path) -> None:
+    """By the one that hosts have, in their locale."""
+    source, code = tmp_path / "s", tmp_path / "code"
+    source.mkdir()
+    code.mkdir()
+    found = [
+        os.fsdecode(name) for name in (b"latin-\xe9", b"new\nline", b"-rf", "caf\u00e9".encode(), b"n" * 255)
+    ]
+    for name in found:
+        (source / name).write_text(name, errors="surrogateescape")
+    (source / "link").symlink_to(found[0])
+    release_specs.pack(source, tmp_path / "a.tar.gz")
+    subprocess.run(
+        ["tar", "--extract", "--gzip", f"--file={tmp_path}/a.tar.gz", f"--directory={code}"],
+        env={"LANG": "C.UTF-8", "PATH": os.environ["PATH"]},
+        check=True,
+    )
+    assert release_specs.directory_digest(code) == release_specs.directory_digest(source)
+    assert sorted(os.listdir(code)) == sorted([*found, "link"])
+
+
+def test_a_source_that_cannot_be_read_fails_its_app_alone(tmp_path: Path) -> None:
+    """On the host it is a failure of that app like any other, and nothing of it is sent."""
+    error = OSError(13, "Permission denied", os.fsdecode(b"/x/caf\xe9"))
+    spec = release_specs.refusal({"name": "blog", "source": {"path": "x"}}, error)
+    assert spec["refused"] == "source: /x/caf\\xe9: Permission denied"
+    assert action.sent(spec)
+    outcome = in_turn(["plan", "prepare"], [spec], Options())
+    assert outcome == {"blog": {"error": spec["refused"], "changed": False}}
 
 
 def sending(tmp_path: Path, sizes: list[int], as_files: bool) -> tuple[list[dict[str, Any]], list[str]]:
