@@ -63,6 +63,7 @@ def removal_report(result: Mapping[str, Any], would: bool = False) -> list[str]:
         lines += [f"  unit {unit}" for unit in one["units"]]
         lines += [f"  {path}" for path in one["paths"]]
         lines += [f"  its data is in {one['archive']}"] if one.get("archive") else []
+        lines += [f"  not in the archive: {line}" for line in one.get("not_archived", [])]
         lines += [f"  stays: {line}" for line in one["left"]]
     return lines
 

@@ -14,28 +14,30 @@ import json
 import os
 import pwd
 import re
-import signal
 import stat
 import subprocess
-import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import app_units, layout, release_run, unit_names
+from . import app_archive, app_ending, layout, release_run, trees, unit_names
 from . import value_rules as rule
 from .app_renaming import MARK, shares_user
-from .host_command import ANSWER, CommandFailed, run
+from .host_command import CommandFailed, run
 from .release_state import AppState, sync_directory, write_atomically
 
 #: Room that stays free beside an archive.
 SPARE_BYTES = 64 * 1024 * 1024
 
-#: Seconds for an emperor to end vassals that are out of its directory; what runs then is killed.
-VASSAL_SECONDS = 15.0
-
 #: Where programs leave files outside of what belongs to the app.
 ELSEWHERE = ("/tmp", "/var/tmp", "/dev/shm", "/var/spool/cron", "/var/mail", "/var/lib/systemd/linger")  # noqa: S108
+
+#: How much is read of what a command says of an app's files, in bytes, and how many of those elsewhere are named.
+MOST_SAID = 1 << 20
+MOST_LEFT = 50
+
+#: Further tries at a user that somebody starts processes of.
+USERDEL_TRIES = 3
 
 MOUNTS = "/proc/self/mountinfo"
 
@@ -137,17 +139,21 @@ def _uid(app: str) -> int | None:
         return None
 
 
+def _said(seconds: int, *command: str) -> bytes:
+    """The first `MOST_SAID` bytes that *command* prints within *seconds*."""
+    # `timeout` ends it, as nobody else would where it still holds the pipe.
+    line = f'timeout --kill-after=1 {seconds} "$@" 2>/dev/null | head --bytes={MOST_SAID}'
+    return subprocess.run(
+        ["/bin/sh", "-c", line, "sh", *command], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False
+    ).stdout
+
+
 def _bytes(path: str) -> int:
-    """Disk space of *path* on its own filesystem; files may vanish meanwhile."""
+    """Disk space of *path* on its own filesystem; files may vanish meanwhile. 0 where it takes too long to say."""
     if not os.path.lexists(path):
         return 0
-    said = subprocess.run(
-        ["du", "--summarize", "--one-file-system", "--block-size=1", "--", path],
-        capture_output=True,
-        check=False,
-        timeout=600,
-    ).stdout.split()
-    return int(said[0]) if said else 0
+    said = _said(600, "du", "--summarize", "--one-file-system", "--block-size=1", "--", path).split()
+    return int(said[0]) if said and said[0].isdigit() else 0
 
 
 def _behind_links(found: Listing) -> list[str]:
@@ -164,14 +170,13 @@ def _left(found: Listing) -> Iterator[str]:
             yield f"{path}: directives of your own"
     if found.uid is not None and not found.shared:
         places = [path for path in ELSEWHERE if os.path.isdir(path)]
-        said = subprocess.run(
-            ["find", *places, "-xdev", "-uid", str(found.uid), "-prune", "-print"],
-            capture_output=True,
-            check=False,
-            timeout=120,
-        ).stdout
-        for line in sorted(said.decode(errors="replace").splitlines()):
-            yield f"{line}: owned by uid {found.uid}, which a later user may get"
+        said = _said(120, "find", *places, "-xdev", "-uid", str(found.uid), "-prune", "-print0")
+        whole = sorted(said.split(b"\0")[:-1])
+        for name in whole[:MOST_LEFT]:
+            path = trees.printable(os.fsdecode(name))
+            yield f"{path}: owned by uid {found.uid}, which a later user may get"
+        if len(whole) > MOST_LEFT or len(said) == MOST_SAID:
+            yield f"… and more, owned by uid {found.uid}: find {' '.join(places)} -xdev -uid {found.uid}"
 
 
 def mounts_below(path: str, mountinfo: str) -> list[str]:
@@ -211,7 +216,9 @@ def check(
         )
     AppState(app).free_lock(dead, break_lock)
     served = [
-        path for unit, path in layout.front_sites(app).items() if os.path.lexists(path) and _active(unit)
+        path
+        for unit, path in layout.front_sites(app).items()
+        if os.path.lexists(path) and app_ending.active(unit)
     ]
     if site and served:
         raise Refused(
@@ -242,7 +249,7 @@ def _sites_that_lead_to(app: str) -> list[str]:
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 if path != mine and socket in file.read():
                     found.append((unit, path))
-    running = {unit for unit in {unit for unit, _ in found} if _active(unit)}
+    running = {unit for unit in {unit for unit, _ in found} if app_ending.active(unit)}
     return [path for unit, path in found if unit in running]
 
 
@@ -286,11 +293,14 @@ def remove(
     # What a successor took over is not this app's any more.
     archive = archive and successor is None
     check(found, successor, archive, break_lock, dead)
+    kept: str | None = None
+    not_kept: list[str] = []
     with contextlib.ExitStack() as stack:
         if os.path.isdir(layout.state(app)):
             stack.enter_context(AppState(app).working(seconds=120))
-        _stop(found)
-        kept = _archive(app) if archive and os.path.isdir(layout.app_root(app)) else None
+        app_ending.end(app, None if found.shared else found.uid)
+        if archive and os.path.isdir(layout.app_root(app)):
+            kept, not_kept = app_archive.write(app)
         _forget_certificates(app)
         _delete(app)
     _forget(app)
@@ -300,133 +310,7 @@ def remove(
             os.unlink(f"{layout.activations(successor)}/{app}")
     _remove_user(found)
     behind = [line for line in found.left if " is a link to it" in line]
-    return {**found.described(), "left": [*behind, *_left(found)], "archive": kept}
-
-
-def _stop(found: Listing) -> None:
-    """End all that runs for the app: gracefully, then by force."""
-    app = found.app
-    own_uid = None if found.shared else found.uid
-    state = AppState(app)
-    _stop_units(app)
-    activations = [activation for _, activation in release_run.running_activations(app)]
-    for activation in activations:
-        release_run.drain(app, activation, state.seconds_to_end(activation))
-    for activation in activations:
-        release_run.stop(state, activation)
-    deadline = time.monotonic() + VASSAL_SECONDS
-    while activations and time.monotonic() < deadline:
-        if not (_active(layout.app_slice(app)) if own_uid is None else processes_of(own_uid)):
-            break
-        time.sleep(0.2)
-    run(["systemctl", "stop", layout.app_slice(app)], what="stopping its slice", timeout=120)
-    if own_uid:
-        _kill(own_uid)
-
-
-def _stop_units(app: str) -> None:
-    """Workers, timers, commands that run now, and arranged ends of activations. Web servers are drained first."""
-    web = {layout.activation_unit(app, unit_names.WEB, name) for name in unit_names.web_activations(app)}
-    units = [unit for unit in unit_names.all_units(app) if unit not in web]
-    try:
-        app_units.remove(units)
-    except CommandFailed:
-        # One that ended by itself meanwhile is unknown to systemd now.
-        app_units.remove(unit for unit in unit_names.all_units(app) if unit in units)
-
-
-def _active(unit: str) -> bool:
-    said = run(
-        ["systemctl", "show", "--property=ActiveState", "--value", unit],
-        what="systemctl show",
-        timeout=30,
-        whole=ANSWER,
-    )
-    return said.strip() not in ("inactive", "failed", "")
-
-
-def processes_of(uid: int) -> list[int]:
-    """Processes that have *uid* as one of their users. Those that ended and wait for their parent do not count."""
-    found = []
-    for name in _names("/proc"):
-        if not name.isdecimal():
-            continue
-        with (
-            contextlib.suppress(OSError),
-            open(f"/proc/{name}/status", encoding="utf-8", errors="replace") as file,
-        ):
-            lines = dict(line.partition(":")[::2] for line in file)
-            if str(uid) in lines["Uid"].split() and lines["State"].split()[0] not in "ZX":
-                found.append(int(name))
-    return found
-
-
-def _kill(uid: int) -> None:
-    """End what left the slice, as a cron job does that the app has set up."""
-    for _ in range(50):
-        left = processes_of(uid)
-        if not left:
-            return
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.1)
-    raise CommandFailed(
-        "ending its processes",
-        f"kill -KILL of uid {uid}",
-        "they run still",
-        " ".join(map(str, processes_of(uid))),
-    )
-
-
-def _archive(app: str) -> str:
-    """Put persistent files, history and manifests of *app* into a file of root's. Returns its path."""
-    os.makedirs(layout.BACKUPS, mode=0o700, exist_ok=True)
-    root = layout.app_root(app)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    path = f"{layout.BACKUPS}/{app}-{stamp}.tar.gz"
-    number = 1
-    while os.path.lexists(path):
-        number += 1
-        path = f"{layout.BACKUPS}/{app}-{stamp}-{number}.tar.gz"
-    members = [name for name in ("shared", "state") if os.path.lexists(f"{root}/{name}")]
-    members += [
-        f"releases/{name}/release.json"
-        for name in _names(layout.releases(app))
-        if os.path.lexists(f"{layout.release(app, name)}/release.json")
-    ]
-    if not members:
-        return ""
-    temporary = f"{path}.part"
-    try:
-        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            os.fchmod(file.fileno(), 0o600)
-        run(
-            [
-                "tar",
-                "--create",
-                "--gzip",
-                f"--file={temporary}",
-                "--one-file-system",
-                "--sparse",
-                "--numeric-owner",
-            ]
-            + ["--exclude=state/working", f"--directory={root}", "--", *members],
-            what="archiving its data, before anything of it was deleted,",
-            timeout=24 * 3600,
-        )
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    sync_directory(layout.BACKUPS)
-    return path
+    return {**found.described(), "left": [*behind, *_left(found)], "archive": kept, "not_archived": not_kept}
 
 
 def _delete(app: str) -> None:
@@ -489,7 +373,16 @@ def _remove_user(found: Listing) -> None:
     with contextlib.suppress(KeyError):
         grp.getgrnam(app)
         run(["groupdel", "--force", app], what=f"removing group {app}", timeout=60)
-    if _uid(app) is not None:
-        # userdel would refuse where processes of the app that took this one over have the uid.
-        force = ["--force"] if found.shared else []
-        run(["userdel", *force, app], what=f"removing user {app}", timeout=60)
+    if _uid(app) is None:
+        return
+    # userdel would refuse where processes of the app that took this one over have the uid.
+    force = ["--force"] if found.shared else []
+    for more in range(USERDEL_TRIES, -1, -1):
+        try:
+            run(["userdel", *force, app], what=f"removing user {app}", timeout=60)
+            return
+        except CommandFailed:
+            # It refuses as well where a cron job of the app's has begun while its files were deleted.
+            if not more or found.shared or found.uid is None:
+                raise
+            app_ending.kill(found.uid)

@@ -73,7 +73,7 @@ RETURN = r"""
 apps:
   description:
     - Per app C(user), C(activations), C(units) and C(paths) that went or would go, C(left) for what stays, C(archive) for
-      the file with its data, and C(error) where it was refused or failed.
+      the file with its data, C(not_archived) for what of it is not in there, and C(error) where it was refused or failed.
   type: dict
   returned: always
 """

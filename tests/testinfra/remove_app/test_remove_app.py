@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
 from typing import Any
 
@@ -226,6 +228,79 @@ def test_a_second_removal_changes_nothing(machine: Host, stack: Stack) -> None:
     assert [path for path in changed(before, listing(machine)) if not held.fullmatch(path)] == []
 
 
+#: What is in the way of an app, what puts it there, what takes it away, and what the run says of it.
+TROUBLE = (
+    (
+        "rm -r /srv/apps/app2/cache/tmp && ln -s /etc /srv/apps/app2/cache/tmp",
+        "rm /srv/apps/app2/cache/tmp",
+        "app2: /srv/apps/app2/cache/tmp is a link, and has to be a directory",
+    ),
+    (
+        "rm -r /srv/apps/my-app/cache/tmp && touch /srv/apps/my-app/cache/tmp",
+        "rm /srv/apps/my-app/cache/tmp",
+        "my-app: /srv/apps/my-app/cache/tmp is a file, and has to be a directory",
+    ),
+    ("groupadd taken", "groupdel taken", "taken: group taken (gid "),
+    ("useradd --comment Ann person", "userdel person", "person: user person (uid "),
+)
+
+
+def test_one_apps_trouble_is_its_own(machine: Host, stack: Stack) -> None:
+    """What is in the way of one app's user or directories holds up no other, and is said at the end of the run."""
+    for make, _, _ in TROUBLE:
+        machine.check_output(make)
+    # A group that was lost comes back.
+    owner = machine.check_output("stat -c '%%g' /srv/apps/app-2/shared/data")
+    machine.check_output("groupdel --force app-2")
+    new = ("taken", "person", "fresh")
+    plain = {**stack.apps[2], "workers": {}}
+    wanted = without(stack, "app")
+    wanted["python_apps"] += [{**plain, "name": name, "domains": [f"{name}.localhost"]} for name in new]
+    wanted["vault_python_apps_secrets"] |= dict.fromkeys(new, stack.secrets["app2"])
+    etc = machine.check_output("stat -c '%%U:%%G %%a' /etc")
+    outcome = stack.play("site.yml", **wanted)
+    said = re.sub(r"\s+", " ", outcome.output[outcome.output.index("apps were left out") :])
+    assert outcome.code == 2
+    for _, _, told in TROUBLE:
+        assert told in said, f"{told}\n{outcome.output[-4000:]}"
+    # The new one went live beside them, and what was live of them serves on.
+    names = ("app2", "my-app", "app-2", "fresh")
+    live = [name for name in names if stack.ask(f"{name}.localhost", "/") == "v0"]
+    figure("others_live_beside_apps_left_out", f"{len(live)}/{len(names)}")
+    assert len(live) == len(names)
+    assert machine.check_output("stat -c '%%U:%%G %%a' /etc") == etc
+    assert not machine.file("/srv/apps/taken").exists
+    assert machine.group("app-2").gid == int(owner)
+    assert machine.check_output("stat -c '%%g' /srv/apps/app-2/shared/data") == owner
+    # A run that has nothing else to do says it as well.
+    assert "apps were left out" in stack.play("site.yml", **wanted).output
+    for _, mend, _ in TROUBLE:
+        machine.check_output(mend)
+    stack.good("site.yml", **wanted)
+    assert stack.ask("taken.localhost", "/") == "v0"
+    again = stack.good("site.yml", **wanted)
+    assert re.search(r"changed=0 ", again.output), again.output[-1500:]
+    stack.good("playbooks/remove.yml", app=",".join(new), archive=False, **without(stack, "app"))
+    for name in new:
+        nothing_of(machine, name)
+
+
+def test_a_deploy_that_was_killed_here_holds_up_no_removal(machine: Host, stack: Stack) -> None:
+    """deploy.yml sees that the holder of the lock is dead; so do the playbooks that remove."""
+    lock = "/srv/apps/app-2/state/lock.json"
+    deploy = stack.start("playbooks/deploy.yml", app="app-2", again=True, **without(stack, "app"))
+    machine.check_output("until [ -e %s ]; do sleep 0.05; done", lock)
+    os.killpg(deploy.pid, signal.SIGKILL)
+    deploy.communicate()
+    # What still builds on the host may end first, so that only the lock of the dead run is left.
+    machine.check_output("flock -w 300 /srv/apps/app-2/state/working true")
+    assert machine.file(lock).exists
+    outcome = stack.good("playbooks/remove.yml", "--check", app="app-2", **without(stack, "app", "app-2"))
+    assert "app-2: would go: " in outcome.output
+    # It stays for the next test, which removes the app for good.
+    assert machine.file(lock).exists
+
+
 def test_prune_tells_first(machine: Host, stack: Stack) -> None:
     known = without(stack, "app", "app-2")
     outcome = stack.good("site.yml", **known)
@@ -289,3 +364,18 @@ def test_absent_in_the_list_is_removed_by_site_yml(machine: Host, stack: Stack) 
     assert stack.ask("journal.localhost", "/") == "v0"
     again = stack.good("site.yml", "--check")
     assert re.search(r"changed=0 ", again.output), again.output[-1500:]
+
+
+def test_a_removal_that_was_killed_here_is_finished_by_the_next(machine: Host, stack: Stack) -> None:
+    stack.apps = []
+    stack.secrets = {}
+    removal = stack.start("playbooks/remove.yml", app="journal")
+    machine.check_output(
+        "while ls /etc/emperor-stack/vassals/a/journal@*.ini; do sleep 0.05; done >/dev/null 2>&1"
+    )
+    os.killpg(removal.pid, signal.SIGKILL)
+    removal.communicate()
+    outcome = stack.good("playbooks/remove.yml", app="journal")
+    assert "under way" not in outcome.output
+    nothing_of(machine, "journal")
+    assert machine.run("ls /var/backups/emperor-stack/journal-*.tar.gz").rc == 0

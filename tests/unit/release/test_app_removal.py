@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
 import re
+import select
 import shutil
+import signal
 import subprocess
+import sys
+import tarfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import (
+    app_archive,
+    app_ending,
     app_removal,
     app_renaming,
     app_units,
@@ -114,9 +122,9 @@ def machine(
     monkeypatch.setattr(layout, "SIZES", str(tmp_path / "host_state" / "sizes.json"))
     monkeypatch.setattr(layout, "TMPFILES", str(tmp_path / "tmpfiles.conf"))
     monkeypatch.setattr(app_removal, "ELSEWHERE", (str(tmp_path / "tmp"),))
-    monkeypatch.setattr(app_removal, "VASSAL_SECONDS", 0.1)
-    monkeypatch.setattr(app_removal, "processes_of", lambda uid: [])
-    monkeypatch.setattr(app_removal.release_run, "drain", lambda *_: True)
+    monkeypatch.setattr(app_ending, "VASSAL_SECONDS", 0.1)
+    monkeypatch.setattr(app_ending, "processes_of", lambda uid: [])
+    monkeypatch.setattr(app_ending.release_run, "drain", lambda *_: True)
     monkeypatch.setattr(pwd, "getpwnam", accounts.__getitem__)
     monkeypatch.setattr(pwd, "getpwall", lambda: list(accounts.values()))
     for path in [path for name in ("app", *NEAR) for path in files_of(name)]:
@@ -138,14 +146,19 @@ def machine(
     def run(argv: Sequence[str], **options: Any) -> str:
         commands.append(list(argv))
         if argv[0] in ("tar", "rm"):
-            subprocess.run(argv, check=True)
+            subprocess.run(argv, check=True, stdin=options.get("stdin"))
         if argv[0] == "userdel":
             del accounts[argv[-1]]
         return "active\n" if argv[-1] == "nginx.service" else "inactive\n"
 
-    monkeypatch.setattr(app_removal, "run", run)
-    monkeypatch.setattr(app_units, "run", run)
+    commands_by(run, monkeypatch)
     return commands
+
+
+def commands_by(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let *run* carry out the commands of a removal."""
+    for module in (app_removal, app_archive, app_ending, app_units):
+        monkeypatch.setattr(module, "run", run)
 
 
 def write(path: str, text: str = "x") -> None:
@@ -293,8 +306,7 @@ def test_whatever_moment_it_dies_at_the_next_run_finishes(
             left[0] -= 1
             return run(argv, **options)
 
-        monkeypatch.setattr(app_removal, "run", dying)
-        monkeypatch.setattr(app_units, "run", dying)
+        commands_by(dying, monkeypatch)
         try:
             app_removal.remove("app")
         except KeyboardInterrupt:
@@ -302,8 +314,7 @@ def test_whatever_moment_it_dies_at_the_next_run_finishes(
             assert "app" in app_removal.found_apps()
             kept = os.path.exists(f"{layout.shared('app')}/data/kept")
             assert kept or [name for name in os.listdir(layout.BACKUPS) if name.endswith(".tar.gz")]
-        monkeypatch.setattr(app_removal, "run", run)
-        monkeypatch.setattr(app_units, "run", run)
+        commands_by(run, monkeypatch)
         app_removal.remove("app")
         assert [path for path in files_of("app") if os.path.lexists(path)] == []
         assert not os.path.lexists(layout.leaving("app"))
@@ -327,10 +338,10 @@ def test_what_is_half_deleted_is_not_archived_again(
             raise KeyboardInterrupt
         return run(argv, **options)
 
-    monkeypatch.setattr(app_removal, "run", half)
+    commands_by(half, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         app_removal.remove("app")
-    monkeypatch.setattr(app_removal, "run", run)
+    commands_by(run, monkeypatch)
     assert app_removal.remove("app")["archive"] is None
     (name,) = os.listdir(layout.BACKUPS)
     listed = subprocess.run(
@@ -349,12 +360,161 @@ def test_nothing_is_deleted_when_the_archive_fails(
             raise CommandFailed(options["what"], "tar", "exit status 2", "disk quota exceeded")
         return run(argv, **options)
 
-    monkeypatch.setattr(app_removal, "run", failing)
+    commands_by(failing, monkeypatch)
     with pytest.raises(CommandFailed, match="before anything of it was deleted"):
         app_removal.remove("app")
     assert os.path.exists(f"{layout.shared('app')}/data/kept")
     assert os.listdir(layout.BACKUPS) == []
     assert not [command for command in machine if command[0] in ("rm", "userdel")]
+
+
+# whatever the app does
+
+
+def deep(top: str, levels: int) -> None:
+    """Directories inside of each other, further than any path reaches."""
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d" * 100, dir_fd=here)
+        below = os.open("d" * 100, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("lost", os.O_CREAT, 0o600, dir_fd=here))
+    os.close(here)
+
+
+def test_files_as_no_people_make_them(machine: Commands) -> None:
+    """The archive takes what can be meant and tells of the rest; all of it goes."""
+    data = os.fsencode(f"{layout.shared('app')}/data")
+    names = [b"line\nbreak", b"caf\xe9", b"-rf", b"\x1b[2J", b"a b"]
+    for name in names:
+        Path(os.fsdecode(data + b"/" + name)).write_text("kept")
+    os.mkfifo(data + b"/fifo")
+    os.symlink("/etc", data + b"/link")
+    os.makedirs(data + b"/x" * 90)
+    deep(layout.shared("app"), 3000)
+    done = app_removal.remove("app")
+    assert not os.path.lexists(layout.app_root("app"))
+    assert done["left"] == []
+    told = "what lay more than 100 directories deep, or had a path of over 4000 bytes"
+    assert done["not_archived"] == [told]
+    path = str(done["archive"])
+    with tarfile.open(path, encoding="utf-8", errors="surrogateescape") as archive:
+        found = {os.fsencode(member.name): member for member in archive}
+        assert archive.extractfile(found[b"shared/data/line\nbreak"]).read() == b"kept"  # type: ignore[union-attr]
+    assert {b"shared/data/" + name for name in names} <= set(found)
+    assert found[b"shared/data/link"].issym()
+    assert b"shared/data" + b"/x" * 90 in found
+    assert not [name for name in found if b"lost" in name or b"working" in name]
+
+
+@pytest.mark.parametrize(
+    ("count", "lines"), [(0, 0), (3, 3), (50, 50), (51, 51), (3000, 51)], ids=lambda value: str(value)
+)
+def test_not_every_file_elsewhere_is_told(
+    machine: Commands, tmp_path: Path, accounts: dict[str, Any], count: int, lines: int
+) -> None:
+    accounts["app"].pw_uid = 61237
+    (tmp_path / "tmp").mkdir()
+    for number in range(count):
+        path = tmp_path / "tmp" / f"\x1b[2J{number:04}"
+        path.touch()
+        os.chown(path, 61237, -1)
+    left = app_removal.listing("app").left
+    assert len(left) == lines
+    assert all(line.isprintable() for line in left)
+    if count > 50:
+        assert left[-1].startswith("… and more, owned by uid 61237: find ")
+
+
+ANSWERS: dict[str, Callable[[], Any]] = {
+    "never": lambda: threading.Event().wait(),
+    "nonsense": lambda: int("zz"),
+    "of another type": lambda: {}["workers"],
+    "deeper than Python goes": lambda: (_ for _ in ()).throw(RecursionError()),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_removal_needs_no_answer_of_the_app(
+    machine: Commands, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr(app_ending, "PATIENCE", 0.1)
+    monkeypatch.setattr(AppState, "seconds_to_end", lambda *_: 0.1)
+    monkeypatch.setattr(app_ending.release_run, "drain", lambda *_: ANSWERS[answer]())
+    assert app_removal.remove("app")["user"] == "app"
+
+
+def test_what_does_not_stop_is_killed(machine: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, slow = app_removal.run, layout.app_slice("app")
+
+    def stubborn(argv: Sequence[str], **options: Any) -> str:
+        said = run(argv, **options)
+        stop = list(argv[:2]) == ["systemctl", "stop"]
+        if stop and any("web" in word for word in argv):
+            raise CommandFailed(options["what"], "systemctl", "still running after 1620 s", "")
+        if stop and slow in argv and not any("kill" in one for one in machine):
+            raise CommandFailed(options["what"], "systemctl", "still running after 120 s", "")
+        return said
+
+    commands_by(stubborn, monkeypatch)
+    assert app_removal.remove("app")["user"] == "app"
+    assert ["systemctl", "kill", "--signal=KILL", slow] in machine
+
+
+@pytest.mark.parametrize("busy", [0, 1, 3, 9])
+def test_a_user_whose_cron_job_begins_in_the_last_moment(
+    machine: Commands, monkeypatch: pytest.MonkeyPatch, busy: int
+) -> None:
+    run, killed = app_removal.run, []
+
+    def running(argv: Sequence[str], **options: Any) -> str:
+        if argv[0] == "userdel" and len(killed) < busy:
+            raise CommandFailed(options["what"], "userdel", "exit status 8", "used by process 7")
+        return run(argv, **options)
+
+    commands_by(running, monkeypatch)
+    real = app_ending.kill
+    ended = [0]
+
+    def kill(uid: int) -> None:
+        # Once in the order of a removal; each further time for userdel.
+        ended[0] += 1
+        if ended[0] > 1:
+            killed.append(uid)
+        real(uid)
+
+    monkeypatch.setattr(app_ending, "kill", kill)
+    if busy > app_removal.USERDEL_TRIES:
+        with pytest.raises(CommandFailed, match="used by process 7"):
+            app_removal.remove("app")
+    else:
+        assert app_removal.remove("app")["user"] == "app"
+    assert len(killed) == min(busy, app_removal.USERDEL_TRIES)
+
+
+RUNNER = "import os, time\nwhile True:\n    os.fork() and os._exit(0)\n    time.sleep(0.0005)"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users")
+def test_what_forks_faster_than_it_is_listed() -> None:
+    """No process of it lives as long as a look at all of them takes."""
+    uid = 61238
+    command = ["setpriv", f"--reuid={uid}", "--clear-groups", sys.executable, "-c", RUNNER]
+    reading, writing = os.pipe()
+    # A group of its own, for the end of a test that fails.
+    process = subprocess.Popen(command, start_new_session=True, pass_fds=[writing])
+    os.close(writing)
+    try:
+        process.wait(30)
+        assert select.select([reading], [], [], 0.2)[0] == []
+        app_ending.kill(uid)
+        # The end of the pipe: nobody has it open any more.
+        assert select.select([reading], [], [], 10)[0] == [reading]
+    finally:
+        os.close(reading)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 # refusing
@@ -406,8 +566,7 @@ def test_a_removal_that_fails_leaves_no_lock(
             raise CommandFailed(options["what"], argv[0], "exit status 2", "no")
         return run(argv, **options)
 
-    monkeypatch.setattr(app_removal, "run", failing)
-    monkeypatch.setattr(app_units, "run", failing)
+    commands_by(failing, monkeypatch)
     with pytest.raises(CommandFailed):
         app_removal.remove("app")
     state = AppState("app")
@@ -416,8 +575,7 @@ def test_a_removal_that_fails_leaves_no_lock(
         assert state.free_lock([], False) == (lock or {})
         with state.working(0):
             pass
-    monkeypatch.setattr(app_removal, "run", run)
-    monkeypatch.setattr(app_units, "run", run)
+    commands_by(run, monkeypatch)
     assert app_removal.remove("app")
 
 

@@ -57,6 +57,7 @@ def test_the_report() -> None:
         "data_bytes": 1,
         "left": ["/tmp/x: owned by uid 7, which a later user may get"],
         "archive": "/var/backups/x.tar.gz",
+        "not_archived": ["what lay deep"],
     }
     nothing = {"user": None, "units": [], "paths": [], "activations": [], "left": []}
     result = {"apps": {"gone": gone, "never": nothing, "busy": {"error": "a deploy is under way"}}}
@@ -67,6 +68,7 @@ def test_the_report() -> None:
         "  unit app_gone_jobs@7.service",
         "  /srv/apps/gone",
         "  its data is in /var/backups/x.tar.gz",
+        "  not in the archive: what lay deep",
         "  stays: /tmp/x: owned by uid 7, which a later user may get",
         "never: nothing of it is there",
     ]
