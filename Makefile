@@ -31,8 +31,9 @@ setup: ## Make .venv with the locked tools of the controller (PYTHON=python3.12 
 lock: ## Lock newer versions of the controller's tools
 	@$(PYTHON) -m tools.setup --lock
 
-images: setup ## Build the images of the test hosts, Debian 12 and 13
+images: setup ## Build the images of the test hosts, Debian 12 and 13, bare and with packages
 	@$(BIN)/python -m tools.image
+	@$(BIN)/python -m tools.stocked
 
 up: setup ## Start a local host and deploy the example apps (HTTP_PORT=8080, HTTPS_PORT=8443, DEBIAN=13)
 	@$(LOCAL) up

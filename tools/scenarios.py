@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import container, engine, figures, image
+from . import container, engine, figures, image, stocked
 from .console import Stop, command, step
 from .figures import COLOUR
 from .project import LOGS, ROOT, VENV
@@ -159,10 +159,15 @@ def summary(results: Sequence[Result]) -> str:
     return "\n".join([*lines, f"{passed} passed, {failed} failed"])
 
 
-def images(chosen: Sequence[str]) -> list[int]:
-    """The Debian releases that the scenarios' platforms name."""
-    text = "".join((MOLECULE / name / "molecule.yml").read_text() for name in chosen)
-    return [debian for debian in image.SUITES if image.name(debian) in text]
+def ensure_images(chosen: Sequence[str]) -> None:
+    """Build the images that the scenarios' platforms name, and that are not there."""
+    texts = "".join((MOLECULE / name / "molecule.yml").read_text() for name in chosen)
+    named = set(re.findall(r"^\s*image: (\S+)", texts, re.MULTILINE))
+    for debian in image.SUITES:
+        if stocked.name(debian) in named:
+            stocked.ensure(debian)
+        elif image.name(debian) in named:
+            image.ensure(debian)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -177,8 +182,7 @@ def main(arguments: Sequence[str]) -> int:
         raise Stop(f"there is no scenario {', '.join(unknown)}", f"Choose from: {', '.join(names())}.")
     chosen = options.names or names()
     engine.ensure()
-    for debian in images(chosen):
-        image.ensure(debian)
+    ensure_images(chosen)
     LOGS.mkdir(parents=True, exist_ok=True)
     jobs = options.jobs or side_by_side(available_megabytes(), len(chosen))
     step(f"Running {', '.join(chosen)}" + (f", {jobs} side by side" if jobs > 1 else ""))

@@ -107,8 +107,17 @@ def test_an_interrupted_run_stops_its_children_and_starts_no_more(fake, quiet_en
     assert output.splitlines()[-1] == "0 passed, 2 failed"
 
 
-def test_every_scenario_gets_the_images_that_its_platforms_name():
-    assert scenarios.images(["default"]) == [12, 13]
+@pytest.mark.parametrize(
+    ("chosen", "bare", "with_packages"),
+    [(["default"], [12, 13], []), (["front"], [], [12]), (["default", "front", "deploy"], [], [12, 13])],
+)
+def test_every_scenario_gets_the_images_that_its_platforms_name(monkeypatch, chosen, bare, with_packages):
+    built = {"bare": [], "stocked": []}
+    monkeypatch.setattr(scenarios.image, "ensure", built["bare"].append)
+    # It builds on the bare one.
+    monkeypatch.setattr(scenarios.stocked, "ensure", built["stocked"].append)
+    scenarios.ensure_images(chosen)
+    assert built == {"bare": bare, "stocked": with_packages}
 
 
 def test_molecule_and_ansible_agree_on_the_settings_that_change_what_a_playbook_does():
