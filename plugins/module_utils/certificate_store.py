@@ -160,7 +160,8 @@ def install(app: str, certificate: str, key: str, meta: Mapping[str, Any]) -> Ce
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
-    sync_directory(versions)
+    for directory in (versions, os.path.dirname(layout.certificates(app))):
+        sync_directory(directory)
     link_atomically(f"versions/{name}", layout.live_certificate(app))
     # Not by their order alone: two of one second are in any.
     others = sorted(version for version in os.listdir(versions) if version != name)

@@ -134,6 +134,7 @@ class Swap:
     def make_directory(self, item: Item, uid: int | None, gid: int | None) -> None:
         os.mkdir(item.path, 0o700)
         self.undo.append(("rmdir", item.path))
+        self.directories.add(os.path.dirname(item.path))
         set_attributes(item.path, uid, gid, item.mode)
 
     def apply(self, change: Change, uid: int | None, gid: int | None) -> None:

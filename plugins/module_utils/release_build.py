@@ -433,6 +433,7 @@ def prepare(
         schedule=sorted(spec["schedule"]),
         path=spec["path"],
     )
+    say("sync")
     # The manifest says that all of the rest is there: after a power cut, too.
     sync(directory)
     return state.add(manifest)

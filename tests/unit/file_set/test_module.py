@@ -41,6 +41,17 @@ def test_writes_all_kinds_and_a_second_run_changes_nothing(host: Host) -> None:
     assert host.state() == state
 
 
+def test_what_the_manifest_vouches_for_is_on_disk_before_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files by their own fsync, names by that of each directory, a new directory by the one above it."""
+    synced: list[str] = []
+    monkeypatch.setattr(file_set_host, "sync_directory", synced.append)
+    host.run(ALL_KINDS)
+    (manifest,) = [number for number, path in enumerate(synced) if path == str(host.manifests)][-1:]
+    assert {str(host.root), host.path("d")} <= set(synced[:manifest])
+
+
 def test_check_mode_says_the_same_and_does_nothing(host: Host) -> None:
     checked = host.run(ALL_KINDS, check=True)
     assert host.state() == {}

@@ -148,18 +148,20 @@ def test_a_source_that_is_nested_too_deep(tmp_path: Path, git: Git, in_git: bool
     if in_git:
         git(source, "init", "-q")
     assert len(names(source)) == 2
-    os.makedirs(f"{source}/{'d/' * 500}")
-    os.chdir(f"{source}/{'d/' * 500}")
     try:
+        os.makedirs(f"{source}/{'d/' * 500}")
+        os.chdir(f"{source}/{'d/' * 500}")
         for _ in range(1000):
             os.mkdir("d")
             os.chdir("d")
         Path("deeper.py").touch()
-    finally:
         os.chdir("/")
-    with pytest.raises(ReleaseError, match=r"s/d.*(d|deeper\.py) lies more than 100 directories"):
-        names(source)
-    trees.remove(str(source))
+        with pytest.raises(ReleaseError, match=r"s/d.*(d|deeper\.py) lies more than 100 directories"):
+            names(source)
+    finally:
+        # pytest itself cannot.
+        os.chdir("/")
+        trees.remove(str(source))
 
 
 def test_any_name_arrives_by_tar(tmp_path: Path) -> None:

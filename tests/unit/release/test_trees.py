@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,13 @@ def nest(top: Path, depth: int, name: str = "d") -> None:
 def paths(top: Path) -> list[str]:
     with trees.opened(str(top)) as directory:
         return [entry.path for entry in trees.walk(directory, "code")]
+
+
+@pytest.fixture(autouse=True)
+def nothing_deep_stays(tmp_path: Path) -> Iterator[None]:
+    """pytest itself cannot delete it."""
+    yield
+    subprocess.run(["rm", "-rf", "--", *tmp_path.iterdir()], check=True)
 
 
 # Walking
