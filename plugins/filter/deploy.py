@@ -144,6 +144,11 @@ def status_table(apps: Mapping[str, Any]) -> str:
             if not activation.get("live"):
                 lines.append(f"{name}: {activation['activation']} ({activation['release']}) is kept warm")
         lines += _process_lines(name, one)
+        if disk := one.get("disk"):
+            used, limit = (-(-disk[name] // 2**20) for name in ("size", "limit"))
+            lines.append(
+                f"{name}: {used} of {limit} MiB of the disk, {disk['inodes']} of {disk['inode_limit']} files"
+            )
         if since := one.get("maintenance"):
             lines.append(f"{name}: in maintenance since {since}")
         if lock := one.get("lock"):

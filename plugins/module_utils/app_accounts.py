@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import app_renaming, app_users, layout, owned_paths, sizing
+from . import app_renaming, app_users, disk_quota, layout, owned_paths, sizing
 from .app_removal import found_apps
 from .owned_paths import Misplaced
 from .question import Module
@@ -151,12 +151,23 @@ def ensure_app(app: dict[str, Any], users: app_users.Users, check_mode: bool) ->
         if app_users.user(name) and app_users.group(name):
             for line in make_directories(app, check_mode):
                 changes.append(line)
-    except Misplaced as error:
+            changes += hold_disk(app, check_mode)
+    except (Misplaced, disk_quota.Unsupported) as error:
         return {"changes": changes, "error": str(error)}
     except Exception as error:
         # Whatever it is that this app's files or its name bring about, the others go on.
         return {"changes": changes, "error": f"{type(error).__name__}: {error}"}
     return {"changes": changes}
+
+
+def hold_disk(app: dict[str, Any], check_mode: bool) -> list[str]:
+    """Hold *app*, whose user and directories are there, to its `limits.disk`; return what was done.
+
+    Raises disk_quota.Unsupported and OSError.
+    """
+    text = app["size"]["limits"].get("disk")
+    limit = disk_quota.Limit.of(text) if text else None
+    return disk_quota.ensure(app["name"], pwd.getpwnam(app["name"]).pw_uid, limit, check_mode)
 
 
 def errors(apps: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import app_archive, app_ending, layout, release_run, trees, unit_names
+from . import app_archive, app_ending, disk_quota, layout, release_run, trees, unit_names
 from . import value_rules as rule
 from .app_renaming import MARK, shares_user
 from .host_command import CommandFailed, run
@@ -377,6 +377,8 @@ def _remove_user(found: Listing) -> None:
         return
     # userdel would refuse where processes of the app that took this one over have the uid.
     force = ["--force"] if found.shared else []
+    if found.uid is not None and not found.shared:
+        disk_quota.forget(found.uid)
     for more in range(USERDEL_TRIES, -1, -1):
         try:
             run(["userdel", *force, app], what=f"removing user {app}", timeout=60)

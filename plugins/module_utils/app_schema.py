@@ -567,6 +567,14 @@ APP = Section(
                         "memory: 512M",
                     ),
                     Field(
+                        "disk",
+                        Text(rule.memory, "number with M or G", "2G"),
+                        "Disk space that the app's user may fill: its persistent directories, its cache, and its releases "
+                        "while they are built. For `/srv/apps` on ext4 or xfs with project quotas (mount option prjquota); "
+                        "elsewhere the app is refused, and the message says what is missing.",
+                        "disk: 2G",
+                    ),
+                    Field(
                         "cpu",
                         Number(1, 25600, "percent of one core"),
                         "Processor time that all processes of the app together may take. Without it the app may take what "

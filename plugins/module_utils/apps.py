@@ -45,7 +45,10 @@ NOT_OF_RELEASE = ("state", "renamed_from", "python", "secrets", "files", "tls", 
 def chosen_of_release(app: App) -> dict[str, Any]:
     """What somebody chose of *app*, completed or not, for its releases: without what equals a default, at every depth."""
     chosen: dict[str, Any] = schema.chosen(APP, APP.complete(app))
-    return {name: value for name, value in chosen.items() if name not in NOT_OF_RELEASE}
+    # It is held by the kernel, for what is there already too.
+    limits = {name: value for name, value in chosen.pop("limits", {}).items() if name != "disk"}
+    kept = {name: value for name, value in chosen.items() if name not in NOT_OF_RELEASE}
+    return {**kept, "limits": limits} if limits else kept
 
 
 def is_present(app: App) -> bool:

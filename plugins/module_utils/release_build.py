@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from . import emperor_check, layout, release_source, release_venv
+from . import disk_quota, emperor_check, layout, release_source, release_venv
 from .host_command import ANSWER, CommandFailed, TimedOut, hide, run, run_shell
 from .release_error import ReleaseError
 from .release_migrations import migrations_digest
@@ -358,6 +358,7 @@ def prepare(
         scheme: index[name] for scheme in ("http", "https") if (name := f"{scheme.upper()}_PROXY") in index
     }
     release_source.fetch(spec, revision, code, proxies)
+    disk_quota.count(code, account.pw_uid)
     own(code, account.pw_uid, account.pw_gid, account.pw_uid, "code")
     write_files(app, code, spec.get("files") or {})
     link_persistent(app, spec["persistent_directories"], code)
@@ -372,10 +373,12 @@ def prepare(
     same = [m.release for m in state.manifests() if key and m.venv == key]
     if same:
         release_venv.link_venv(layout.release(app, same[-1]), directory, account.pw_gid)
+        disk_quota.count(venv, account.pw_uid)
     else:
         os.mkdir(venv)
         os.chown(venv, account.pw_uid, account.pw_gid)
         os.chmod(venv, 0o750)
+        disk_quota.count(venv, account.pw_uid)
         pins = _pins(state, spec, revision, python)
         for warning in release_venv.build_venv(
             app, code, venv, requirements, index, package, interpreter, pins, own_server

@@ -14,6 +14,7 @@ from typing import Any
 from . import (
     app_failure,
     app_units,
+    disk_quota,
     layout,
     output,
     release_build,
@@ -342,6 +343,9 @@ def _failed(state: AppState, options: Options, phase: str, reason: str) -> Outco
 
     Where the new release is live already (a hook of the drain failed, say), it stays so and stays good.
     """
+    # Before anything is pruned, which may make room.
+    if hint := disk_quota.hint(state.app):
+        reason = f"{reason}\n{hint}"
     undoing = app_failure.Undoing(state.app)
     held = undoing.step("reading the lock", state.lock) or {}
     release, activation = held.get("release"), held.get("activation")
@@ -724,6 +728,7 @@ def _status(spec: Spec, options: Options) -> Outcome:
         **app_units.summary(state.app, live),
         "health": health,
         "maintenance": _maintenance_since(state.app),
+        "disk": asdict(disk) if (disk := disk_quota.usage_of(state.app)) else None,
         "lock": state.lock(),
         "releases": [
             {"release": m.release, "version": m.version, "status": m.status, "created": m.created}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
-from . import layout, trees, value_rules
+from . import disk_quota, layout, trees, value_rules
 from .archives import repack as repack
 from .host_command import ANSWER, CommandFailed, run
 from .release_error import ReleaseError as ReleaseError
@@ -124,6 +124,7 @@ def make_code(app: str, code: str) -> None:
     account = pwd.getpwnam(app)
     os.mkdir(code, 0o750)
     os.chown(code, account.pw_uid, account.pw_gid)
+    disk_quota.count(code, account.pw_uid)
 
 
 def unpack(app: str, archive: str, code: str, compressed: bool = True) -> None:
