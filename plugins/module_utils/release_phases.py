@@ -356,7 +356,7 @@ def _failed(state: AppState, options: Options, phase: str, reason: str) -> Outco
     failed = release if release != serving and held.get("kind") != "rollback" else None
     if failed:
         undoing.step("marking the release", lambda: state.mark(failed, status="failed", reason=reason))
-    undoing.step("pruning old releases", lambda: _prune(state, options))
+    undoing.step("pruning old releases", lambda: _all_gone(_prune(state, options)))
     entry = _entry(held, options, phase, "failed", reason)
     undoing.step("writing the history", lambda: state.remember(entry))
     undoing.step("giving the lock back", state.unlock)
@@ -400,6 +400,12 @@ def _entry(
         "took": held.get("took", {}),
         **({"reason": reason[:2000]} if reason else {}),
     }
+
+
+def _all_gone(warnings: list[str]) -> None:
+    """Raises ReleaseError with the *warnings*, where there are some."""
+    if warnings:
+        raise ReleaseError("; ".join(warnings))
 
 
 def _prune(state: AppState, options: Options) -> list[str]:

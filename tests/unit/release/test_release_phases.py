@@ -644,6 +644,23 @@ def test_an_app_that_cannot_even_be_looked_at_stops_no_other(
     assert "RecursionError" not in str(outcomes["blog"])
 
 
+def test_what_a_failed_deploy_cannot_delete_is_said_beside_its_failure(
+    deploys: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for revision in "ab":
+        deploys.breaks["prepare"] = ReleaseError("no")
+        deploys.deploy(revision * 40)
+
+    def stubborn(*paths: str) -> None:
+        raise ReleaseError("rm: cannot remove 'x': Operation not permitted")
+
+    monkeypatch.setattr(trees, "remove", stubborn)
+    outcome = deploys.deploy("c" * 40)
+    assert outcome["error"].startswith("prepare: no")
+    assert "rm: cannot remove 'x': Operation not permitted" in str(outcome)
+    assert deploys.state.lock() is None
+
+
 def test_an_activation_that_went_before_the_switch_is_not_switched_to(deploys: Host) -> None:
     deploys.deploy("a" * 40)
     deploys.revision = "b" * 40
