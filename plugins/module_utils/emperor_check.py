@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Iterable
 
 from . import layout
 from .host_command import ANSWER, CommandFailed, run
@@ -56,10 +57,10 @@ def started_digest(emperor: str) -> str:
         return ""
 
 
-def deleted_files(maps: str) -> list[str]:
-    """Programs and libraries in a `/proc/<pid>/maps` that were replaced on disk since they were loaded."""
+def deleted_files(maps: Iterable[str]) -> list[str]:
+    """Programs and libraries in the lines of a `/proc/<pid>/maps` that were replaced on disk since they were loaded."""
     found = []
-    for line in maps.splitlines():
+    for line in maps:
         fields = line.split(maxsplit=5)
         if len(fields) == 6 and "x" in fields[1] and fields[5].endswith(" (deleted)"):
             path = fields[5].removesuffix(" (deleted)")
@@ -79,8 +80,9 @@ def out_of_date(emperor: str) -> str | None:
             pids = [pid, *file.read().split()]
         for one in pids:
             with contextlib.suppress(OSError):
-                with open(f"/proc/{one}/maps", encoding="utf-8") as file:
-                    gone = deleted_files(file.read())
+                # Line by line, and any bytes: an app gives the files that it maps their names, and maps many.
+                with open(f"/proc/{one}/maps", encoding="utf-8", errors="replace") as file:
+                    gone = deleted_files(file)
                 if gone:
                     return f"{gone[0]} was replaced since it started"
     return None

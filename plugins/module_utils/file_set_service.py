@@ -51,7 +51,11 @@ def workers(answer: Answer, proc: str = "/proc") -> dict[int, float]:
     family: dict[int, tuple[int, float]] = {}
     for name in os.listdir(proc):
         if name.isdigit():
-            with contextlib.suppress(OSError), open(f"{proc}/{name}/stat", encoding="utf-8") as file:
+            # A process names itself as it likes, apps' too.
+            with (
+                contextlib.suppress(OSError),
+                open(f"{proc}/{name}/stat", encoding="utf-8", errors="replace") as file,
+            ):
                 family[int(name)] = parent_and_age(file.read(), uptime, ticks)
     if answer.process not in family:
         return {}

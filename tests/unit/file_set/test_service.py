@@ -47,6 +47,9 @@ def test_workers_are_those_with_the_same_parent_that_are_not_leaving(tmp_path: P
             f"{process} (x) S {parent} " + " ".join(["0"] * 17) + " 1 7 8"
         )
         (tmp_path / f"{process}/cmdline").write_text(title)
+    # What an app calls itself.
+    (tmp_path / "8").mkdir()
+    (tmp_path / "8/stat").write_bytes(b"8 (caf\xe9) S 4\n) R 1 " + b" ".join([b"0"] * 17) + b" 1 7 8")
     assert list(service.workers(service.Answer("d", 5), str(tmp_path))) == [5]
     assert service.workers(service.Answer("d", 99), str(tmp_path)) == {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import stat
 from collections.abc import Callable
@@ -316,8 +317,8 @@ MAPS = """\
 
 
 def test_what_was_replaced_since_it_was_loaded() -> None:
-    assert emperor_check.deleted_files(MAPS) == ["/usr/bin/uwsgi-core", "/lib/x/libz z.so"]
-    assert emperor_check.deleted_files("") == []
+    assert emperor_check.deleted_files(MAPS.splitlines()) == ["/usr/bin/uwsgi-core", "/lib/x/libz z.so"]
+    assert emperor_check.deleted_files([]) == []
 
 
 @pytest.fixture
@@ -349,6 +350,15 @@ def test_an_emperor_is_out_of_date_by_its_files(emperor: Path, host: Path, why: 
 def test_an_emperor_is_out_of_date_by_what_it_runs(emperor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emperor_check, "deleted_files", lambda maps: ["/usr/bin/uwsgi-core"] if maps else [])
     assert emperor_check.out_of_date("a") == "/usr/bin/uwsgi-core was replaced since it started"
+
+
+def test_an_app_that_maps_a_file_whose_name_is_no_text(emperor: Path, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9"
+    with open(path, "wb+") as file:
+        file.write(b"x" * 4096)
+        file.flush()
+        with mmap.mmap(file.fileno(), 4096):
+            assert emperor_check.out_of_date("a") is None
 
 
 @pytest.fixture
