@@ -41,10 +41,8 @@ def directories(app: dict[str, Any]) -> Iterator[Directory]:
             yield Directory(f"{layout.shared(name)}/{'/'.join(parts[:depth])}", "root", "root", 0o711)
         group, mode = (layout.FRONT_USER, 0o2750) if item["served"] else (name, 0o700)
         yield Directory(f"{layout.shared(name)}/{item['path']}", name, group, mode)
-    yield Directory(layout.socket_directory(name), name, layout.FRONT_USER, 0o2750)
-    # Also for an app that never sleeps: an earlier release, which a rollback brings back, may.
-    yield Directory(layout.waiting(), "root", "root", 0o711)
-    yield Directory(layout.waiting_directory(name), "root", layout.FRONT_USER, 0o750)
+    yield Directory(layout.sockets(), "root", "root", 0o711)
+    yield Directory(layout.socket_directory(name), "root", layout.FRONT_USER, 0o750)
 
 
 def _top(path: str) -> str:

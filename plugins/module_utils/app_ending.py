@@ -45,7 +45,7 @@ def end(app: str, uid: int | None) -> None:
 
 def _stop_units(app: str) -> None:
     """Workers, timers, commands that run now, and arranged ends of activations. Web servers are drained first."""
-    web = {layout.activation_unit(app, unit_names.WEB, name) for name in unit_names.web_activations(app)}
+    web = {unit for unit, process, _ in unit_names.activation_units(app) if process == unit_names.WEB}
     units = [unit for unit in unit_names.all_units(app) if unit not in web]
     try:
         app_units.remove(units)

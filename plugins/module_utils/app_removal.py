@@ -102,7 +102,7 @@ def found_apps() -> list[str]:
         if found := re.fullmatch(r"(.+)@[0-9]+\.ini(?:\.socket)?", name):
             names.add(found[1])
     for name in _names(layout.UNITS):
-        if found := re.fullmatch(r"app_([^_]+)_[^_]+\.(?:service|timer)", name):
+        if found := re.fullmatch(r"app_([^_]+)_[^_]+\.(?:service|socket|timer)", name):
             names.add(found[1])
         elif found := re.fullmatch(r"apps-([^-]+)\.slice", name):
             names.add(found[1].replace("\\x2d", "-"))
@@ -355,7 +355,12 @@ def _forget(app: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         with open(layout.TMPFILES, encoding="utf-8") as file:
             text = file.read()
-        kept = without_directories(text, {layout.socket_directory(app), layout.waiting_directory(app)})
+        gone = {
+            layout.socket_directory(app),
+            layout.old_socket_directory(app),
+            layout.old_waiting_directory(app),
+        }
+        kept = without_directories(text, gone)
         if kept != text:
             write_atomically(layout.TMPFILES, kept, stat.S_IMODE(os.stat(layout.TMPFILES).st_mode))
 

@@ -32,7 +32,7 @@ Units = Mapping[str, str]
 
 def sandbox(app: str) -> list[str]:
     """Lines of `[Service]` for every unit that runs the app's code: its user, its slice, and what it may not do."""
-    own = f"{layout.shared(app)} {layout.cache(app)} {layout.socket_directory(app)}"
+    own = f"{layout.shared(app)} {layout.cache(app)}"
     return [
         f"User={app}",
         f"Group={app}",
@@ -82,10 +82,48 @@ def in_sandbox(text: str, app: str) -> str:
 
 
 def texts(app: str, release: str, activation: str, process: str, count: int = 1) -> dict[str, str]:
-    """The units of a process in *activation*, as its *release* has them, by name."""
+    """The units of a process in *activation*, as its *release* has them, by name; a web server's socket before it."""
     with open(f"{layout.release_units(app, release)}/app_{app}_{process}@.service", encoding="utf-8") as file:
-        text = in_sandbox(file.read(), app).replace("@ACTIVATION@", activation)
-    return {layout.activation_unit(app, process, activation, number): text for number in range(1, count + 1)}
+        text = in_sandbox(without_bind(app, file.read()), app).replace("@ACTIVATION@", activation)
+    names = [layout.activation_unit(app, process, activation, number) for number in range(1, count + 1)]
+    units = dict.fromkeys(names, text)
+    if process == WEB:
+        return {layout.socket_unit(names[0]): web_socket(app, activation), **units}
+    return units
+
+
+#: By its own name a unit names its socket's (systemd.unit(5), "Specifiers").
+_NEEDS_SOCKET = "Requires=%N.socket"
+
+
+def without_bind(app: str, text: str) -> str:
+    """*text* of a unit, without what earlier versions wrote: that the app binds its socket, in a directory of its own."""
+    bare = re.sub(rf" --bind unix:{re.escape(layout.old_socket_directory(app))}/\S+", "", text)
+    return text if bare == text else bare.replace("[Unit]\n", f"[Unit]\n{_NEEDS_SOCKET}\n", 1)
+
+
+def web_socket(app: str, activation: str) -> str:
+    """The unit that binds the socket of *activation*, as root and where the app can put nothing.
+
+    No boot starts it for an activation that is not live, nor any that is not just being deployed: its service requires it,
+    and is held back by a like condition. The queue's length is set by the server when it takes the socket over.
+    """
+    return f"""\
+[Unit]
+Description=Socket of {activation}
+ConditionPathExists=|{layout.active(app)}/{activation}
+ConditionPathExists=|{layout.started(activation)}
+
+[Socket]
+ListenStream={layout.socket(app, activation)}
+SocketUser=root
+SocketGroup={layout.FRONT_USER}
+SocketMode=0660
+RemoveOnStop=true
+# A server that falls is started again by its own unit, a second later, or by the first visitor; not over and over by many.
+TriggerLimitIntervalSec=10s
+TriggerLimitBurst=5
+"""
 
 
 def _same(path: str, text: str) -> bool:
@@ -306,17 +344,3 @@ def web_processes(app: str, activation: str) -> tuple[int, list[int]] | None:
     with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
         return pid, [int(word) for word in file.read().split()]
     return None
-
-
-def connections(socket: str, listing: str) -> int | None:
-    """Connections at *socket* that are open or wait, from `ss -xaH`; None when nobody listens there."""
-    count, listens = 0, False
-    for line in listing.splitlines():
-        fields = line.split()
-        if len(fields) > 4 and fields[4] == socket:
-            if fields[1] == "LISTEN":
-                listens = True
-                count += int(fields[2])
-            elif fields[1] == "ESTAB":
-                count += 1
-    return count if listens else None

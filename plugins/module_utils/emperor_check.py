@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterable
 
 from . import layout
@@ -102,7 +103,24 @@ def other(emperor: str) -> str:
     return EMPERORS[1 - EMPERORS.index(emperor)]
 
 
+def old_socket_directories() -> list[str]:
+    """Directories in which earlier versions had sockets bound: of apps that are to move; see `old_sockets`."""
+    sockets, waiting = layout.sockets(), layout.old_waiting()
+    return [
+        entry.path
+        for directory in (layout.RUN, waiting)
+        if os.path.isdir(directory)
+        for entry in os.scandir(directory)
+        if entry.is_dir(follow_symlinks=False) and entry.path not in (sockets, waiting)
+    ]
+
+
 def up_to_date() -> bool:
-    """Whether one emperor runs, as its files want it, and no other one beside it."""
+    """Whether one emperor runs, as its files want it, no other one beside it, and all sockets are out of the apps' reach."""
     emperor = running_emperor()
-    return is_running(emperor) and out_of_date(emperor) is None and not is_running(other(emperor))
+    return (
+        is_running(emperor)
+        and out_of_date(emperor) is None
+        and not is_running(other(emperor))
+        and not old_socket_directories()
+    )

@@ -7,7 +7,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import layout, release_run, release_workers
+from . import layout, old_sockets, release_run, release_workers
 from .app_failure import Undoing, described
 from .host_command import run
 from .release_run import SYSTEMD, Health, NotHealthy
@@ -51,16 +51,22 @@ def apps_under(emperor: str) -> list[str]:
 def move_app(app: str, emperor: str, http_port: int, fresh: bool = False) -> str | None:
     """Start the live release of *app* under *emperor*, switch, drain and stop the old one. Returns what moved.
 
-    Where systemd runs the live one, no emperor has to: it is started anew only when *fresh* asks for that.
+    Where systemd runs the live one, no emperor has to: it is started anew only when *fresh* asks for that, or when its
+    socket is where the app could put another one in its place.
 
     Raises NotHealthy; the old activation serves on then.
     """
     state = AppState(app)
+    if not os.path.isdir(layout.state(app)):
+        return None
     with state.working(seconds=120):
         old = state.live_activation()
-        if old is None or release_run.emperor_of(old) == emperor:
+        if old is None:
             return None
-        if release_run.runner_of(old) == SYSTEMD and not fresh:
+        settled = release_run.emperor_of(old) == emperor or (
+            release_run.runner_of(old) == SYSTEMD and not fresh
+        )
+        if settled and release_run.is_out_of_reach(app, old):
             return None
         manifest = state.manifest(str(state.release_of(old)))
         if manifest is None:
@@ -106,6 +112,24 @@ def drain_and_stop(state: AppState, activation: str) -> None:
             release_run.stop(state, activation)
 
 
+def end_all(left: list[tuple[AppState, str]]) -> None:
+    """`drain_and_stop` for each of *left*. Raises Locked."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        # A deploy does not wait for what it keeps warm: right after one, it may have requests.
+        list(pool.map(lambda one: drain_and_stop(*one), left))
+
+
+def leave_old_sockets(app: str) -> None:
+    """End what is left of *app* with a socket in its reach, and is not live; then remove the directories.
+
+    Raises NotHealthy where what is live has its socket there still, and Locked.
+    """
+    state = AppState(app)
+    live = state.live_activation()
+    end_all([(state, activation) for activation in old_sockets.activations(app) if activation != live])
+    old_sockets.leave(app)
+
+
 def retire(emperor: str) -> None:
     """Stop an emperor whose live activations have all moved away."""
     left = []
@@ -114,9 +138,7 @@ def retire(emperor: str) -> None:
         for owner, activation in list(release_run.vassals_of(app)):
             if owner == emperor and activation != state.live_activation():
                 left.append((state, activation))
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        # A deploy does not wait for what it keeps warm: right after one, it may have requests.
-        list(pool.map(lambda one: drain_and_stop(*one), left))
+    end_all(left)
     deadline = time.monotonic() + 10
     while apps_under(emperor) and time.monotonic() < deadline:
         time.sleep(0.1)

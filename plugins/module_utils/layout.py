@@ -90,35 +90,59 @@ def cache(app: str) -> str:
     return f"{app_root(app)}/cache"
 
 
+def activation_mark(app: str, activation: str) -> str:
+    """An empty file by whose name a condition of systemd, which compares no links, sees whether `active` leads here."""
+    return f"{activations(app)}/{activation}/{activation}"
+
+
+def activation_vassal(app: str, activation: str) -> str:
+    """The vassal's config of one activation: its release's, but for what only an activation can know."""
+    return f"{activations(app)}/{activation}/vassal.ini"
+
+
+def sockets() -> str:
+    """Where sockets of all apps are bound, by the emperor or by systemd. Mode 0711, owner root."""
+    return f"{RUN}/sockets"
+
+
 def socket_directory(app: str) -> str:
-    """Mode 2750, owner *app*, group of nginx: the app binds here, nginx connects, nobody else enters."""
-    return f"{RUN}/{app}"
+    """Mode 0750, owner root, group of nginx, which connects.
+
+    The app can put nothing there: no link to the socket of another app in the place of its own, and no file that fills
+    /run, in which the host keeps what it needs to start or stop anything.
+    """
+    return f"{sockets()}/{app}"
 
 
 def socket(app: str, activation: str) -> str:
     return f"{socket_directory(app)}/{activation}.sock"
 
 
-def waiting() -> str:
-    """Sockets of apps that sleep until somebody connects. Mode 0711, owner root."""
+def stats_socket(app: str, activation: str) -> str:
+    """uWSGI's statistics, bound by the app itself: on its own disk space, and read as a stranger's."""
+    return f"{cache(app)}/{activation}.stats"
+
+
+# Earlier versions let each app bind its sockets in a directory of its own below RUN, and the emperor those of sleeping apps
+# in another. An activation that they have started is there until it is replaced; see `old_sockets`.
+
+
+def old_socket_directory(app: str) -> str:
+    """Owner *app*: an earlier version's."""
+    return f"{RUN}/{app}"
+
+
+def old_waiting() -> str:
     return f"{RUN}/waiting"
 
 
-def waiting_directory(app: str) -> str:
-    """Mode 0750, owner root, group of nginx: where the emperor binds the socket of an app that sleeps.
-
-    Not the app's own directory: the emperor is root, and opens the socket's mode by its path after it has bound it. An
-    app that could put a link there would have any file opened for itself.
-    """
-    return f"{waiting()}/{app}"
+def old_waiting_directory(app: str) -> str:
+    """Owner root: an earlier version's, for apps that sleep."""
+    return f"{old_waiting()}/{app}"
 
 
-def waiting_socket(app: str, activation: str) -> str:
-    return f"{waiting_directory(app)}/{activation}.sock"
-
-
-def stats_socket(app: str, activation: str) -> str:
-    return f"{socket_directory(app)}/{activation}.stats"
+def old_stats_socket(app: str, activation: str) -> str:
+    return f"{old_socket_directory(app)}/{activation}.stats"
 
 
 def started(activation: str) -> str:
@@ -133,6 +157,11 @@ def activation_unit(app: str, process: str, activation: str, number: int = 1) ->
     """The unit of a process (`web` or a worker) of one activation; *number* counts the copies of a worker."""
     serial = activation.rpartition("@")[2]
     return f"app_{app}_{process}@{serial}{f'-{number}' if number > 1 else ''}.service"
+
+
+def socket_unit(service: str) -> str:
+    """The unit by which systemd binds the socket of web server *service*, which has the name of it but for the kind."""
+    return f"{service.removesuffix('.service')}.socket"
 
 
 def release_unit(app: str, name: str, kind: str) -> str:
@@ -241,7 +270,7 @@ def everything_of(app: str) -> list[tuple[str, str]]:
     of an app is never a letter, a digit or a hyphen. A path that is made for one app anywhere has to be listed here.
     """
     name = re.escape(app)
-    unit = rf"app_{name}_[^_]+\.(?:service|timer)"
+    unit = rf"app_{name}_[^_]+\.(?:service|socket|timer)"
     number = rf"{name}@[0-9]+"
     # A run that died while it wrote leaves the new file beside the old one.
     half = r"(?:\.new-[0-9]+)?"
@@ -254,7 +283,8 @@ def everything_of(app: str) -> list[tuple[str, str]]:
         (vassals("a"), rf"{number}\.ini(?:\.socket)?{half}"),
         (vassals("b"), rf"{number}\.ini(?:\.socket)?{half}"),
         (RUN, rf"{name}|{number}\.started{half}"),
-        (waiting(), name),
+        (sockets(), name),
+        (old_waiting(), name),
         # The one that serves has none any more; a web server that was given up keeps its sites.
         *((sites, rf"{name}\.conf") for sites in FRONT_SITES),
         # Debian's logrotate numbers old logs; with `dateext` they carry their day.

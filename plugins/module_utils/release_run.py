@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import json
 import os
 import pwd
@@ -11,9 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import app_units, layout, output, trees, unit_names, uwsgi_client
+from . import (
+    app_units,
+    layout,
+    output,
+    trees,
+    unit_names,
+    unix_sockets,
+    uwsgi_client,
+    uwsgi_stats,
+    vassal_config,
+)
 from .emperor_check import EMPERORS
-from .host_command import ANSWER, run
 from .release_error import ReleaseError
 from .release_state import AppState, Manifest, link_atomically, sync_directory, write_atomically
 from .uwsgi_client import Answer, NoAnswer
@@ -83,9 +93,26 @@ def vassal_path(emperor: str, activation: str) -> str:
 
 
 def socket_of(app: str, activation: str) -> str:
-    """The socket that *activation* answers on: its own, or one that the emperor has bound for it."""
-    waiting = layout.waiting_socket(app, activation)
-    return waiting if os.path.lexists(waiting) else layout.socket(app, activation)
+    """The socket that *activation* answers on, wherever the version that started it had it bound."""
+    try:
+        return os.readlink(f"{layout.activations(app)}/{activation}/app.sock")
+    except OSError:
+        return layout.socket(app, activation)
+
+
+def is_out_of_reach(app: str, activation: str) -> bool:
+    """Whether the socket of *activation* is where no app can put another one in its place."""
+    return socket_of(app, activation) == layout.socket(app, activation)
+
+
+def make_socket_directory(app: str) -> None:
+    """Where role python_apps has made none yet, as in the run that takes a host over from an earlier version."""
+    front = grp.getgrnam(layout.FRONT_USER).gr_gid
+    for path, mode, gid in ((layout.sockets(), 0o711, -1), (layout.socket_directory(app), 0o750, front)):
+        if not os.path.isdir(path):
+            os.mkdir(path, 0o700)
+            os.chown(path, -1, gid)
+            os.chmod(path, mode)
 
 
 def emperor_of(activation: str | None) -> str | None:
@@ -116,21 +143,25 @@ def start(state: AppState, manifest: Manifest, emperor: str) -> str:
     os.mkdir(directory)
     # nginx passes through here, whatever the umask.
     os.chmod(directory, 0o711)
-    socket = layout.waiting_socket(app, activation) if manifest.on_demand else layout.socket(app, activation)
+    socket = layout.socket(app, activation)
+    make_socket_directory(app)
     os.symlink(socket, f"{directory}/app.sock")
     os.symlink(f"../../releases/{manifest.release}", f"{directory}/release")
-    sync_directory(directory)
+    write_atomically(layout.activation_mark(app, activation), "", mode=0o644)
     sync_directory(layout.activations(app))
     if manifest.server != "uwsgi":
         resume(manifest, activation)
         return activation
     account = pwd.getpwnam(app)
-    if manifest.on_demand:
-        # First, since the emperor looks for it when it finds the vassal.
-        write_atomically(f"{vassal_path(emperor, activation)}.socket", f"{socket}\n", mode=0o644)
+    with open(f"{layout.release(app, manifest.release)}/vassal.ini", encoding="utf-8") as file:
+        config = vassal_config.of_activation(file.read())
+    write_atomically(layout.activation_vassal(app, activation), config, 0o440, account.pw_gid)
+    # First, since the emperor looks for it when it finds the vassal. It binds the socket as root, and starts the vassal
+    # when the first connection comes: here that of the probe.
+    write_atomically(f"{vassal_path(emperor, activation)}.socket", f"{socket}\n", mode=0o644)
     # The emperor takes the user from the link's owner; the file behind it stays root's.
     link_atomically(
-        f"{layout.release(app, manifest.release)}/vassal.ini",
+        layout.activation_vassal(app, activation),
         vassal_path(emperor, activation),
         account.pw_uid,
         account.pw_gid,
@@ -158,7 +189,7 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
 
     Raises NotHealthy with the last complaint and the app's log.
     """
-    socket = os.readlink(f"{layout.activations(app)}/{activation}/app.sock")
+    socket = socket_of(app, activation)
     variables = uwsgi_client.get_variables(health.path, health.host, health.scheme, health.prefix)
     began = time.time()
     deadline = time.monotonic() + health.timeout
@@ -210,23 +241,22 @@ def probe_through_front(health: Health, answers: int, timeout: float, port: int)
             raise NotHealthy(f"through nginx: {wrong}")
 
 
-def queue_length(socket: str, listing: str) -> int:
-    """Connections that wait in the kernel for *socket*, from `ss -xlH` (Recv-Q of a listening socket)."""
-    for line in listing.splitlines():
-        fields = line.split()
-        if len(fields) > 4 and fields[4] == socket:
-            return int(fields[2])
-    return 0
-
-
-def busy_workers(app: str, activation: str) -> int:
-    """Workers that are in a request now. Raises NoAnswer when the activation is gone."""
-    workers = uwsgi_client.stats(layout.stats_socket(app, activation))["workers"]
-    return sum(
-        1
-        for worker in workers
-        if worker["status"].startswith("busy") or any(core["in_request"] for core in worker.get("cores", []))
-    )
+def is_quiet(app: str, activation: str) -> bool | None:
+    """Whether *activation* has neither a queue nor a busy worker now; None when nobody listens at its socket any more."""
+    try:
+        found = unix_sockets.connections(socket_of(app, activation))
+    except OSError:
+        # Also where other apps have more sockets than can be listed in time.
+        return False
+    if found is None:
+        return None
+    if found.waiting:
+        return False
+    if not unit_names.has_web(activation):
+        # A connection that a leftover of a request holds open keeps nobody busy. uWSGI knows, if it can say so.
+        with contextlib.suppress(NoAnswer):
+            return uwsgi_stats.read(app, activation).busy == 0
+    return found.open == 0
 
 
 def drain(app: str, activation: str, timeout: float) -> bool:
@@ -234,32 +264,13 @@ def drain(app: str, activation: str, timeout: float) -> bool:
 
     False when that did not come within *timeout* seconds. A stop before would lose the queue.
     """
-    socket = socket_of(app, activation)
-    is_unit = unit_names.has_web(activation)
     deadline = time.monotonic() + timeout
     quiet = 0
     while time.monotonic() < deadline:
-        # Asked first: an app that sleeps, with a request in its queue, is about to wake up.
-        waiting = (
-            0 if is_unit else queue_length(socket, run(["ss", "-xlH"], what="ss", timeout=10, whole=ANSWER))
-        )
-        try:
-            if is_unit:
-                open_ones = app_units.connections(
-                    socket, run(["ss", "-xaH"], what="ss", timeout=10, whole=ANSWER)
-                )
-                if open_ones is None:
-                    return True
-                busy = open_ones
-            else:
-                busy = busy_workers(app, activation)
-        except (NoAnswer, KeyError) as error:
-            gone = isinstance(error.__cause__, (FileNotFoundError, ConnectionRefusedError))
-            if gone and not waiting:
-                return True
-            # Too busy to say how busy it is.
-            busy = 1
-        quiet = quiet + 1 if busy == 0 and waiting == 0 else 0
+        now_quiet = is_quiet(app, activation)
+        if now_quiet is None:
+            return True
+        quiet = quiet + 1 if now_quiet else 0
         if quiet >= 5:
             return True
         time.sleep(0.1)
@@ -274,7 +285,8 @@ def stop(state: AppState, activation: str) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(layout.waiting_socket(state.app, activation))
+        os.unlink(layout.socket(state.app, activation))
+    uwsgi_stats.forget(state.app, activation)
     if state.live_activation() != activation:
         # What is left of it is found by the next clean-up, which stops it once more.
         with contextlib.suppress(ReleaseError):
@@ -303,20 +315,19 @@ def activation_summary(app: str, activation: str) -> dict[str, Any]:
     if unit_names.has_web(activation):
         return _unit_summary(app, activation)
     try:
-        report = uwsgi_client.stats(layout.stats_socket(app, activation))
-    except NoAnswer:
+        found = uwsgi_stats.read(app, activation)
+        uid = pwd.getpwnam(app).pw_uid
+    except (NoAnswer, KeyError):
         return {"activation": activation, "running": False}
-    workers = report.get("workers", [])
-    pids = [worker["pid"] for worker in workers if worker.get("pid")]
     return {
         "activation": activation,
         "running": True,
         "emperor": emperor_of(activation),
-        "workers": len(workers),
-        "busy": sum(1 for w in workers if w.get("status", "").startswith("busy")),
-        "requests": sum(w.get("requests", 0) for w in workers),
-        "exceptions": sum(w.get("exceptions", 0) for w in workers),
-        "memory_mib": round(sum(proportional_memory(pid) for pid in [report["pid"], *pids]) / 1024, 1),
+        "workers": len(found.workers),
+        "busy": found.busy,
+        "requests": sum(worker.requests for worker in found.workers),
+        "exceptions": sum(worker.exceptions for worker in found.workers),
+        "memory_mib": round(uwsgi_stats.memory(found.pids, uid) / 1024, 1),
     }
 
 
@@ -326,23 +337,16 @@ def _unit_summary(app: str, activation: str) -> dict[str, Any]:
     if found is None:
         return {"activation": activation, "running": False}
     pid, children = found
-    listing = run(["ss", "-xaH"], what="ss", timeout=10, whole=ANSWER)
-    return {
-        "activation": activation,
-        "running": True,
-        "emperor": SYSTEMD,
-        "workers": len(children),
-        "busy": app_units.connections(layout.socket(app, activation), listing) or 0,
-        "requests": None,
-        "exceptions": None,
-        "memory_mib": round(sum(proportional_memory(one) for one in [pid, *children]) / 1024, 1),
-    }
-
-
-def proportional_memory(pid: int) -> int:
-    """KiB of memory of a process, its part of what it shares included (Pss); 0 when it is gone."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0
+    with contextlib.suppress(OSError, KeyError):
+        open_ones = unix_sockets.connections(socket_of(app, activation))
+        return {
+            "activation": activation,
+            "running": True,
+            "emperor": SYSTEMD,
+            "workers": len(children),
+            "busy": open_ones.open if open_ones else 0,
+            "requests": None,
+            "exceptions": None,
+            "memory_mib": round(uwsgi_stats.memory([pid, *children], pwd.getpwnam(app).pw_uid) / 1024, 1),
+        }
+    return {"activation": activation, "running": False}

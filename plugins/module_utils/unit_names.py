@@ -28,7 +28,7 @@ def _names(directory: str) -> list[str]:
 
 
 def _of_activation(app: str) -> re.Pattern[str]:
-    return re.compile(rf"app_{re.escape(app)}_([a-z][a-z0-9-]*)@([0-9]+)(?:-[0-9]+)?\.service")
+    return re.compile(rf"app_{re.escape(app)}_([a-z][a-z0-9-]*)@([0-9]+)(?:-[0-9]+)?\.(?:service|socket)")
 
 
 def _of_release(app: str) -> re.Pattern[str]:
@@ -63,7 +63,12 @@ def has_web(activation: str | None) -> bool:
 
 
 def web_activations(app: str) -> list[str]:
-    return [activation for _, process, activation in activation_units(app) if process == WEB]
+    """Activations of *app* whose web server is a unit."""
+    return [
+        activation
+        for unit, process, activation in activation_units(app)
+        if process == WEB and unit.endswith(".service")
+    ]
 
 
 def apps_with_web() -> list[str]:

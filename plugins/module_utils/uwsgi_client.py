@@ -20,12 +20,11 @@ from typing import Any
 
 RELEASE_HEADER = "X-Release"
 
-#: Bytes of an answer that are read: its status, its headers and the begin of its body say whether it is right. An app may
-#: send without end.
-ANSWER_BYTES = 1024 * 1024
+#: Bytes of an answer that are read. Status and headers are judged by then, and nobody needs the rest.
+ANSWER_BYTES = 1 << 20
 
-#: Bytes of what a statistics socket says: uWSGI shows the variables of every request that runs.
-STATS_BYTES = 32 * 1024 * 1024
+#: The emperor says less than 1 KB of each vassal.
+STATS_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,8 @@ def get_variables(path: str, host: str, scheme: str = "http", prefix: str = "") 
     }
 
 
-def parse_answer(raw: bytes) -> Answer:
-    """Read an HTTP response: a whole one, unless it is longer than `ANSWER_BYTES`. Raises NoAnswer."""
+def parse_answer(raw: bytes, whole: bool = True) -> Answer:
+    """Read an HTTP response, of which *raw* is all or, unless it is *whole*, the beginning. Raises NoAnswer."""
 
     class _Socket:
         def makefile(self, *_: object) -> io.BytesIO:
@@ -88,33 +87,37 @@ def parse_answer(raw: bytes) -> Answer:
     response = http.client.HTTPResponse(_Socket())  # type: ignore[arg-type]
     try:
         response.begin()
-        body = response.read() if len(raw) < ANSWER_BYTES else _begin_of(response)
-    except (http.client.HTTPException, OSError, ValueError) as error:
+        body = response.read() if whole else response.fp.read(_SHOWN)
+    # OverflowError: a length of thirty digits.
+    except (http.client.HTTPException, OSError, ValueError, OverflowError) as error:
         shown = repr(raw[:80]) if raw else "nothing"
         raise NoAnswer(f"no HTTP response, but {shown} ({_text(error)})") from error
-    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+    return Answer(response.status, _headers(response), body)
 
 
-def _begin_of(response: http.client.HTTPResponse) -> bytes:
-    """What has come of a body that was not read to its end."""
-    try:
-        return response.read()
-    except http.client.IncompleteRead as cut:
-        return cut.partial
+#: Bytes of a body that was not read to its end.
+_SHOWN = 4096
+
+
+def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.getheaders()}
 
 
 def ask(path: str, variables: Mapping[str, str], timeout: float) -> Answer:
-    """Send one request to the socket at *path* and read the answer, all within *timeout* seconds. Raises NoAnswer."""
+    """Send one request to the socket at *path* and read the answer, all within *timeout* seconds. Raises NoAnswer.
+
+    Of an answer that does not end within `ANSWER_BYTES` bytes the beginning counts.
+    """
     deadline = time.monotonic() + timeout
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
             connection.connect(path)
             connection.sendall(packet(variables))
-            raw = _read(connection, deadline, ANSWER_BYTES)
+            raw, whole = read_all(connection, deadline, ANSWER_BYTES)
     except OSError as error:
         raise NoAnswer(f"{path}: {_text(error)}") from error
-    return parse_answer(raw)
+    return parse_answer(raw, whole)
 
 
 def ask_http(host: str, path: str, timeout: float, port: int = 80, scheme: str = "http") -> Answer:
@@ -141,55 +144,60 @@ def _ask_http(method: str, host: str, path: str, timeout: float, port: int, sche
     try:
         headers = {"Host": host, "User-Agent": "emperor-stack-probe", "X-Emperor-Stack-Probe": scheme}
         connection.request(method, path, headers=headers)
+        # nginx sends nothing before it has all headers of the app's.
         response = connection.getresponse()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, headers, _body(response, deadline))
-    except (http.client.HTTPException, OSError) as error:
+        body = b""
+        while len(body) < ANSWER_BYTES and (part := response.read1(65536)):
+            body += part
+            if time.monotonic() > deadline:
+                raise TimeoutError("timed out")
+        if response.length and len(body) < ANSWER_BYTES:
+            raise http.client.IncompleteRead(body, response.length)
+        return Answer(response.status, _headers(response), body)
+    except (http.client.HTTPException, OSError, ValueError, OverflowError) as error:
         raise NoAnswer(f"nginx on port {port}: {_text(error)}") from error
     finally:
         connection.close()
 
 
-def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """The body, or the first `ANSWER_BYTES` of it. Raises TimeoutError when it drips in for too long."""
-    parts, size = [], 0
-    while size < ANSWER_BYTES and (part := response.read1(ANSWER_BYTES - size)):
-        parts.append(part)
-        size += len(part)
-        if time.monotonic() > deadline:
-            raise TimeoutError("timed out")
-    return b"".join(parts)
-
-
 def stats(path: str, timeout: float = 2) -> dict[str, Any]:
-    """What a uWSGI stats socket says. Raises NoAnswer."""
+    """What an emperor's statistics socket says, which is root's; for an app's see `uwsgi_stats`. Raises NoAnswer."""
     deadline = time.monotonic() + timeout
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
             connection.connect(path)
-            raw = _read(connection, deadline, STATS_BYTES)
-            if len(raw) >= STATS_BYTES:
+            raw, whole = read_all(connection, deadline, STATS_BYTES)
+            if not whole:
                 raise NoAnswer(f"{path}: it says more than {STATS_BYTES} bytes")
             return dict(json.loads(raw))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise NoAnswer(f"{path}: {_text(error)}") from error
 
 
-def _read(connection: socket.socket, deadline: float, most: int) -> bytes:
-    """All until the other side closes, or the first *most* bytes of it.
+def read_all(connection: socket.socket, deadline: float, limit: int) -> tuple[bytes, bool]:
+    """What comes until the other side closes or sent *limit* bytes, and whether that is all.
 
-    A timeout of the socket alone would begin anew with each byte that drips in.
+    Raises TimeoutError at *deadline*, seconds of the monotonic clock. A timeout of the socket alone would begin anew with
+    each byte that drips in.
     """
     parts, size = [], 0
-    while size < most and (part := connection.recv(min(65536, most - size))):
+    while part := connection.recv(65536):
         parts.append(part)
         size += len(part)
+        if size > limit:
+            return b"".join(parts), False
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
         connection.settimeout(left)
-    return b"".join(parts)
+    return b"".join(parts), True
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Whose process listens at the other end of a Unix socket: of struct ucred (unix(7)), the second of three numbers."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
 
 
 def _text(error: Exception) -> str:

@@ -38,7 +38,7 @@ RESERVED_NAMES = words(
     plugdev staff users nogroup input kvm render sgx kmem crontab netdev wheel docker ssh ssl-cert
     nginx uwsgi sshd messagebus polkitd postgres mysql mariadb redis memcache rabbitmq postfix exim dovecot
     opendkim bind unbound dnsmasq ntp ntpsec chrony avahi uuidd statd rpc tcpdump tss munin prometheus grafana
-    nagios zabbix haproxy varnish apache squid debian admin ansible vagrant ubuntu emperor waiting
+    nagios zabbix haproxy varnish apache squid debian admin ansible vagrant ubuntu emperor waiting sockets
     """
 )
 RESERVED_PREFIXES = ("systemd-", "debian-", "emperor-stack")

@@ -10,6 +10,7 @@ short_description: Run the uWSGI Emperor, and replace it under traffic when it i
 description:
   - Two emperors, C(a) and C(b), share a unit template; one of them runs. When its unit, its settings, the uWSGI binary or a
     library changed, the other one is started, each app is started there, probed and switched over, and the first stops.
+  - An app whose socket is where an earlier version let the app bind it itself gets fresh processes in the same way.
   - With V(replaced), apps whose server is a unit of its own get fresh processes in the same way.
   - An app that does not start under the new emperor stays where it is; the old emperor then keeps running, the task fails,
     and the next run tries again.
@@ -62,7 +63,7 @@ import os  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import app_failure, emperor_check, emperor_state, layout, output, unit_names  # noqa: E402
+from ..module_utils import app_failure, emperor_check, emperor_state, layout, old_sockets, output, unit_names  # noqa: E402
 from ..module_utils.host_command import CommandFailed  # noqa: E402
 from ..module_utils.release_run import NotHealthy  # noqa: E402
 from ..module_utils.release_state import Locked  # noqa: E402
@@ -94,12 +95,15 @@ def main() -> None:
         why = emperor_check.out_of_date(emperor)
         if module.params["state"] == "replaced":
             why = why or "asked for"
-        if why is None and not emperor_check.is_running(left):
-            module.exit_json(changed=False, emperor=emperor, moved=[])
-        if why is None:
-            why = f"an earlier move from emperor@{left} did not finish"
-        else:
+        reachable = old_sockets.apps()
+        if why is not None:
             emperor, left = left, emperor
+        elif emperor_check.is_running(left):
+            why = f"an earlier move from emperor@{left} did not finish"
+        elif reachable:
+            why = f"sockets of {', '.join(reachable)} are in directories in which the apps can write"
+        else:
+            module.exit_json(changed=False, emperor=emperor, moved=[])
         if module.check_mode:
             module.exit_json(changed=True, emperor=emperor, why=why, moved=[])
         if not emperor_check.is_running(emperor):
@@ -107,21 +111,28 @@ def main() -> None:
         emperor_state.choose(emperor)
         failures = []
         replaced = module.params["state"] == "replaced"
-        apps = {*emperor_state.apps_under(left), *(unit_names.apps_with_web() if replaced else ())}
+        apps = {
+            *emperor_state.apps_under(left),
+            *(unit_names.apps_with_web() if replaced else ()),
+            *reachable,
+        }
         for app in sorted(apps):
             try:
                 activation = emperor_state.move_app(app, emperor, module.params["http_port"], fresh=replaced)
                 moved += [activation] if activation else []
+                if app in reachable:
+                    emperor_state.leave_old_sockets(app)
             except Exception as error:
                 failures.append(f"{app}: {app_failure.described(app, error)}")
         if failures:
             module.fail_json(
-                msg=f"emperor@{emperor} was started because {why}; these apps stay under emperor@{left} until they "
+                msg=f"apps are started anew under emperor@{emperor} because {why}; these stay as they were until they "
                 "start there too:\n" + "\n".join(failures),
                 emperor=emperor,
                 moved=moved,
             )
-        emperor_state.retire(left)
+        if emperor_check.is_running(left):
+            emperor_state.retire(left)
     except (NotHealthy, Locked, CommandFailed, OSError) as error:
         module.fail_json(msg=output.shown(str(error)), moved=moved)
     module.exit_json(changed=True, emperor=emperor, why=why, moved=moved)

@@ -16,7 +16,6 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
-from ..module_utils import layout
 from ..module_utils.apps import chosen_of_release, unit_files
 from ..module_utils.release_error import ReleaseError
 from ..module_utils.trees import DEEPEST, printable
@@ -249,7 +248,6 @@ class Specs:
             name = app["name"]
             common = {
                 "app": app,
-                "socket_directory": layout.socket_directory(name),
                 "listen": self._listen,
             }
             server = "vassal.ini" if app["server"] == "uwsgi" else "gunicorn.conf.py"

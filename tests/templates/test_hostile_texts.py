@@ -18,7 +18,6 @@ import pytest
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.emperor.stack.plugins.module_utils import layout
 from ansible_collections.emperor.stack.plugins.module_utils.app_schema import APP
 from ansible_collections.emperor.stack.plugins.module_utils.apps import (
     app_slices,
@@ -192,7 +191,6 @@ class Renderer:
     def of_release(self, app: Entry) -> dict[str, str]:
         common = {
             "app": app,
-            "socket_directory": layout.socket_directory("blog"),
             "listen": 1024,
         }
         found = {}

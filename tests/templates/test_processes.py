@@ -33,7 +33,7 @@ def rendered(**app: Any) -> dict[str, str]:
         }
     )
     found = {}
-    common = {"app": entry, "socket_directory": layout.socket_directory("blog"), "listen": 77}
+    common = {"app": entry, "listen": 77}
     for file, template, variables in [*unit_files(entry), ("gunicorn.conf.py", "gunicorn.conf.py.j2", {})]:
         templar = Templar(loader=DataLoader(), variables={**common, **variables})
         text = fill(
@@ -128,7 +128,9 @@ def test_a_scheduled_command(name: str, timer: dict[str, str], timeout: str) -> 
 def test_gunicorn() -> None:
     found = rendered(**EVERYTHING)
     unit = options(found["app_blog_web@.service"])
-    assert unit["ExecStart"].endswith(" --bind unix:/run/emperor-stack/blog/@ACTIVATION@.sock")
+    # By its own name a unit names that of its socket.
+    assert unit["Requires"] == "%N.socket"
+    assert "bind" not in unit["ExecStart"]
     assert unit["TimeoutStopSec"] == "120"
     settings = dict(re.findall(r"(?m)^(\w+) = (.*)$", found["gunicorn.conf.py"]))
     wanted = {
@@ -141,7 +143,7 @@ def test_gunicorn() -> None:
         "backlog": "77",
     }
     assert (
-        settings.items() >= {**wanted, "graceful_timeout": "105", "umask": "0o000", "keepalive": "0"}.items()
+        settings.items() >= {**wanted, "graceful_timeout": "105", "umask": "0o022", "keepalive": "0"}.items()
     )
 
 

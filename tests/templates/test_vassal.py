@@ -31,11 +31,7 @@ def render(listen: int = 1024, **app: Any) -> str:
             **app,
         }
     )
-    variables = {
-        "app": entry,
-        "socket_directory": layout.socket_directory("blog"),
-        "listen": listen,
-    }
+    variables = {"app": entry, "listen": listen}
     text = Templar(loader=DataLoader(), variables=variables).template(trust_as_template(TEMPLATE.read_text()))
     return fill(str(text), "blog", RELEASE)
 
@@ -71,9 +67,6 @@ def options(text: str) -> dict[str, list[str]]:
         ("ignore-write-errors", "true"),
         ("disable-write-exception", "true"),
         ("master", "true"),
-        ("chmod-socket", "660"),
-        ("socket", "/run/emperor-stack/blog/%n.sock"),
-        ("stats", "/run/emperor-stack/blog/%n.stats"),
         ("add-header", f"X-Release: {RELEASE}"),
         ("chdir", f"/srv/apps/blog/releases/{RELEASE}/code"),
         ("virtualenv", f"/srv/apps/blog/releases/{RELEASE}/venv"),
@@ -138,11 +131,16 @@ def test_an_app_that_the_host_has_not_sized_gets_one_process(
     assert options(render())["processes"] == ["1"]
 
 
-def test_a_sleeping_app_binds_nothing_and_ends_when_idle() -> None:
+def test_a_sleeping_app_ends_when_idle() -> None:
     found = options(render(on_demand=True, idle=77))
     assert (found["idle"], found["die-on-idle"]) == (["77"], ["true"])
-    assert not {"socket", "chmod-socket"} & set(found)
     assert not {"idle", "die-on-idle"} & set(options(render()))
+
+
+@pytest.mark.parametrize("sleeps", [False, True])
+def test_it_binds_nothing(sleeps: bool) -> None:
+    """Neither the socket, which the emperor hands over, nor statistics, whose place `enter` chooses."""
+    assert not {"socket", "chmod-socket", "stats"} & set(options(render(on_demand=sleeps)))
 
 
 def test_nothing_is_left_to_fill_in() -> None:
@@ -159,7 +157,6 @@ def uwsgi(directory: Path, text: str) -> subprocess.CompletedProcess[str]:
     code.mkdir(exist_ok=True)
     (directory / "entry.py").write_text("def application(environ, start_response):\n    return []\n")
     text = text.replace(f"/srv/apps/blog/releases/{RELEASE}", str(directory))
-    text = text.replace("/run/emperor-stack/blog", str(directory))
     (directory / "blog@7.ini").write_text(re.sub(r"(?m)^virtualenv = .*$", "", text))
     return subprocess.run(
         [UWSGI, "--plugin", "python3", "--ini", str(directory / "blog@7.ini"), "--no-server"],

@@ -94,18 +94,26 @@ def test_an_app_runs_in_its_release(site: Site) -> None:
     assert release == layout.release(site.app.name, identity["release"])
 
 
-def test_only_the_web_server_and_the_app_itself_can_connect_to_its_socket(host: Host, app: App) -> None:
+def test_only_the_web_server_can_connect_to_the_socket_of_an_app(host: Host, app: App) -> None:
     socket_ = host.check_output("readlink -f %s", layout.active_socket(app.name))
     assert socket_.startswith(layout.socket_directory(app.name))
     assert connect(host, layout.active_socket(app.name), layout.FRONT_USER) == "connected"
-    assert connect(host, socket_, app.name) == "connected"
-    for user in outsiders(app):
+    for user in (app.name, *outsiders(app)):
         assert connect(host, socket_, user) == "EACCES", user
         assert connect(host, layout.active_socket(app.name), user) == "EACCES", user
 
 
+def test_no_app_can_write_anywhere_in_run(host: Host) -> None:
+    """It would fill what the whole host needs, or lead visitors of its socket to another's."""
+    loose = host.check_output(
+        "find /run/emperor-stack ! -type l ! -type s '(' ! -user root -o -perm /0022 ')'"
+    )
+    assert loose == ""
+    assert host.check_output("find /run/emperor-stack/sockets -type s ! -user root") == ""
+
+
 def test_statistics_of_an_app_are_not_for_its_neighbours(host: Host, app: App) -> None:
-    directory = layout.socket_directory(app.name)
+    directory = layout.cache(app.name)
     if settings(host, live(host, app)) != "vassal.ini":
         pytest.skip("only uWSGI has statistics")
     found = [name for name in host.file(directory).listdir() if name.endswith(".stats")]

@@ -39,11 +39,12 @@ def warm(host: Host, app: App) -> str:
     link = (
         f"{layout.vassals(emperor(host).removeprefix('emperor@').removesuffix('.service'))}/{app.name}@0.ini"
     )
-    release = host.check_output("readlink -f %s", f"{layout.active(app.name)}/release")
-    host.check_output("ln -s %s %s.new", f"{release}/vassal.ini", link)
+    config = host.check_output("readlink -f %s", f"{layout.active(app.name)}/vassal.ini")
+    socket = layout.socket(app.name, f"{app.name}@0")
+    host.check_output("echo %s >%s.socket", socket, link)
+    host.check_output("ln -s %s %s.new", config, link)
     host.check_output("chown -h %s:%s %s.new", app.name, app.name, link)
     host.check_output("mv -T %s.new %s", link, link)
-    socket = layout.socket(app.name, f"{app.name}@0")
     eventually(lambda: host.file(socket).exists, 30, f"{socket} is there")
     return link
 

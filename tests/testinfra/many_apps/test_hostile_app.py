@@ -60,7 +60,7 @@ def facts(filled: Filled) -> dict[str, Any]:
         "statistics": layout.stats_socket("victim", activation),
         "emperor_statistics": f"{layout.RUN}/emperor-{emperor}.stats",
         "socket_directory": layout.socket_directory("victim"),
-        "waiting": layout.waiting_directory("idle-001"),
+        "waiting": layout.socket_directory("idle-001"),
         "vassals": layout.vassals(emperor),
         "own_vassal": f"{layout.vassals('a')}/{own}.ini",
         "own_release": host.check_output("readlink -f %s/release", layout.active("hostile")),

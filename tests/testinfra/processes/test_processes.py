@@ -164,7 +164,7 @@ def test_a_worker_is_kept_in(machine: Host, stack: Stack) -> None:
         "write to /var": "touch /var/tmp/../x",
         "mount": "unshare --user --mount true",
         "a raw device": "test -e /dev/mem -o -e /dev/sda",
-        "sockets of another app": "ls /run/emperor-stack/shop-a",
+        "sockets of another app": "ls /run/emperor-stack/sockets/shop-a",
     }
     line = "; ".join(
         f"({command}) >/dev/null 2>&1 && echo 'ESCAPED {what}'" for what, command in attempts.items()

@@ -28,7 +28,6 @@ for _ in range(200):
     os.chdir("d")
 END
 ln -s /etc /srv/apps/app/cache/etc
-ln -s /etc/passwd /run/emperor-stack/app/passwd
 chmod 0 in
 echo stray >/tmp/left-by-app
 setsid sh -c 'trap "" TERM HUP; while :; do sleep 1000; done' >/dev/null 2>&1 &

@@ -26,8 +26,8 @@ find tmp -maxdepth 1 ! -name 'systemd-private-*' ! -path tmp -printf '%p\t%y %m 
 
 #: What removing `app` may change: what is its own alone, what is written for all apps, and directories that lose an entry.
 OWN = re.compile(
-    r"srv/apps/app(/.*)?|run/emperor-stack/(waiting/)?app(/.*)?|run/emperor-stack/app@\d+\.started"
-    r"|etc/systemd/system/([\w-]+\.target\.wants/)?(app_app_[a-z]+(@\d+)?\.(service|timer)|apps-app\.slice)"
+    r"srv/apps/app(/.*)?|run/emperor-stack/sockets/app(/.*)?|run/emperor-stack/app@\d+\.started"
+    r"|etc/systemd/system/([\w-]+\.target\.wants/)?(app_app_[a-z]+(@\d+)?\.(service|socket|timer)|apps-app\.slice)"
     r"|etc/emperor-stack/vassals/[ab]/app@\d+\.ini(\.socket)?|var/lib/systemd/timers/stamp-app_app_[a-z]+\.timer"
     r"|etc/nginx/emperor-stack/sites/app\.conf|var/log/nginx/app\.(access|error)\.log([.-]\d+)?(\.gz)?"
     # The second half of a name in which the app has planted a line break.
@@ -36,7 +36,7 @@ OWN = re.compile(
 FOR_ALL = re.compile(
     r"etc/(passwd|group|shadow|gshadow|subuid|subgid)-?|etc/tmpfiles\.d/emperor-stack\.conf|etc|var/lib/systemd/timers"
     r"|etc/nginx/(nginx|emperor-stack/default)\.conf|etc/nginx(/emperor-stack(/sites)?)?|var/lib/emperor-stack(/.*)?"
-    r"|srv/apps|run/emperor-stack(/waiting)?|etc/emperor-stack(/vassals(/[ab])?)?|etc/systemd/system(/[\w-]+\.target\.wants)?"
+    r"|srv/apps|run/emperor-stack(/sockets)?|etc/emperor-stack(/vassals(/[ab])?)?|etc/systemd/system(/[\w-]+\.target\.wants)?"
     r"|etc/tmpfiles\.d|etc/\.pwd\.lock"
 )
 
@@ -110,7 +110,7 @@ def test_preview_changes_nothing(machine: Host, stack: Stack) -> None:
         "unit app_app_nightly.timer",
         "unit emperor-stack-retire-app-",
         "/srv/apps/app",
-        "/run/emperor-stack/waiting/app",
+        "/run/emperor-stack/sockets/app",
         "/etc/systemd/system/apps-app.slice",
         "/var/log/nginx/app.error.log.2.gz",
         "stays: /etc/nginx/emperor-stack/local/app: directives of your own",
@@ -180,7 +180,7 @@ def test_removal_takes_all_of_one_app_and_nothing_of_others(machine: Host, stack
     assert set(sizes) == set(OTHERS)
     tmpfiles = machine.file("/etc/tmpfiles.d/emperor-stack.conf").content_string
     directories = re.findall(r"^d /run/emperor-stack/(\S+)", tmpfiles, re.M)
-    assert directories == ["waiting", *(path for name in OTHERS for path in (name, f"waiting/{name}"))]
+    assert directories == ["sockets", *(f"sockets/{name}" for name in OTHERS)]
     assert "stays: /tmp/left-by-app: owned by uid" in outcome.output
     print("\nWhat is left of app on the host:")
     left = [

@@ -77,6 +77,7 @@ def save(state: AppState, manifest: MakeManifest) -> MakeManifest:
 
     def make(release: str, **changes: Any) -> Manifest:
         os.makedirs(f"{layout.release('blog', release)}/code", exist_ok=True)
+        Path(layout.release("blog", release), "vassal.ini").write_text(f"[uwsgi]\nchdir = {release}\n")
         made = manifest(release, **changes)
         state.save(made)
         return made

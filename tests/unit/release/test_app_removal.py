@@ -51,6 +51,7 @@ def files_of(name: str) -> list[str]:
         f"{layout.UNITS}/app_{name}_jobs@7.service",
         f"{layout.UNITS}/app_{name}_jobs@7-2.service",
         f"{layout.UNITS}/app_{name}_web@7.service",
+        f"{layout.UNITS}/app_{name}_web@7.socket",
         f"{layout.UNITS}/app_{name}_nightly.timer",
         f"{layout.UNITS}/app_{name}_nightly.service",
         f"{layout.UNITS}/app_{name}_jobs@7.service.new-123",
@@ -63,7 +64,8 @@ def files_of(name: str) -> list[str]:
         f"{layout.vassals('b')}/{name}@12.ini",
         f"{layout.RUN}/{name}@7.started",
         f"{layout.socket_directory(name)}/{name}@7.sock",
-        f"{layout.waiting_directory(name)}/{name}@7.sock",
+        f"{layout.old_socket_directory(name)}/{name}@7.sock",
+        f"{layout.old_waiting_directory(name)}/{name}@7.sock",
         f"{layout.FRONT_LOGS[0]}/{name}.access.log",
         f"{layout.FRONT_LOGS[0]}/{name}.error.log",
         f"{layout.FRONT_LOGS[1]}/{name}.access.log",
@@ -138,7 +140,7 @@ def machine(
     lines = [
         f"d {path(name)} 0750 root root -\n"
         for name in names
-        for path in (layout.socket_directory, layout.waiting_directory)
+        for path in (layout.socket_directory, layout.old_socket_directory, layout.old_waiting_directory)
     ]
     write(layout.TMPFILES, "# ours\n" + "".join(lines))
     commands: Commands = []
@@ -197,7 +199,7 @@ def test_everything_of_one_app_goes_and_nothing_of_others(machine: Commands, tmp
     assert [name for name in os.listdir(layout.APPS) if name in ("app", ".leaving-app")] == []
     assert set(json.loads(Path(layout.SIZES).read_text())) == set(NEAR)
     assert not re.search(r"/app ", Path(layout.TMPFILES).read_text())
-    assert Path(layout.TMPFILES).read_text().count("\nd ") == 2 * len(NEAR)
+    assert Path(layout.TMPFILES).read_text().count("\nd ") == 3 * len(NEAR)
     assert ["userdel", "app"] in machine
     assert done["user"] == "app"
     assert done["archive"]
@@ -243,7 +245,7 @@ def test_without_an_archive(machine: Commands) -> None:
 
 def test_links_are_not_followed(machine: Commands, tmp_path: Path) -> None:
     write(str(tmp_path / "precious" / "file"))
-    for where in (layout.shared("app"), layout.cache("app"), layout.socket_directory("app"), layout.RUN):
+    for where in (layout.shared("app"), layout.cache("app"), layout.old_socket_directory("app"), layout.RUN):
         os.symlink(
             tmp_path / "precious", f"{where}/link" if where != layout.RUN else f"{where}/app@9.started"
         )

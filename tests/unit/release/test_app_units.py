@@ -19,10 +19,12 @@ from ansible_collections.emperor.stack.plugins.module_utils import (
     release_build,
     release_run,
     unit_names,
+    unix_sockets,
 )
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.release_build import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState, Manifest
+from ansible_collections.emperor.stack.plugins.module_utils.unix_sockets import Connections
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCH = ROOT / "roles/python_apps/files/launch.py"
@@ -32,6 +34,7 @@ OF_BLOG = [
     "app_blog_a-b@7.service",
     "app_blog_a-b@7-2.service",
     "app_blog_web@12.service",
+    "app_blog_web@12.socket",
     "app_blog_nightly.service",
     "app_blog_nightly.timer",
     "emperor-stack-retire-blog-7.timer",
@@ -62,6 +65,7 @@ def test_all_units_are_those_of_exactly_this_app(host: Path) -> None:
         ("app_blog_a-b@7-2.service", "a-b", "blog@7"),
         ("app_blog_a-b@7.service", "a-b", "blog@7"),
         ("app_blog_web@12.service", "web", "blog@12"),
+        ("app_blog_web@12.socket", "web", "blog@12"),
     ]
     assert unit_names.web_activations("blog") == ["blog@12"]
     assert unit_names.apps_with_web() == ["blog", "blog-a"]
@@ -73,23 +77,6 @@ def test_all_units_are_those_of_exactly_this_app(host: Path) -> None:
 def test_a_host_without_the_directory_has_no_units(host: Path) -> None:
     os.rmdir(layout.UNITS)
     assert unit_names.all_units("blog") == []
-
-
-LISTING = """\
-u_str LISTEN 3      1024   /run/blog@7.sock 12345            * 0
-u_str ESTAB  0      0      /run/blog@7.sock 12346            * 12347
-u_str ESTAB  0      0                     * 12347            * 12346
-u_str ESTAB  0      0     /run/blog@77.sock 12348            * 12349
-u_str LISTEN 0      1024  /run/blog@77.sock 12350            * 0
-u_str ESTAB  0      0      /run/blog@9.sock 12351            * 12352
-"""
-
-
-@pytest.mark.parametrize(
-    ("activation", "count"), [("blog@7", 4), ("blog@77", 1), ("blog@9", None), ("blog@1", None)]
-)
-def test_connections_that_are_open_or_wait(activation: str, count: int | None) -> None:
-    assert app_units.connections(f"/run/{activation}.sock", LISTING) == count
 
 
 # The sandbox
@@ -165,8 +152,12 @@ def gunicorn(state: AppState, save: Callable[..., Manifest]) -> Manifest:
 
 def test_it_takes_the_place_of_a_vassal(state: AppState, gunicorn: Manifest, systemctl: list[str]) -> None:
     activation = release_run.start(state, gunicorn, "a")
-    unit = "app_blog_web@1.service"
-    assert systemctl == ["daemon-reload", f"start {unit}"]
+    unit, socket = "app_blog_web@1.service", "app_blog_web@1.socket"
+    assert systemctl == ["daemon-reload", f"start {socket} {unit}"]
+    assert (
+        f"\nListenStream={layout.socket('blog', activation)}\n" in Path(layout.unit_file(socket)).read_text()
+    )
+    assert not os.path.lexists(layout.unit_at_boot(socket))
     assert Path(layout.unit_file(unit)).read_text() == "run blog@1\n[Install]\n"
     assert os.readlink(layout.unit_at_boot(unit)) == layout.unit_file(unit)
     assert os.path.exists(layout.started(activation))
@@ -177,10 +168,10 @@ def test_it_takes_the_place_of_a_vassal(state: AppState, gunicorn: Manifest, sys
     # After a reboot the mark is gone; a rollback to it while it was warm finds it again.
     os.unlink(layout.started(activation))
     release_run.resume(gunicorn, activation)
-    assert systemctl[2:] == [f"start {unit}"]
+    assert systemctl[2:] == [f"start {socket} {unit}"]
     assert os.path.exists(layout.started(activation))
     release_run.stop(state, activation)
-    assert systemctl[3:] == [f"stop {unit}", f"reset-failed {unit}", "daemon-reload"]
+    assert systemctl[3:] == [f"stop {unit} {socket}", f"reset-failed {unit} {socket}", "daemon-reload"]
     assert release_run.runner_of(activation) is None
     assert unit_names.all_units("blog") == []
     assert not os.path.lexists(layout.unit_at_boot(unit))
@@ -219,28 +210,48 @@ def test_a_release_from_before_there_were_units_is_a_vassal(
 
 
 @pytest.mark.parametrize(
-    ("listings", "idle"),
-    [
-        ([LISTING], False),
-        ([LISTING, ""], True),
-        (["u_str LISTEN 0 1024 SOCKET 1 * 0\n"], True),
-        (["u_str LISTEN 1 1024 SOCKET 1 * 0\n", "u_str LISTEN 0 1024 SOCKET 1 * 0\n"], True),
-    ],
-    ids=["busy", "gone", "idle", "a queue that empties"],
+    ("counted", "quiet"),
+    [(None, None), (Connections(0, 0), True), (Connections(1, 1), False), (Connections(0, 1), False)],
+    ids=["gone", "idle", "a queue", "busy"],
 )
 def test_it_is_drained_by_its_connections(
     state: AppState,
     gunicorn: Manifest,
     systemctl: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    listings: list[str],
-    idle: bool,
+    counted: Connections | None,
+    quiet: bool | None,
 ) -> None:
     activation = release_run.start(state, gunicorn, "a")
-    socket = layout.socket("blog", activation)
-    said = [listing.replace("/run/blog@7.sock", socket).replace("SOCKET", socket) for listing in listings]
-    monkeypatch.setattr(release_run, "run", lambda *_, **__: said.pop(0) if len(said) > 1 else said[0])
-    assert release_run.drain("blog", activation, 1.0) is idle
+    monkeypatch.setattr(unix_sockets, "connections", lambda _: counted)
+    assert release_run.is_quiet("blog", activation) is quiet
+
+
+#: As commit 42dc1c2 wrote them, in short.
+OLD_UNITS = {
+    process: f"[Unit]\nDescription=@ACTIVATION@\n[Service]\nExecStart={command}\n{OLD_LINES.replace('/x', 'OLD')}"
+    for process, command in (
+        ("web", "/r/python -m gunicorn --config /r/g.py --bind unix:OLD/@ACTIVATION@.sock"),
+        ("jobs", "/usr/bin/python3 -I /r/launch.py process jobs"),
+    )
+}
+
+
+@pytest.mark.parametrize("process", OLD_UNITS)
+def test_units_of_an_earlier_version_bind_nothing(state: AppState, process: str) -> None:
+    old = layout.old_socket_directory("blog")
+    os.makedirs(layout.release_units("blog", R1))
+    Path(layout.release_units("blog", R1), f"app_blog_{process}@.service").write_text(
+        OLD_UNITS[process].replace("OLD", old)
+    )
+    texts = app_units.texts("blog", R1, "blog@7", process)
+    text = texts[f"app_blog_{process}@7.service"]
+    assert old not in text.replace(layout.sockets(), "")
+    assert text.startswith("[Unit]\nRequires=%N.socket\n") is (process == "web")
+    assert (" --config /r/g.py\n" in text) is (process == "web")
+    assert ("app_blog_web@7.socket" in texts) is (process == "web")
+    # What is written today stays as it is.
+    assert app_units.without_bind("blog", text) == text
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,8 @@ class Host:
             workers=spec.get("workers", {}),
             schedule=sorted(spec.get("schedule", {})),
         )
+        if manifest.server == "uwsgi":
+            Path(layout.release("blog", release), "vassal.ini").write_text("[uwsgi]\n")
         os.makedirs(layout.release_units("blog", release))
         for process in [*manifest.workers, *(["web"] if manifest.server != "uwsgi" else [])]:
             self._unit(release, f"app_blog_{process}@.service", "[Install]")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import mmap
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,11 @@ from ansible_collections.emperor.stack.plugins.module_utils import (
     emperor_check,
     emperor_state,
     layout,
+    old_sockets,
     release_run,
+    unix_sockets,
     uwsgi_client,
+    uwsgi_stats,
 )
 from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.release_run import Health, NotHealthy
@@ -27,7 +31,9 @@ from ansible_collections.emperor.stack.plugins.module_utils.release_state import
     Manifest,
     link_atomically,
 )
+from ansible_collections.emperor.stack.plugins.module_utils.unix_sockets import Connections
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi_client import Answer, NoAnswer
+from ansible_collections.emperor.stack.plugins.module_utils.uwsgi_stats import Stats, Worker
 
 R1 = "20261122T193000-ab12cd3"
 Activate = Callable[..., str]
@@ -176,7 +182,12 @@ def test_an_activation_is_a_directory_and_a_vassal(
     assert os.readlink(directory / "app.sock") == layout.socket("blog", "blog@1")
     assert (directory / "release").resolve() == Path(layout.release("blog", R1)).resolve()
     assert release_run.emperor_of(name) == "b"
-    assert os.readlink(release_run.vassal_path("b", name)).endswith(f"{R1}/vassal.ini")
+    assert os.readlink(release_run.vassal_path("b", name)) == layout.activation_vassal("blog", name)
+    assert (
+        Path(f"{release_run.vassal_path('b', name)}.socket").read_text() == f"{layout.socket('blog', name)}\n"
+    )
+    # What a condition of systemd looks for below `active`.
+    assert (directory / name).is_file()
     assert state.live_activation() is None
     release_run.switch(state, name)
     assert state.live_release() == R1
@@ -215,79 +226,123 @@ def test_vassals_are_those_of_exactly_this_app(host: Path) -> None:
     assert emperor_state.apps_under("a") == ["blog", "blog2", "my-blog"]
 
 
-LISTING = """\
-u_str LISTEN 3 1024 /run/x/blog@1.sock 1234 * 0
-u_str LISTEN 9 1024 /run/x/blog@11.sock 1235 * 0
-"""
+VASSALS = {
+    "today's": "[uwsgi]\n# a = b\nchdir = /x\nlisten = 7\n",
+    "an earlier version's": "[uwsgi]\n# a = b\nsocket = /run/emperor-stack/blog/%n.sock\nchmod-socket = 660\nchdir = /x\n"
+    "stats = /run/emperor-stack/blog/%n.stats\nlisten = 7\n",
+}
 
 
-@pytest.mark.parametrize(("socket", "length"), [("blog@1", 3), ("blog@11", 9), ("blog@2", 0)])
-def test_the_queue_of_a_socket(socket: str, length: int) -> None:
-    assert release_run.queue_length(f"/run/x/{socket}.sock", LISTING) == length
+@pytest.mark.parametrize("release", VASSALS)
+def test_the_vassals_config_binds_nothing(
+    state: AppState, save: Callable[..., Manifest], release: str
+) -> None:
+    """Whatever version made the release, which itself stays as it is."""
+    manifest = save(R1)
+    config = Path(layout.release("blog", R1), "vassal.ini")
+    config.write_text(VASSALS[release])
+    name = release_run.start(state, manifest, "a")
+    path = Path(layout.activation_vassal("blog", name))
+    assert path.read_text() == VASSALS["today's"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o440
+    assert config.read_text() == VASSALS[release]
 
 
-def gone() -> NoAnswer:
-    error = NoAnswer("x")
-    error.__cause__ = FileNotFoundError("x")
-    return error
+def test_the_directory_of_sockets_is_roots_and_the_fronts(host: Path) -> None:
+    shutil.rmtree(layout.sockets())
+    before = os.umask(0o077)
+    try:
+        release_run.make_socket_directory("blog")
+        release_run.make_socket_directory("blog")
+    finally:
+        os.umask(before)
+    for path, mode in ((layout.sockets(), 0o711), (layout.socket_directory("blog"), 0o750)):
+        assert stat.S_IMODE(os.stat(path).st_mode) == mode
 
 
 def slow() -> NoAnswer:
-    error = NoAnswer("x")
-    error.__cause__ = TimeoutError("x")
-    return error
+    return NoAnswer("x")
 
 
 @pytest.mark.parametrize(
-    ("busy", "idle", "asked"),
+    ("counted", "said", "quiet"),
     [
-        ([0, 0, 0, 0, 0], True, 5),
-        ([1, 0, 0, 1, 0, 0, 0, 0, 0], True, 9),
-        ([1, gone()], True, 2),
-        ([slow(), 0, 0, 0, 0, 0], True, 6),
+        (None, 0, None),
+        (Connections(0, 0), 0, True),
+        (Connections(1, 1), 0, False),
+        (Connections(0, 0), 1, False),
+        # A connection that a leftover holds open: uWSGI has nobody at work.
+        (Connections(0, 3), 0, True),
+        (Connections(0, 0), slow(), True),
+        (Connections(0, 2), slow(), False),
+        (OSError("no netlink"), 0, False),
+        (TimeoutError("too many"), 0, False),
     ],
-    ids=["idle", "busy again", "gone", "too busy to say"],
+    ids=[
+        "nobody listens",
+        "quiet",
+        "a queue",
+        "at work",
+        "leftover",
+        "asleep",
+        "says nothing",
+        "not counted",
+        "too many",
+    ],
+)
+def test_when_one_is_quiet(
+    host: Path, monkeypatch: pytest.MonkeyPatch, counted: Any, said: Any, quiet: bool | None
+) -> None:
+    def connections(path: str) -> Any:
+        assert path == layout.socket("blog", "blog@1")
+        if isinstance(counted, Exception):
+            raise counted
+        return counted
+
+    def read(*_: str) -> Stats:
+        if isinstance(said, Exception):
+            raise said
+        return Stats(1, tuple(Worker(2, True, 0, 0) for _ in range(said)))
+
+    monkeypatch.setattr(unix_sockets, "connections", connections)
+    monkeypatch.setattr(uwsgi_stats, "read", read)
+    assert release_run.is_quiet("blog", "blog@1") is quiet
+
+
+@pytest.mark.parametrize(
+    ("moments", "idle", "asked"),
+    [
+        ([True] * 5, True, 5),
+        ([False, True, True, False, True, True, True, True, True], True, 9),
+        ([False, None], True, 2),
+        ([False] * 100, False, 0),
+    ],
+    ids=["idle", "busy again", "gone", "never"],
 )
 def test_a_drain_waits_for_quiet(
-    host: Path, monkeypatch: pytest.MonkeyPatch, busy: list[Any], idle: bool, asked: int
+    host: Path, monkeypatch: pytest.MonkeyPatch, moments: list[bool | None], idle: bool, asked: int
 ) -> None:
     calls = []
 
-    def workers(*_: Any) -> int:
+    def is_quiet(*_: Any) -> bool | None:
         calls.append(1)
-        given = busy[len(calls) - 1]
-        if isinstance(given, Exception):
-            raise given
-        return int(given)
+        return moments[len(calls) - 1]
 
-    monkeypatch.setattr(release_run, "busy_workers", workers)
-    monkeypatch.setattr(release_run, "run", lambda *_, **__: "")
-    assert release_run.drain("blog", "blog@1", 5) is idle
-    assert len(calls) == asked
+    monkeypatch.setattr(release_run, "is_quiet", is_quiet)
+    assert release_run.drain("blog", "blog@1", 5 if idle else 0.3) is idle
+    assert not asked or len(calls) == asked
 
 
-def test_a_sleeping_app_with_a_queue_is_about_to_wake_up(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    socket = Path(layout.waiting_socket("blog", "blog@1"))
-    socket.parent.mkdir(parents=True)
-    socket.write_text("")
-    listings = [f"u_str LISTEN {waiting} 1024 {socket} 1 * 0" for waiting in (1, 1, 0)]
-    asked = []
-
-    def asleep(*_: Any) -> int:
-        asked.append(1)
-        raise gone()
-
-    monkeypatch.setattr(release_run, "busy_workers", asleep)
-    monkeypatch.setattr(release_run, "run", lambda *_, **__: listings.pop(0))
-    assert release_run.drain("blog", "blog@1", 5) is True
-    assert len(asked) == 3
-
-
-def test_a_drain_ends_with_its_time_and_minds_the_queue(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listing = f"u_str LISTEN 1 1024 {layout.socket('blog', 'blog@1')} 1 * 0"
-    monkeypatch.setattr(release_run, "busy_workers", lambda *_: 0)
-    monkeypatch.setattr(release_run, "run", lambda *_, **__: listing)
-    assert release_run.drain("blog", "blog@1", 0.8) is False
+def test_the_socket_is_where_the_activations_link_leads(host: Path) -> None:
+    """An earlier version's is in the app's reach, and serves from there until it is replaced."""
+    activate()
+    assert release_run.is_out_of_reach("blog", "blog@1")
+    old = f"{layout.old_socket_directory('blog')}/blog@2.sock"
+    Path(layout.activations("blog"), "blog@2").mkdir()
+    Path(layout.activations("blog"), "blog@2", "app.sock").symlink_to(old)
+    assert release_run.socket_of("blog", "blog@2") == old
+    assert not release_run.is_out_of_reach("blog", "blog@2")
+    assert release_run.socket_of("blog", "blog@3") == layout.socket("blog", "blog@3")
 
 
 @pytest.mark.parametrize(
@@ -453,3 +508,85 @@ def test_an_emperor_retires_only_without_live_apps(
     emperor_state.retire("a")
     assert stopped == ["a"]
     assert list(release_run.vassals_of("blog")) == [("b", "blog@2")]
+
+
+# What earlier versions left
+
+
+@pytest.fixture
+def old(host: Path) -> Path:
+    """The directory in which the app bound its sockets, with things of the app's in it."""
+    directory = Path(layout.old_socket_directory("blog"))
+    (directory / "deep" / "er").mkdir(parents=True)
+    (directory / "passwd").symlink_to("/etc/passwd")
+    waiting = Path(layout.old_waiting_directory("blog"))
+    waiting.mkdir(parents=True)
+    return directory
+
+
+def reach(activation: str, old: Path) -> None:
+    """Let *activation* have its socket in the app's reach."""
+    link_atomically(f"{old}/{activation}.sock", f"{layout.activations('blog')}/{activation}/app.sock")
+
+
+def test_old_directories_are_seen(old: Path) -> None:
+    Path(layout.sockets(), "blog").mkdir(parents=True, exist_ok=True)
+    Path(layout.RUN, "emperor-a.started").write_text("")
+    Path(layout.RUN, "link").symlink_to("/tmp")
+    assert sorted(emperor_check.old_socket_directories()) == [
+        str(old),
+        layout.old_waiting_directory("blog"),
+    ]
+    assert old_sockets.apps() == ["blog"]
+
+
+def test_up_to_date_is_only_who_has_none(emperor: Path, host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emperor_check, "is_running", lambda name: name == "a")
+    monkeypatch.setattr(emperor_check, "out_of_date", lambda _: None)
+    assert emperor_check.up_to_date()
+    Path(layout.old_socket_directory("blog")).mkdir()
+    assert not emperor_check.up_to_date()
+
+
+def test_they_go_when_nothing_uses_them(old: Path, state: AppState) -> None:
+    old_sockets.leave("blog")
+    assert not old.exists()
+    assert not os.path.exists(layout.old_waiting())
+    assert old_sockets.apps() == []
+    assert Path("/etc/passwd").exists()
+
+
+@pytest.mark.parametrize("user", ["activation", "unit"])
+def test_they_stay_while_something_does(
+    old: Path, state: AppState, save: Callable[..., Manifest], run_activation: Activate, user: str
+) -> None:
+    if user == "activation":
+        save(R1)
+        reach(run_activation(R1, "blog@1", live=True), old)
+    else:
+        Path(layout.unit_file("app_blog_jobs@1.service")).write_text(
+            f"[Service]\nReadWritePaths=/srv {old}\n"
+        )
+    with pytest.raises(NotHealthy, match=r"use a directory for sockets in which the app can write"):
+        old_sockets.leave("blog")
+    assert old.exists()
+
+
+def test_what_is_live_there_moves_under_the_same_emperor(state: AppState, move: list[str], old: Path) -> None:
+    reach("blog@1", old)
+    assert emperor_state.move_app("blog", "a", 80) == "blog@2"
+    assert release_run.is_out_of_reach("blog", "blog@2")
+    emperor_state.leave_old_sockets("blog")
+    assert not old.exists()
+    assert emperor_state.move_app("blog", "a", 80) is None
+
+
+def test_what_is_warm_there_ends(
+    state: AppState, move: list[str], old: Path, run_activation: Activate
+) -> None:
+    reach("blog@1", old)
+    release_run.switch(state, release_run.start(state, state.manifests()[0], "a"))
+    emperor_state.leave_old_sockets("blog")
+    assert move == ["drain blog@1"]
+    assert list(release_run.vassals_of("blog")) == [("a", "blog@2")]
+    assert not old.exists()

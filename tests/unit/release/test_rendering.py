@@ -9,7 +9,6 @@ import pytest
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.emperor.stack.plugins.module_utils import layout
 from ansible_collections.emperor.stack.plugins.module_utils.apps import complete, unit_files
 from ansible_collections.emperor.stack.plugins.plugin_utils.rendering import render_each
 
@@ -117,7 +116,6 @@ def test_servers_of_many_apps(template: str) -> None:
     rows = [
         {
             "app": app,
-            "socket_directory": layout.socket_directory(app["name"]),
             "listen": 77,
         }
         for app in fleet()

@@ -190,3 +190,66 @@ def test_the_wrapper_starts_what_the_release_was_made_for(place: Place, vassal: 
         f"{place.top / 'python3'} -I {start} as-debian" if vassal else f"{release}/venv/bin/python {start}"
     )
     assert done.stdout == f"C.UTF-8 1 {started} --ini {place.ini.name}\n"
+
+
+@pytest.mark.parametrize(("way", "descriptor"), [("9", 3), ("3", 4)])
+@pytest.mark.parametrize("room", [True, False])
+def test_the_wrapper_hands_the_activations_socket_over(
+    place: Place, way: str, descriptor: int, room: bool
+) -> None:
+    """Not as standard input, over which programs of the app would stumble; and it starts without statistics if need be."""
+    release = place.ini.resolve().parent
+    activation = place.top / "apps/blog/activations/blog@7"
+    activation.mkdir(parents=True)
+    (activation / "vassal.ini").write_text("[uwsgi]\n")
+    (activation / "release").symlink_to(f"../../releases/{release.name}")
+    place.ini.unlink()
+    place.ini.symlink_to(activation / "vassal.ini")
+    statistics = place.top / "apps/blog/cache/blog@7.stats"
+    if room:
+        statistics.parent.mkdir()
+        statistics.write_text("left by somebody")
+    shows = f"""#!/bin/sh
+echo "$@"
+readlink /proc/self/fd/0
+readlink /proc/$$/fd/{descriptor} | cut -d: -f1
+"""
+    (place.top / "bin").mkdir()
+    (release / "venv/bin").mkdir(parents=True)
+    takes = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
+    for path, text in ((place.top / "bin/setpriv", takes), (release / "venv/bin/python", shows)):
+        path.write_text(text)
+        path.chmod(0o755)
+    (place.top / "cgroup").write_text("0::/apps.slice/apps-blog.slice/x.scope\n")
+    script = (ROLE / "templates/enter.j2").read_text().replace("/proc/self/cgroup", str(place.top / "cgroup"))
+    (place.top / "enter").write_text(script.replace("/srv/apps/", f"{place.top}/apps/"))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place.top / "s"))
+        server.listen()
+        done = subprocess.run(
+            ["/bin/sh", str(place.top / "enter"), "--ini", place.ini.name],
+            cwd=place.top,
+            env={"PATH": f"{place.top / 'bin'}:{os.environ['PATH']}", "UWSGI_EMPEROR_FD": way},
+            stdin=server,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+    arguments = f"--ini {place.ini.name} --socket fd://{descriptor}" + (
+        f" --stats {statistics}" if room else ""
+    )
+    start = "/usr/local/lib/emperor-stack/start-uwsgi"
+    assert done.stdout.splitlines() == [f"{start} {arguments}", "/dev/null", "socket"]
+    assert not statistics.exists()
+
+
+def test_a_process_has_the_name_of_its_activations_release(place: Place) -> None:
+    activation = place.top / "apps/blog/activations/blog@7"
+    activation.mkdir(parents=True)
+    (activation / "vassal.ini").touch()
+    (activation / "release").symlink_to(f"../../releases/{place.ini.resolve().parent.name}")
+    place.ini.unlink()
+    place.ini.symlink_to(activation / "vassal.ini")
+    place.environment = {}
+    assert place.start()[0] == f"debians --plugin python3 --procname-prefix-spaced {NAME} --ini {place.ini}"

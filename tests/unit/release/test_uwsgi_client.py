@@ -179,6 +179,46 @@ def test_no_socket_or_nobody_behind_it(tmp_path: Path, listening: bool) -> None:
         uwsgi_client.ask(path, {"A": "b"}, 1)
 
 
+HEAD = b"HTTP/1.1 200 OK\r\nX-Release: r1\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD + b"\r\n",
+        HEAD + b"Content-Length: 99999999\r\n\r\n",
+        HEAD + b"Content-Length: %s\r\n\r\n" % (b"9" * 30),
+    ],
+    ids=["no length", "a length", "a length beyond all"],
+)
+def test_of_an_answer_without_an_end_the_beginning_counts(serve: Serve, head: bytes) -> None:
+    def flood(connection: socket.socket) -> None:
+        receive(connection)
+        connection.sendall(head)
+        while True:
+            connection.sendall(b"x" * 65536)
+
+    found = uwsgi_client.ask(serve(flood), {"A": "b"}, 5)
+    assert (found.status, found.release, found.body) == (200, "r1", b"x" * 4096)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        HEAD + b"Content-Length: %s\r\n\r\nx" % (b"9" * 30),
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n%s\r\nx" % (b"f" * 30),
+        HEAD + b"X: y\r\n" * 200 + b"\r\n",
+        HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 " + b"9" * 5000 + b" OK\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 100,
+    ],
+    ids=["length", "chunk", "headers", "header", "status", "interim answers"],
+)
+def test_what_nobody_can_read_is_no_answer(serve: Serve, raw: bytes) -> None:
+    with pytest.raises(NoAnswer, match="no HTTP response"):
+        uwsgi_client.ask(serve(answer(raw)), {"A": "b"}, 2)
+
+
 def test_stats_are_read(serve: Serve) -> None:
     path = serve(lambda connection: connection.sendall(json.dumps({"pid": 1, "workers": []}).encode()))
     assert uwsgi_client.stats(path) == {"pid": 1, "workers": []}
