@@ -49,6 +49,8 @@ def sandbox(app: str) -> list[str]:
         "ProtectHome=true",
         "PrivateTmp=true",
         "PrivateDevices=true",
+        # With polkit, logind lets each user linger: a manager of units of its own, beyond the limits of its slice.
+        "InaccessiblePaths=-/run/dbus",
         "ProtectProc=invisible",
         "ProtectClock=true",
         "ProtectControlGroups=true",

@@ -7,9 +7,9 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import layout, old_sockets, release_run, release_workers
+from . import layout, old_sockets, release_run, release_workers, unit_names
 from .app_failure import Undoing, described
-from .host_command import run
+from .host_command import CommandFailed, run
 from .release_run import SYSTEMD, Health, NotHealthy
 from .release_state import AppState, write_atomically
 
@@ -145,3 +145,13 @@ def retire(emperor: str) -> None:
     if apps_under(emperor):
         raise NotHealthy(f"emperor@{emperor} still runs {', '.join(apps_under(emperor))}")
     stop_unit(emperor)
+    end_leftovers()
+
+
+def end_leftovers() -> None:
+    """End what activations have left behind whose vassals earlier versions started, which had no guard."""
+    for scope, activation in unit_names.unguarded_scopes():
+        if release_run.emperor_of(activation) is None:
+            # It may have ended by itself.
+            with contextlib.suppress(CommandFailed):
+                run(["systemctl", "kill", "--signal=KILL", scope], what=f"ending {scope}", timeout=30)

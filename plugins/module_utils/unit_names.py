@@ -54,6 +54,21 @@ def all_units(app: str) -> list[str]:
     return sorted(name for name in names if any(one.fullmatch(name) for one in wanted))
 
 
+def unguarded_scopes() -> list[tuple[str, str]]:
+    """(scope, activation) of every scope of a vassal that no guard ends, as earlier versions have left them."""
+    scopes, guards = [], set()
+    for name in _names(layout.TRANSIENT_UNITS):
+        if match := re.fullmatch(r"app_([a-z][a-z0-9-]*)_web\.([0-9]+)\.([0-9]+)\.scope", name):
+            scopes.append((name, *match.groups()))
+        elif match := re.fullmatch(r"emperor-stack-guard-(.+-[0-9]+-[0-9]+)\.service", name):
+            guards.add(match[1])
+    return [
+        (name, f"{app}@{serial}")
+        for name, app, serial, pid in scopes
+        if f"{app}-{serial}-{pid}" not in guards
+    ]
+
+
 def has_web(activation: str | None) -> bool:
     """Whether the web server of *activation* is a unit."""
     app = (activation or "").rpartition("@")[0]

@@ -17,6 +17,9 @@ def jobs(machine: Host, directory: Path) -> Repository:
     repository = Repository(machine, "jobs", HERE / "apps" / "jobs", directory)
     for number in range(5):
         repository.version(f"v{number}")
+    code = (HERE / "apps/jobs/app.py").read_text()
+    repository.version("leaver", {"app.py": f"{code}\n\nimport leave\n\nleave.leave('100077')\n"})
+    repository.back_to("v4")
     repository.version("broken-worker", {"a-b.broken": ""})
     repository.version("broken-single", {"a-b.broken": None, "single.broken": ""})
     repository.version("no-gunicorn", {"single.broken": None, "none.txt": "packaging==25.0\n"})
@@ -49,7 +52,7 @@ def stack(request: pytest.FixtureRequest, machine: Host, directory: Path, jobs: 
         },
         schedule={
             "tick": {"command": "python work.py tick 2.5", "every": "1s"},
-            "nightly": {"command": "true", "at": "03:00 UTC"},
+            "nightly": {"command": "python leave.py 100078", "at": "03:00 UTC"},
         },
     )
     near = app("shop-a", jobs, server="gunicorn", workers={"b": {"command": "cd . && python work.py b"}})

@@ -8,7 +8,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from deploying import Outcome, Stack, figure, load
+import pytest
+from deploying import Outcome, Repository, Stack, figure, load
 from testinfra.host import Host
 
 TOKEN = "only-the-app-may-know-this-5f1c"
@@ -243,6 +244,49 @@ def test_a_gunicorn_that_is_not_there_is_named(stack: Stack, jobs: object) -> No
         stack.apps[0] = shop
     assert outcome.code == 2
     assert "add gunicorn>=27.0 to its requirements" in outcome.output
+
+
+def left(machine: Host, seconds: str, app: str) -> set[str]:
+    """What `leave.py` has left behind, by its mark."""
+    return set(machine.run("pgrep -u %s -fx %s", app, f"sleep {seconds}").stdout.split())
+
+
+def master_of(machine: Host, app: str) -> str:
+    serial = activation(machine, app).partition("@")[2]
+    if app == "shop-a":
+        return machine.check_output("systemctl show -P MainPID app_shop-a_web@%s.service", serial)
+    guards = machine.check_output(
+        f"systemctl list-units --plain --no-legend 'emperor-stack-guard-{app}-{serial}-*'"
+    )
+    return guards.split(".service")[0].rpartition("-")[2]
+
+
+@pytest.mark.parametrize("app", ["shop", "shop-a"], ids=["uwsgi", "gunicorn"])
+def test_what_an_app_leaves_behind_ends_with_its_activation(
+    machine: Host, stack: Stack, jobs: Repository, app: str
+) -> None:
+    """After a crash, and after a deploy at the end of the warm activation."""
+    assert stack.deploy(app, "leaver").code == 0
+    first = left(machine, "100077", app)
+    assert len(first) == 2, "the instrument leaves what it says"
+    machine.check_output("kill -KILL %s", master_of(machine, app))
+    eventually(lambda: not first & left(machine, "100077", app), 60)
+    eventually(lambda: len(left(machine, "100077", app)) == 2, 60)
+    eventually(
+        lambda: machine.run(f"curl -sS -m 5 -H 'Host: {app}.localhost' http://127.0.0.1/").stdout == "leaver"
+    )
+    warm = activation(machine, app)
+    # What the inventory wants: later runs of site.yml have nothing to deploy.
+    assert stack.deploy(app, "v0").code == 0
+    machine.check_output("/usr/local/lib/emperor-stack/retire %s %s", app, warm)
+    eventually(lambda: not left(machine, "100077", app), 60)
+    figure(f"leftover_processes_of_{app.replace('-', '_')}", 0)
+
+
+def test_what_a_scheduled_command_leaves_behind_ends_with_it(machine: Host, stack: Stack) -> None:
+    machine.check_output("systemctl start app_shop_nightly.service")
+    assert machine.check_output("cat /srv/apps/shop/shared/data/left") == "100078"
+    assert left(machine, "100078", "shop") == set()
 
 
 def test_a_changed_limit_holds_for_what_runs_already(machine: Host, stack: Stack) -> None:

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import (
     app_command,
     app_units,
+    emperor_state,
     layout,
     release_build,
     release_run,
@@ -72,6 +73,38 @@ def test_all_units_are_those_of_exactly_this_app(host: Path) -> None:
     assert [unit_names.has_web(name) for name in ("blog@12", "blog@7", "blog", "", None)] == [True] + [
         False
     ] * 4
+
+
+def test_scopes_that_nothing_ends_are_those_without_a_guard_of_exactly_their_own(host: Path) -> None:
+    os.makedirs(layout.TRANSIENT_UNITS)
+    for name in (
+        "app_blog_web.7.100.scope",
+        "app_blog_web.7.200.scope",
+        "app_blog-a_web.7.100.scope",
+        "app_blog_command.1.2.scope",
+        "emperor-stack-guard-blog-7-200.service",
+        "emperor-stack-guard-blog-a-7-10.service",
+    ):
+        Path(layout.TRANSIENT_UNITS, name).write_text("")
+    assert unit_names.unguarded_scopes() == [
+        ("app_blog-a_web.7.100.scope", "blog-a@7"),
+        ("app_blog_web.7.100.scope", "blog@7"),
+    ]
+    # A removal drains first: its guards are none of the units that it stops before that.
+    assert unit_names.all_units("blog") == []
+
+
+def test_leftovers_of_earlier_versions_end_unless_their_vassal_is_there(
+    host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(emperor_state, "run", lambda argv, **_: ended.append(argv[-1]))
+    os.makedirs(layout.TRANSIENT_UNITS)
+    for name in ("app_blog_web.7.100.scope", "app_blog_web.8.200.scope"):
+        Path(layout.TRANSIENT_UNITS, name).write_text("")
+    Path(release_run.vassal_path("a", "blog@8")).write_text("")
+    emperor_state.end_leftovers()
+    assert ended == ["app_blog_web.7.100.scope"]
 
 
 def test_a_host_without_the_directory_has_no_units(host: Path) -> None:
