@@ -7,6 +7,7 @@ content. A release exists when its manifest does; the manifest is written last.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -354,9 +355,14 @@ class AppState:
     def working(self, seconds: float = 5) -> Iterator[None]:
         """Keep other module calls for this app out. The kernel lets go when the process ends, however it ends.
 
-        Raises Locked after *seconds*.
+        Raises Locked after *seconds*, and OSError where the host has no such app.
         """
         path = f"{layout.state(self.app)}/working"
+        if not os.path.isdir(layout.state(self.app)):
+            reason = (
+                "this app is not set up on the host: run site.yml, and see what that says of it at its end"
+            )
+            raise FileNotFoundError(errno.ENOENT, reason, layout.state(self.app))
         with open(path, "a", encoding="utf-8") as file:
             deadline = time.monotonic() + seconds
             while True:

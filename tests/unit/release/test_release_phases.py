@@ -305,7 +305,7 @@ def test_an_app_that_fails_a_phase_is_in_no_further_one_and_others_are(deploys: 
     deploys.breaks.clear()
     specs = [deploys.spec(name="shop", action="deploy"), deploys.spec(action="deploy")]
     outcomes = in_turn(PHASES_OF_A_DEPLOY, specs, deploys.options)
-    assert "state/working" in outcomes["shop"]["error"]
+    assert "is not set up on the host" in outcomes["shop"]["error"]
     assert "error" not in outcomes["blog"] and deploys.calls[-1] == "after_drain"
 
 
@@ -566,7 +566,7 @@ def test_one_app_that_fails_leaves_the_others_alone(deploys: Host) -> None:
     deploys.breaks["prepare"] = ReleaseError("no")
     missing = deploys.spec(name="shop")
     outcomes = PHASES["prepare"]([missing, deploys.spec()], deploys.options)
-    assert "state/working" in outcomes["shop"]["error"]
+    assert "is not set up on the host" in outcomes["shop"]["error"]
     assert outcomes["blog"]["error"].startswith("prepare: no")
 
 

@@ -406,6 +406,14 @@ def test_two_threads_of_a_process_exclude_each_other_too(state: AppState) -> Non
         pass
 
 
+def test_an_app_that_the_host_does_not_have_is_said_with_what_to_do(state: AppState) -> None:
+    with (
+        pytest.raises(OSError, match=r"is not set up on the host: run site\.yml"),
+        AppState("shop").working(),
+    ):
+        pass
+
+
 # History
 
 
