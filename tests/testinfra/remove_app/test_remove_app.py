@@ -380,7 +380,9 @@ def test_a_removal_that_was_killed_here_is_finished_by_the_next(machine: Host, s
     assert not machine.user("journal").exists
     assert not machine.group("journal").exists
     assert (
-        machine.run("ls -d /srv/apps/journal /srv/apps/.leaving-journal /run/emperor-stack/journal").stdout
+        machine.run(
+            "ls -d /srv/apps/journal /srv/apps/.leaving-journal /run/emperor-stack/sockets/journal"
+        ).stdout
         == ""
     )
     assert machine.run("ls /var/backups/emperor-stack/journal-*.tar.gz").rc == 0

@@ -72,7 +72,7 @@ def ask(place: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
 def tree(name: str) -> dict[str, str]:
     found = {}
-    for top in (layout.app_root(name), layout.socket_directory(name), layout.waiting_directory(name)):
+    for top in (layout.app_root(name), layout.socket_directory(name)):
         for directory, _, _ in os.walk(top):
             it = os.stat(directory)
             place = directory.replace(layout.APPS, "").replace(layout.RUN, "run")
@@ -98,8 +98,7 @@ def test_an_app_gets_a_user_and_its_directories(commands: list[str], accounts: A
         "/blog/shared": "0:0 711",
         "/blog/shared/data": "0:0 711",
         "/blog/shared/data/media": f"{uid}:{uid} 700",
-        "run/blog": f"{uid}:{front} 2750",
-        "run/waiting/blog": f"0:{front} 750",
+        "run/sockets/blog": f"0:{front} 750",
     }
     assert made["changed"]
     assert made["processes"] == {"blog": 1}
@@ -178,7 +177,7 @@ def test_one_apps_trouble_is_its_own(commands: list[str], accounts: Accounts, as
         # Its processes count all the same: its live release may run.
         assert set(found["processes"]) == {app["name"] for app in apps}
     assert commands[:2] == ["useradd early", "useradd late"]
-    assert len(tree("early")) == len(tree("late")) == 9
+    assert len(tree("early")) == len(tree("late")) == 8
     again = ask(*apps)
     assert said in again["apps"]["bad"]["error"]
     assert not [line for line in again["changes"] if "bad" not in line]
