@@ -49,21 +49,28 @@ NO_SOURCE = {
 }
 
 
+#: git in a checkout of whoever: nothing that it configures is run, and an object that it lacks is fetched from nowhere.
+_GIT = ("git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+_GIT_ENVIRONMENT = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
+
+
 def source_files(directory: Path) -> list[Path]:
     """The files of a source directory, sorted: in a git checkout those that git tracks or does not ignore.
+
+    None of them lies outside of it, whatever a checkout's index says, or behind a link: that would be another directory's.
 
     Raises ReleaseError where it is nested too deep, as the host would.
     """
     try:
         listing = subprocess.run(
-            # A checkout of another user is read all the same, and nothing that it configures is run.
-            ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
-            + ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."],
+            [*_GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."],
             cwd=directory,
+            env={**os.environ, **_GIT_ENVIRONMENT},
             capture_output=True,
             check=True,
         ).stdout
-        found = {directory / os.fsdecode(name) for name in listing.split(b"\0") if name}
+        names = {os.fsdecode(name) for name in listing.split(b"\0") if name}
+        found = {directory / name for name in names if _stays(directory, name)}
     except (OSError, subprocess.CalledProcessError):
         found = set()
     top = len(directory.parts) + DEEPEST + 1
@@ -72,6 +79,14 @@ def source_files(directory: Path) -> list[Path]:
             raise _too_deep(path, directory)
     # Without any, the directory is no checkout, or one that a checkout around it ignores as a whole.
     return sorted(path for path in found or _walk(directory) if path.is_symlink() or path.is_file())
+
+
+def _stays(directory: Path, name: str) -> bool:
+    """Whether *name*, as an index has it, is a path below *directory* with no link before its last part."""
+    *above, last = name.split("/")
+    if name.startswith("/") or last in ("", "..") or ".." in above:
+        return False
+    return not any((directory / "/".join(above[:depth])).is_symlink() for depth in range(1, len(above) + 1))
 
 
 def _walk(top: Path) -> Iterator[Path]:
@@ -286,7 +301,16 @@ def fingerprint(
 
 
 def code_directory(source: Mapping[str, Any], root: Path) -> Path:
-    return root / source["path"] / (source.get("subdirectory") or ".")
+    """The directory of the controller that becomes the code. Raises ReleaseError where it is not in `source.path`."""
+    whole, subdirectory = root / source["path"], source.get("subdirectory")
+    if not subdirectory:
+        return whole
+    if not (whole / subdirectory).resolve().is_relative_to(whole.resolve()):
+        raise ReleaseError(
+            f"source.subdirectory: {subdirectory} in {whole} is a link that leads out of it. Name in source.path the "
+            "directory that it leads to, or put the directory itself there"
+        )
+    return whole / subdirectory
 
 
 def source_digest(source: Mapping[str, Any], root: Path) -> str:

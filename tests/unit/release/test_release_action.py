@@ -97,6 +97,25 @@ def test_a_checkout_of_another_user_is_one_all_the_same(tmp_path: Path, git: Git
     assert not marker.exists()
 
 
+def test_a_checkout_brings_no_file_from_elsewhere(tmp_path: Path, git: Git) -> None:
+    """Neither by a link in the place of a tracked directory, nor by an index that says so, nor by a link as a whole."""
+    tree(tmp_path, {"outside/secret.txt": "s", "data/secret.txt": "s"})
+    source = tree(tmp_path / "s", {"app.py": "a", "data/secret.txt": "d"})
+    git(source, "init", "-q")
+    git(source, "add", ".")
+    (source / "data/secret.txt").unlink()
+    (source / "data").rmdir()
+    (source / "data").symlink_to("../outside")
+    assert names(source) == ["app.py", "data"]
+    assert release_specs._stays(source, "../outside/secret.txt") is False
+    assert release_specs._stays(source, "data/secret.txt") is False
+    assert release_specs._stays(source, "app.py") is True
+    (source / "out").symlink_to("../outside")
+    with pytest.raises(ReleaseError, match="leads out of it"):
+        release_specs.code_directory({"path": "s", "subdirectory": "out"}, tmp_path)
+    assert release_specs.code_directory({"path": "s"}, tmp_path) == source
+
+
 def test_names_that_are_no_text(tmp_path: Path, git: Git) -> None:
     for in_git in (False, True):
         (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("x")
