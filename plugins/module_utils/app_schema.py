@@ -34,7 +34,7 @@ SOURCE = Section(
     (
         Field(
             "git",
-            Text(rule.git_url, "URL that git can clone", "https://git.example.com/team/blog.git"),
+            Text(rule.git_url, "URL that git can clone", "https://git.example.com/team/blog.git", show=False),
             "Repository to take the code from. Needs `version`.",
             "git: https://git.example.com/team/blog.git",
         ),

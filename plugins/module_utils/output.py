@@ -10,7 +10,7 @@ import re
 from collections import deque
 from typing import Any
 
-from . import masking
+from . import credentials, masking
 
 #: Bytes of a command's output that are kept: its last ones.
 KEPT_BYTES = 64 * 1024
@@ -40,9 +40,9 @@ def clean(text: str) -> str:
 
 
 def shown(text: str, start: int = 0) -> str:
-    """*text* from *start* on as messages show it: secrets masked, then `clean`."""
+    """*text* from *start* on as messages show it: secrets and passwords in URLs masked, then `clean`."""
     # Once more after it: what was taken out may have stood in the middle of a secret.
-    return masking.hidden(clean(masking.hidden(text, start)))
+    return credentials.masked(masking.hidden(clean(masking.hidden(text, start))))
 
 
 def printable(value: Any) -> Any:

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
+import http.client
 import os
 import posixpath
-import pwd
-import re
-import shutil
-import tempfile
-import urllib.error
+import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from collections.abc import Mapping
+from typing import IO, Any
+from urllib.parse import urlsplit
 
-from . import disk_quota, layout, trees, value_rules
+from . import credentials, trees
 from .archives import repack as repack
-from .host_command import ANSWER, CommandFailed, run
+from .credentials import without_credentials
+from .host_command import run
 from .release_error import ReleaseError as ReleaseError
-from .release_state import write_atomically
-
-#: Submodules of submodules are fetched too, down to here: a circle must end.
-DEEPEST_SUBMODULE = 8
-
-#: Bytes of a tree's list, of a hundred thousand files and more.
-LISTING = 64 * 1024 * 1024
+from .release_git import fetch_git, make_code
+from .release_git import resolve_git as resolve_git
 
 
 def version_of(source: Mapping[str, Any], revision: str) -> str:
@@ -79,33 +70,64 @@ def _sent(spec: Mapping[str, Any], directory: str) -> str:
 # Archives
 
 
-def without_credentials(url: str) -> str:
-    """*url* as messages may show it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+#: Seconds in which an archive has to be here: a server that sends a byte a minute must not hold a deploy for ever.
+LONGEST_DOWNLOAD = 1800
 
 
 def download(url: str, target: str, proxies: Mapping[str, str]) -> None:
     """Fetch *url* into the file *target*; user and password in it are sent to its own server alone.
 
-    Raises ReleaseError.
+    At most half of what is free on the disk, and for LONGEST_DOWNLOAD seconds at most. Raises ReleaseError.
     """
     shown = without_credentials(url)
     # The schema lets http and https through alone.
-    request = urllib.request.Request(shown, headers={"User-Agent": "emperor-stack"})  # noqa: S310
-    parts = urlsplit(url)
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler(dict(proxies) or None))
+    request = urllib.request.Request(  # noqa: S310
+        credentials.without_login(url), headers={"User-Agent": "emperor-stack"}
+    )
+    if login := credentials.login(url):
+        pair = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {pair}")
     try:
-        with opener.open(request, timeout=60) as answer, open(target, "wb") as file:
-            shutil.copyfileobj(answer, file)
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", None) or error
+        with _opener(proxies).open(request, timeout=60) as answer, open(target, "wb") as file:
+            _copy(answer, file, shown)
+    # What a server says instead of an answer is no OSError.
+    except (OSError, http.client.HTTPException) as error:
+        reason = credentials.masked(str(getattr(error, "reason", None) or error))[:300]
         raise ReleaseError(
             f"fetching {shown} failed: {reason}\nIs source.archive right, and can this host reach it?"
         ) from error
+
+
+def _opener(proxies: Mapping[str, str]) -> urllib.request.OpenerDirector:
+    """What speaks http and https and nothing else, wherever a server redirects to: `build_opener` adds ftp and files."""
+    opener = urllib.request.OpenerDirector()
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+    ]
+    if proxies:
+        handlers.append(urllib.request.ProxyHandler(dict(proxies)))
+    for handler in handlers:
+        opener.add_handler(handler)
+    return opener
+
+
+def _copy(answer: IO[bytes], file: IO[bytes], shown: str) -> None:
+    """Copy *answer* into *file*. Raises ReleaseError when it is too long or too slow."""
+    space = os.fstatvfs(file.fileno())
+    left = space.f_bavail * space.f_frsize // 2
+    deadline = time.monotonic() + LONGEST_DOWNLOAD
+    while part := answer.read(1 << 20):
+        left -= len(part)
+        if left < 0:
+            raise ReleaseError(f"{shown} would fill more than half of what is free on this host's disk")
+        if time.monotonic() > deadline:
+            raise ReleaseError(f"{shown} was not here after {LONGEST_DOWNLOAD} s")
+        file.write(part)
 
 
 def check_sum(path: str, checksum: str, name: str) -> None:
@@ -119,14 +141,6 @@ def check_sum(path: str, checksum: str, name: str) -> None:
         )
 
 
-def make_code(app: str, code: str) -> None:
-    """An empty directory *code* of the app's user."""
-    account = pwd.getpwnam(app)
-    os.mkdir(code, 0o750)
-    os.chown(code, account.pw_uid, account.pw_gid)
-    disk_quota.count(code, account.pw_uid)
-
-
 def unpack(app: str, archive: str, code: str, compressed: bool = True) -> None:
     """Unpack a tar file that the controller made of its directory: as the app's user, who can harm nobody else."""
     make_code(app, code)
@@ -138,220 +152,3 @@ def unpack(app: str, archive: str, code: str, compressed: bool = True) -> None:
             user=app,
             stdin=file,
         )
-
-
-# git
-
-
-@contextlib.contextmanager
-def _git_environment(source: Mapping[str, Any], key: str | None) -> Iterator[dict[str, str]]:
-    """Variables for git as root: no prompt, no configuration but ours, the app's deploy key and known hosts."""
-    with tempfile.TemporaryDirectory(prefix="emperor-stack-git-") as directory:
-        ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
-        if source.get("known_hosts"):
-            path = f"{directory}/known_hosts"
-            write_atomically(path, source["known_hosts"].rstrip("\n") + "\n")
-            ssh += ["-o", f"UserKnownHostsFile={path}", "-o", "StrictHostKeyChecking=yes"]
-        else:
-            ssh += ["-o", "StrictHostKeyChecking=accept-new"]
-        if key:
-            path = f"{directory}/key"
-            write_atomically(path, key.rstrip("\n") + "\n")
-            ssh += ["-i", path, "-o", "IdentitiesOnly=yes"]
-        yield {
-            "GIT_SSH_COMMAND": " ".join(ssh),
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "HOME": directory,
-            # A repository on this host's disk belongs to somebody else; reading it is what was asked for.
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "safe.directory",
-            "GIT_CONFIG_VALUE_0": "*",
-        }
-
-
-def is_commit(version: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{40}", version) is not None
-
-
-def resolve_git(source: Mapping[str, Any], key: str | None) -> str:
-    """The commit that `version` (branch, tag or full commit id) names in the remote now. Raises ReleaseError."""
-    version = source["version"]
-    if is_commit(version):
-        return str(version)
-    with _git_environment(source, key) as env:
-        try:
-            listing = run(
-                ["git", "ls-remote", "--", source["git"], version, f"{version}^{{}}"],
-                what=f"asking {without_credentials(source['git'])} for {version}",
-                env=env,
-                timeout=120,
-                whole=ANSWER,
-            )
-        except CommandFailed as error:
-            raise ReleaseError(
-                f"{error}\nIs source.git right, can this host reach it, and may source.key read it?"
-            ) from error
-    return pick_reference(listing, version, without_credentials(source["git"]))
-
-
-def pick_reference(listing: str, version: str, url: str) -> str:
-    """The commit of *version* in what `git ls-remote` printed: a tag before a branch, the commit a tag points at."""
-    references = {}
-    for line in listing.splitlines():
-        commit, _, name = line.partition("\t")
-        if re.fullmatch(r"[0-9a-f]{40}", commit):
-            references[name] = commit
-    for name in (
-        f"refs/tags/{version}^{{}}",
-        f"refs/tags/{version}",
-        f"refs/heads/{version}",
-        f"{version}^{{}}",
-        version,
-    ):
-        if name in references:
-            return references[name]
-    raise ReleaseError(
-        f"{url} has no branch or tag {version}. Push it, or correct source.version "
-        "(a branch, a tag, or a full commit id of 40 digits)."
-    )
-
-
-def fetch_git(app: str, source: Mapping[str, Any], key: str | None, commit: str, code: str) -> None:
-    """Bring *commit* into the directory *code*; objects stay in the app's bare repository for the next time."""
-    repository = f"{layout.app_root(app)}/repo.git"
-    with _git_environment(source, key) as env:
-        if not os.path.isdir(repository):
-            partial = f"{repository}.new"
-            trees.remove(partial)
-            run(["git", "init", "--quiet", "--bare", partial], what="git init", env=env)
-            os.chmod(partial, 0o700)
-            os.rename(partial, repository)
-        git = Git(repository, env)
-        subdirectory = source.get("subdirectory")
-        if not subdirectory:
-            git.check_out(source["git"], commit, code, bool(source.get("submodules")))
-            return
-        with trees.temporary(".fetch-", os.path.dirname(code)) as directory:
-            whole = os.path.realpath(f"{directory}/whole")
-            git.check_out(source["git"], commit, whole, bool(source.get("submodules")))
-            inside = os.path.realpath(f"{whole}/{subdirectory}")
-            if not inside.startswith(f"{whole}/") or not os.path.isdir(inside):
-                raise ReleaseError(
-                    f"{without_credentials(source['git'])} has no directory {subdirectory} in {commit[:7]}. "
-                    "Correct source.subdirectory."
-                )
-            os.rename(inside, code)
-
-
-@dataclass(frozen=True)
-class Git:
-    """The app's bare repository, which holds the objects of its submodules too. No work tree ever has a `.git`."""
-
-    repository: str
-    env: Mapping[str, str]
-
-    def _run(
-        self,
-        *arguments: str,
-        what: str,
-        env: Mapping[str, str] | None = None,
-        timeout: float = 600,
-        whole: int | None = None,
-    ) -> str:
-        command = ["git", "--git-dir", self.repository, *arguments]
-        return run(command, what=what, env={**self.env, **(env or {})}, timeout=timeout, whole=whole)
-
-    def _has(self, commit: str) -> bool:
-        try:
-            self._run("cat-file", "-e", f"{commit}^{{tree}}", what="git cat-file")
-        except CommandFailed:
-            return False
-        return True
-
-    def bring(self, url: str, commit: str) -> None:
-        """Fetch *commit* from *url* unless it is here. Raises ReleaseError and CommandFailed."""
-        # Locks of a git that was killed; it has the app's repository to itself while the phase runs.
-        for left in ("shallow.lock", "packed-refs.lock", f"refs/emperor-stack/{commit}.lock"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self.repository}/{left}")
-        shown = without_credentials(url)
-        if not self._has(commit):
-            fetch = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force"]
-            # By its id first: one commit and no history. Servers may refuse that; then all branches and tags.
-            try:
-                self._run(*fetch, "--depth=1", "--", url, commit, what="git fetch")
-            except CommandFailed:
-                place = f"refs/fetched/{hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()}"
-                everything = [f"+refs/{kind}/*:{place}/{kind}/*" for kind in ("heads", "tags")]
-                self._run(*fetch, "--", url, *everything, what=f"fetching {shown}")
-        if not self._has(commit):
-            raise ReleaseError(f"{shown} has no commit {commit}. Is it pushed?")
-        # A reference keeps the commit from being collected as garbage.
-        self._run("update-ref", f"refs/emperor-stack/{commit}", commit, what="git update-ref")
-
-    def check_out(self, url: str, commit: str, directory: str, submodules: bool, depth: int = 0) -> None:
-        """Put the files of *commit* of *url* into *directory*, those of its submodules in their places."""
-        self.bring(url, commit)
-        os.makedirs(directory, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="emperor-stack-index-") as index:
-            self._run(
-                *("--work-tree", directory, "checkout", "--quiet", "--force", commit, "--", "."),
-                what=f"checking out {commit}",
-                env={"GIT_INDEX_FILE": f"{index}/index"},
-            )
-        if not submodules:
-            return
-        if depth >= DEEPEST_SUBMODULE:
-            raise ReleaseError(f"submodules are nested more than {DEEPEST_SUBMODULE} deep in {url}")
-        for path, wanted, where in self._submodules(url, commit):
-            self.check_out(where, wanted, f"{directory}/{path}", True, depth + 1)
-
-    def _submodules(self, url: str, commit: str) -> Iterator[tuple[str, str, str]]:
-        """(path, commit, URL) of each submodule of *commit*. The paths are the tree's own, so that none leads out."""
-        tree = self._run("ls-tree", "-r", "-z", commit, what="git ls-tree", whole=LISTING)
-        modules = {
-            path: entry.split()[2]
-            for entry, _, path in (line.partition("\t") for line in tree.split("\0"))
-            if entry.startswith("160000 ")
-        }
-        if not modules:
-            return
-        settings: dict[str, dict[str, str]] = {}
-        listing = self._run(
-            *("config", "--blob", f"{commit}:.gitmodules", "--null", "--list"),
-            what="reading .gitmodules",
-            whole=ANSWER,
-        )
-        for setting in filter(None, listing.split("\0")):
-            name, _, value = setting.partition("\n")
-            section, _, option = name.rpartition(".")
-            settings.setdefault(section, {})[option] = value
-        places = {one["path"]: one["url"] for one in settings.values() if {"path", "url"} <= set(one)}
-        for path, wanted in modules.items():
-            if path not in places:
-                raise ReleaseError(f"the submodule {path} has no URL in .gitmodules of {commit[:7]}")
-            yield path, wanted, submodule_url(url, places[path])
-
-
-def is_local(url: str) -> bool:
-    return url.startswith(("/", ".", "file:")) or not re.match(r"[a-z+]+://|[^/]+:", url)
-
-
-def submodule_url(above: str, url: str) -> str:
-    """Where a submodule with *url* comes from in a repository that came from *above*. Raises ReleaseError."""
-    found = url
-    if url.startswith(("./", "../")):
-        if re.match(r"[a-z+]+://", above):
-            scheme, _, rest = above.partition("://")
-            found = f"{scheme}://" + urljoin(f"//{rest.rstrip('/')}/", url).removeprefix("//")
-        else:
-            host, colon, path = above.rpartition(":")
-            found = host + colon + posixpath.normpath(f"{path}/{url}")
-    if wrong := value_rules.git_url(found):
-        raise ReleaseError(f"the submodule's URL {without_credentials(url)} is not taken: {wrong.reason}")
-    if is_local(found) and not is_local(above):
-        # Else a repository from elsewhere could have root read any repository of this host.
-        raise ReleaseError(f"the submodule's URL {url} is a path of this host, and {above} is not")
-    return found

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from . import layout, trees, unit_names
+from .credentials import masked
 
 #: Seconds after which a lock whose owner has not been heard of may be taken over.
 LOCK_SECONDS = 1800
@@ -203,6 +204,8 @@ class AppState:
         try:
             with open(self.manifest_path(release), encoding="utf-8") as file:
                 content = dict(json.load(file))
+            if isinstance(content.get("reason"), str):
+                content["reason"] = masked(content["reason"])
             return Manifest(**{name: value for name, value in content.items() if name in known})
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
@@ -390,7 +393,11 @@ class AppState:
         entries = []
         for line in kept:
             with contextlib.suppress(ValueError):
-                entries.append(json.loads(line))
+                entry = json.loads(line)
+                # An earlier version wrote URLs down with their passwords. The next entry writes all of them anew.
+                if isinstance(entry.get("reason"), str):
+                    entry["reason"] = masked(entry["reason"])
+                entries.append(entry)
         return entries
 
     def remember(self, entry: dict[str, Any]) -> None:

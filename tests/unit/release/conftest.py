@@ -107,12 +107,17 @@ def run_activation(state: AppState) -> Callable[..., str]:
 @pytest.fixture
 def as_myself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands of the app's user run as this process."""
-    from ansible_collections.emperor.stack.plugins.module_utils import host_command, release_build
+    from ansible_collections.emperor.stack.plugins.module_utils import (
+        host_command,
+        release_build,
+        release_git,
+    )
 
     def run(argv: Any, **options: Any) -> str:
         return host_command.run(argv, **{**options, "user": None})
 
-    monkeypatch.setattr(release_build, "run", run)
+    for module in (release_build, release_git):
+        monkeypatch.setattr(module, "run", run)
 
 
 @pytest.fixture

@@ -1,165 +1,21 @@
-"""Where code comes from: git with submodules, and archives of which nothing may get out."""
+"""Where code comes from: archives of which nothing may get out."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import io
-import os
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import layout, release_source
+from ansible_collections.emperor.stack.plugins.module_utils import release_source
 from ansible_collections.emperor.stack.plugins.module_utils.release_source import ReleaseError
-
-A, B, C = "a" * 40, "b" * 40, "c" * 40
-
-
-# git
-
-
-@pytest.mark.parametrize(
-    ("version", "is_one"),
-    [
-        (A, True),
-        (A[:7], False),
-        (A.upper(), False),
-        (A + "a", False),
-        (A + "\n", False),
-        ("main", False),
-        ("", False),
-    ],
-)
-def test_what_is_a_commit(version: str, is_one: bool) -> None:
-    assert release_source.is_commit(version) is is_one
-
-
-@pytest.mark.parametrize(
-    ("listing", "version", "commit"),
-    [
-        (f"{A}\trefs/heads/main\n", "main", A),
-        (f"{A}\trefs/heads/v1\n{B}\trefs/tags/v1\n", "v1", B),
-        (f"{B}\trefs/tags/v1\n{C}\trefs/tags/v1^{{}}\n", "v1", C),
-        (f"{C}\trefs/heads/feature/main\n{A}\trefs/heads/main\n", "main", A),
-        (f"{A}\tHEAD\n{B}\trefs/remotes/origin/HEAD\n", "HEAD", A),
-        (f"{B}\trefs/tags/v1\n{C}\trefs/tags/v1^{{}}\n", "refs/tags/v1", C),
-        (f"warning: redirecting\n{A}\trefs/heads/main\n", "main", A),
-    ],
-    ids=["branch", "tag first", "annotated", "not a suffix", "HEAD", "full name", "noise"],
-)
-def test_the_reference_that_a_version_names(listing: str, version: str, commit: str) -> None:
-    assert release_source.pick_reference(listing, version, "url") == commit
-
-
-@pytest.mark.parametrize("listing", ["", f"{A}\trefs/heads/x/main\n", "garbage"])
-def test_a_version_that_the_remote_lacks(listing: str) -> None:
-    with pytest.raises(ReleaseError, match=r"url has no branch or tag main\. Push it"):
-        release_source.pick_reference(listing, "main", "url")
-
-
-def test_a_commit_comes_from_a_repository_into_the_code(host: Path, git: Callable[..., str]) -> None:
-    remote = host / "remote"
-    remote.mkdir()
-    git(remote, "init", "-q", "-b", "main")
-    (remote / "app.py").write_text("one")
-    git(remote, "add", ".")
-    git(remote, "commit", "-qm", "one")
-    source = {"git": str(remote), "version": "main"}
-    commit = release_source.resolve_git(source, None)
-    assert commit == git(remote, "rev-parse", "HEAD")
-    release_source.fetch_git("blog", source, None, commit, str(host / "code"))
-    assert os.listdir(host / "code") == ["app.py"]
-    # A killed git leaves its locks: nobody has to remove them by hand.
-    repository = Path(layout.app_root("blog"), "repo.git")
-    for lock in ("shallow.lock", "packed-refs.lock", f"refs/emperor-stack/{commit}.lock"):
-        (repository / lock).write_text("")
-    release_source.fetch_git("blog", source, None, commit, str(host / "again"))
-    with pytest.raises(ReleaseError, match=r"has no commit b.*Is it pushed"):
-        release_source.fetch_git("blog", source, None, B, str(host / "none"))
-    with pytest.raises(ReleaseError, match=r"Is source\.git right"):
-        release_source.resolve_git({"git": str(host / "nothing"), "version": "main"}, None)
-
-
-def test_submodules_and_theirs_come_without_a_repository_inside(host: Path, git: Callable[..., str]) -> None:
-    for name, inside in (("leaf", None), ("part", "leaf"), ("whole", "part")):
-        work = host / name
-        work.mkdir()
-        git(work, "init", "-q", "-b", "main")
-        (work / "name.txt").write_text(name)
-        if inside:
-            git(work, "-c", "protocol.file.allow=always", "submodule", "add", "-q", f"../{inside}", "sub/mod")
-            modules = (work / ".gitmodules").read_text()
-            assert f"url = ../{inside}" in modules
-        git(work, "add", ".")
-        git(work, "commit", "-qm", name)
-    source = {"git": str(host / "whole"), "version": "main", "submodules": True}
-    commit = release_source.resolve_git(source, None)
-    release_source.fetch_git("blog", source, None, commit, str(host / "code"))
-    found = {
-        p.relative_to(host / "code").as_posix(): p.read_text() for p in (host / "code").rglob("name.txt")
-    }
-    assert found == {"name.txt": "whole", "sub/mod/name.txt": "part", "sub/mod/sub/mod/name.txt": "leaf"}
-    assert not list((host / "code").rglob(".git"))
-    release_source.fetch_git("blog", {**source, "submodules": False}, None, commit, str(host / "plain"))
-    assert os.listdir(host / "plain/sub/mod") == []
-    release_source.fetch_git(
-        "blog", {**source, "subdirectory": "sub/mod"}, None, commit, str(host / "part-code")
-    )
-    assert (host / "part-code/name.txt").read_text() == "part"
-    with pytest.raises(ReleaseError, match=r"has no directory nothing in .*Correct source\.subdirectory"):
-        release_source.fetch_git(
-            "blog", {**source, "subdirectory": "nothing"}, None, commit, str(host / "none")
-        )
-
-
-def test_a_subdirectory_that_is_a_link_out_of_the_repository(host: Path, git: Callable[..., str]) -> None:
-    remote = host / "remote"
-    remote.mkdir()
-    git(remote, "init", "-q", "-b", "main")
-    (remote / "out").symlink_to("/etc")
-    git(remote, "add", ".")
-    git(remote, "commit", "-qm", "x")
-    source = {"git": str(remote), "version": "main", "subdirectory": "out"}
-    with pytest.raises(ReleaseError, match="has no directory out"):
-        release_source.fetch_git(
-            "blog", source, None, release_source.resolve_git(source, None), str(host / "c")
-        )
-    assert Path("/etc/passwd").exists()
-
-
-@pytest.mark.parametrize(
-    ("above", "url", "expected"),
-    [
-        ("https://git.example.com/team/blog.git", "../lib.git", "https://git.example.com/team/lib.git"),
-        (
-            "https://u:p@git.example.com:8443/team/blog.git/",
-            "./lib",
-            "https://u:p@git.example.com:8443/team/blog.git/lib",
-        ),
-        ("ssh://git@git.example.com/team/blog.git", "../../o/lib.git", "ssh://git@git.example.com/o/lib.git"),
-        ("git@git.example.com:team/blog.git", "../lib.git", "git@git.example.com:team/lib.git"),
-        ("file:///srv/git/whole.git", "../part.git", "file:///srv/git/part.git"),
-        ("/srv/git/whole.git", "../part.git", "/srv/git/part.git"),
-        ("https://git.example.com/blog.git", "https://other.example.com/x", "https://other.example.com/x"),
-    ],
-)
-def test_where_a_submodule_comes_from(above: str, url: str, expected: str) -> None:
-    assert release_source.submodule_url(above, url) == expected
-
-
-@pytest.mark.parametrize(
-    "url", ["/srv/git/other.git", "file:///root/secret.git", "ext::sh -c id", "-x", "ssh://-oX/a"]
-)
-def test_submodules_that_are_not_fetched(url: str) -> None:
-    with pytest.raises(ReleaseError, match="the submodule's URL"):
-        release_source.submodule_url("https://git.example.com/blog.git", url)
-
 
 # Archives
 
