@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
+
+from ..module_utils import uv_settings
 from ..module_utils.apps import complete_all
 from ..plugin_utils.bundle import bundle_root
 from ..plugin_utils.lock_holders import ActionWithLocks, playbook_process, process_token
@@ -39,6 +42,9 @@ class ActionModule(ActionWithLocks):
                 "skipped": True,
                 "skipped_reason": "no app is in this phase",
             }
+        if wrong := uv_settings.complaints(args.get("uv_environment") or {}):
+            listed = "\n".join(f"python_apps_uv_environment.{one}." for one in wrong)
+            raise AnsibleActionFail(f"{listed}\nNo host was asked or changed.")
         # What the host needs to know for all that it is to do now.
         needed = "prepare" if "prepare" in (args.get("then") or []) else phase
         # The module's arguments hold secrets, and Ansible would write them to the host's journal.

@@ -83,6 +83,10 @@ def run(
             "--no-new-privs",
             "--pdeathsig=KILL",
             "--",
+            # The first keeps root's capabilities until it becomes this one. Were that a program which the user cannot read,
+            # as uv, the kernel would let the user's other processes look into it all the same.
+            "setpriv",
+            "--",
             *command,
         ]
     shown = shown_as or " ".join(argv)

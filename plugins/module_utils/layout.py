@@ -8,6 +8,8 @@ APPS = "/srv/apps"
 RUN = "/run/emperor-stack"
 CONFIG = "/etc/emperor-stack"
 LIBRARY = "/usr/local/lib/emperor-stack"
+#: A link to the standard input of whoever opens it: what uv reads as its user's configuration (`uv_settings`).
+UV_CONFIG = f"{LIBRARY}/uv-config/uv/uv.toml"
 UNITS = "/etc/systemd/system"
 TRANSIENT_UNITS = "/run/systemd/transient"
 #: The journal that everything writes to which runs an app, beside the system's own; see role base.

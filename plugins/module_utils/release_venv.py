@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 
-from . import layout
+from . import layout, uv_settings
 from .host_command import ANSWER, CommandFailed, run
 from .release_error import ReleaseError
 from .release_state import write_atomically
@@ -178,7 +178,9 @@ def venv_key(
     content = text(code, requirements) if requirements.endswith(".txt") else None
     if content is None or not is_exact(content):
         return ""
-    parts = [content, python, os.path.realpath(UV), OWN_SERVER, json.dumps(dict(index), sort_keys=True)]
+    # A password decides nothing, and the manifest holds this digest.
+    plain, _ = uv_settings.split(index)
+    parts = [content, python, os.path.realpath(UV), OWN_SERVER, json.dumps(plain, sort_keys=True)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -245,11 +247,18 @@ def build_venv(
     *pins* (name → version) hold where the requirements leave a choice: what serves today goes to the next Python as it
     is. A pin that this Python has no build for is given up, with a warning.
     """
-    env = {**uv_environment(app, index), "VIRTUAL_ENV": venv, "UV_PROJECT_ENVIRONMENT": venv}
+    plain, private = uv_settings.split(index)
+    env = {**uv_environment(app, plain), "VIRTUAL_ENV": venv, "UV_PROJECT_ENVIRONMENT": venv}
     what = "installing the requirements"
+    uid = pwd.getpwnam(app).pw_uid
+    uv_settings.close(UV)
 
     def uv(*words: str, what: str = what, timeout: float = 1800) -> str:
-        return run([UV, *words], what=what, user=app, cwd=code, env=env, timeout=timeout)
+        with uv_settings.told(private, uid) as (more, stdin):
+            command = [UV, *words]
+            return run(
+                command, what=what, user=app, cwd=code, env={**env, **more}, timeout=timeout, stdin=stdin
+            )
 
     uv("venv", "--quiet", "--python", python, venv, what="making the venv")
     warnings: list[str] = []

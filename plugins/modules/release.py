@@ -112,11 +112,12 @@ phases:
   returned: always
 """
 
-from collections.abc import Iterable  # noqa: E402
+from collections.abc import Mapping  # noqa: E402
 from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
+from ..module_utils.credentials import all_secrets  # noqa: E402
 from ..module_utils.masking import hide  # noqa: E402
 from ..module_utils.output import printable  # noqa: E402
 from ..module_utils.release_phases import PHASES, Options, in_turn  # noqa: E402
@@ -128,14 +129,11 @@ def summary(failed: list[str], of: int) -> str:
     return f"{', '.join(failed)} failed{rest}"
 
 
-def credentials(values: Iterable[Any]) -> list[str]:
-    """User and password of each URL in *values*, as one text and the password alone."""
-    found = []
-    for word in " ".join(str(value) for value in values).split():
-        user, at, _ = word.partition("://")[2].partition("/")[0].rpartition("@")
-        if at:
-            found += [user, user.partition(":")[2]]
-    return found
+def secrets_in(app: Mapping[str, Any]) -> list[str]:
+    """All that no message may show of an app's spec."""
+    source = app.get("source") or {}
+    values = [*(app.get("secrets") or {}).values(), *filter(None, [app.get("key")])]
+    return [*values, *all_secrets(source.values())]
 
 
 def main() -> None:
@@ -162,8 +160,9 @@ def main() -> None:
     # No secret comes back in a message, whatever an app's build prints. Not by Ansible's own masking: it would change
     # names, revisions and everything else that happens to hold a short secret.
     for app in module.params["apps"]:
-        hide([*(app.get("secrets") or {}).values(), *filter(None, [app.get("key")])])
-    hide(credentials(module.params["uv_environment"].values()))
+        hide(secrets_in(app))
+    hide(all_secrets(module.params["uv_environment"].values()))
+    hide(str(v) for k, v in module.params["uv_environment"].items() if k.endswith("_PASSWORD"))
     options = Options(
         owner=module.params["owner"],
         dead=module.params["dead"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -48,10 +49,22 @@ systemctl is-active --quiet tests-sshd ||
 """
 
 
+#: A package that is built by what it brings itself.
+_SPY_PROJECT = """
+[build-system]
+requires = []
+build-backend = "spy"
+backend-path = ["."]
+[project]
+name = "spy"
+version = "1.0"
+"""
+
 _INDEX = """
 set -eu
 rm -rf /srv/index
-mkdir -p /srv/index/files/simple/privately
+mkdir -p /srv/index/files/simple/privately /srv/index/files/simple/spy
+chmod 700 /srv/index
 cd /srv/index
 openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj '/CN=Tests' -days 2 2>/dev/null
 openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj '/CN=index' 2>/dev/null
@@ -74,10 +87,22 @@ def private_index(machine: Host, directory: Path) -> Iterator[dict[str, str]]:
             "privately-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         made.writestr("privately-1.0.dist-info/RECORD", "")
+    spy = directory / "spy-1.0.tar.gz"
+    with tarfile.open(spy, "w:gz") as made_tar:
+        made_tar.add(HERE / "sources" / "spy.py", "spy-1.0/spy.py")
+        for name, text in (
+            ("PKG-INFO", "Metadata-Version: 2.1\nName: spy\nVersion: 1.0\n"),
+            ("pyproject.toml", _SPY_PROJECT),
+        ):
+            info = tarfile.TarInfo(f"spy-1.0/{name}")
+            info.size = len(text)
+            made_tar.addfile(info, io.BytesIO(text.encode()))
     user = "planted-5e7c-user:planted-5e7c-password"
     container = machine.backend.host
     for source, target in (
         (str(wheel), f"{container}:/srv/index/files/simple/privately/"),
+        (str(spy), f"{container}:/srv/index/files/simple/spy/"),
+        (str(HERE / "sources" / "git_server.py"), f"{container}:/srv/index/git_server.py"),
         (str(HERE / "sources" / "index.py"), f"{container}:/srv/index/index.py"),
         (f"{container}:/srv/index/ca.pem", str(directory / "index-ca.pem")),
     ):
@@ -88,11 +113,14 @@ def private_index(machine: Host, directory: Path) -> Iterator[dict[str, str]]:
         ["docker", "cp", "--quiet", str(directory / "user"), f"{container}:/srv/index/user"], check=True
     )
     machine.check_output("systemd-run --quiet --unit=tests-index python3 /srv/index/index.py /srv/index 8799")
+    machine.check_output(
+        "systemd-run --quiet --unit=tests-git python3 /srv/index/git_server.py /srv/git /srv/index/user 8801"
+    )
     yield {
         "python_apps_index": f"https://{user}@127.0.0.1:8799/simple",
         "python_apps_ca_bundle": str(directory / "index-ca.pem"),
     }
-    machine.run("systemctl stop tests-index")
+    machine.run("systemctl stop tests-index tests-git")
     machine.run("rm -rf /srv/index")
 
 

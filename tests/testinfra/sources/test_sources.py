@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploying import ROOT, Outcome, figure, load
+from deploying import HERE, ROOT, Outcome, Repository, figure, load
 from testinfra.host import Host
 from vaulted import OLDER, OLDER_PATH, Vaulted, tricky
 
@@ -211,6 +211,131 @@ def test_secrets_are_nowhere_else(machine: Host, stack: Vaulted, private_index: 
     assert {Path(path).name for path in releases} == {"environment.json", "plant.txt"}
     assert "planted-5e7c" not in machine.check_output("cat /srv/apps/tarred/state/history.jsonl")
     assert "planted-5e7c-password" not in stack.ask("tarred.localhost", "/environment")
+
+
+#: Writes down every argument list of the host that has the planted text in it, until /tmp/watch is gone. [c]: not its own.
+_WATCH = """
+touch /tmp/watch
+while [ -e /tmp/watch ]; do grep -las 'planted-5e7[c]' /proc/[0-9]*/cmdline; sleep 0.02; done >/tmp/seen 2>/dev/null
+"""
+
+
+def test_a_build_finds_no_credential(
+    machine: Host, stack: Vaulted, private_index: dict[str, str], directory: Path
+) -> None:
+    """Of a git server and an index that want a password: a package looks for it in all that its build can reach."""
+    repository = Repository(machine, "spied", HERE / "apps" / "echo", directory)
+    repository.version("v1", {"requirements.txt": "spy==1.0\n"})
+    repository.push()
+    user = private_index["python_apps_index"].partition("://")[2].partition("@")[0]
+    source = {"git": f"http://{user}@127.0.0.1:8801/spied.git", "version": "v1"}
+    stack.apps.append(
+        {**app_of(stack, "zipped"), "name": "spied", "domains": ["spied.localhost"], "source": source}
+    )
+    machine.check_output("systemd-run --quiet --collect --unit=tests-watch sh -c %s", _WATCH)
+    wanted = {"python_apps_interpreters": INTERPRETERS, **private_index}
+    outcomes = [stack.play("site.yml", "-vvv", "--diff", **wanted)]
+    stack.apps[-1]["source"] = {**source, "version": "none"}
+    outcomes.append(deploy(stack, "spied", "-vvv", **private_index))
+    stack.apps[-1]["source"] = {**source, "git": source["git"].replace("-password", "-other")}
+    outcomes.append(deploy(stack, "spied", "-vvv", again=True, **private_index))
+    machine.check_output("rm /tmp/watch; sleep 0.2")
+    assert outcomes[0].code == 0, outcomes[0].output[-4000:]
+    assert "has no branch or tag none" in " ".join(outcomes[1].output.split())
+    assert "may source.key read it?" in " ".join(outcomes[2].output.split())
+    found = json.loads(
+        machine.check_output(
+            "cat /srv/apps/spied/active/release/venv/lib/python3*/site-packages/spy_found.json"
+        )
+    )
+    figure("credentials_found_by_a_build", len(found["found"]))
+    assert found["found"] == [], found
+    assert found["looked"]["files"] > 100, found
+    assert machine.check_output("cat /tmp/seen") == ""
+    assert not any("planted-5e7c" in outcome.output for outcome in outcomes)
+    assert machine.check_output("grep -rl 'planted-5e7c' /srv/apps/spied || true") == ""
+    assert machine.check_output("stat -c '%U:%G %a' /srv/apps/spied/repo.git") == "root:spied 2750"
+    stack.apps.pop()
+
+
+def test_a_token_in_an_archives_url_is_never_shown(stack: Vaulted, zipped: tuple[str, str]) -> None:
+    app = app_of(stack, "zipped")
+    kept = dict(app["source"])
+    app["source"] = {
+        "archive": f"{kept['archive']}?private_token=planted-5e7c-token",
+        "checksum": f"sha256:{'1' * 64}",
+    }
+    refused = deploy(stack, "zipped", "-vvv", "--diff")
+    app["source"] = {**app["source"], "checksum": kept["checksum"]}
+    outcome = deploy(stack, "zipped", "-vvv", "--diff", again=True)
+    app["source"] = kept
+    assert "and source.checksum is sha256:111" in " ".join(refused.output.split())
+    assert outcome.code == 0, outcome.output[-4000:]
+    assert "planted-5e7c" not in refused.output + outcome.output
+    assert stack.host.check_output("grep -rl planted-5e7c /srv/apps/zipped || true") == ""
+
+
+def test_a_variable_that_builds_would_read_is_refused(stack: Vaulted) -> None:
+    refused = deploy(stack, "echo", python_apps_uv_environment={"UV_GITHUB_TOKEN": "planted-5e7c-token"})
+    assert refused.code != 0
+    said = " ".join(refused.output.split())
+    assert "python_apps_uv_environment.UV_GITHUB_TOKEN: builds read uv's environment" in said
+    assert "planted-5e7c" not in refused.output
+
+
+#: A repository whose top tree is written by hand, with a submodule that shall get out of the code by $1.
+_HOSTILE = r"""
+set -eu
+rm -rf /srv/git/hostile /srv/git/evil && mkdir -p /srv/git/hostile /srv/git/evil
+export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@t GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@t
+cd /srv/git/evil && git init -q -b main && echo evil >evil.txt && git add . && git commit -qm x
+part=$(git rev-parse HEAD)
+cd /srv/git/hostile && git init -q -b main
+modules=$(printf '[submodule "m"]\n\tpath = %s\n\turl = ../evil\n' "$2" | git hash-object -w --stdin)
+link=$(printf /srv/outside | git hash-object -w --stdin)
+raw() { git hash-object -t tree --literally -w --stdin; }
+id() { python3 -c 'import sys; sys.stdout.buffer.write(bytes.fromhex(sys.argv[1]))' "$1"; }
+inner=$({ printf '160000 m\0'; id "$part"; } | raw)
+case $1 in
+    parent) top=$({ printf '40000 ..\0'; id "$inner"; printf '100644 .gitmodules\0'; id "$modules"; } | raw) ;;
+    link) top=$({ printf '100644 .gitmodules\0'; id "$modules"; printf '120000 a\0'; id "$link"
+        printf '40000 a\0'; id "$inner"; } | raw) ;;
+esac
+commit=$(git commit-tree -m x "$top")
+git update-ref refs/heads/main "$commit"
+mkdir -p /srv/outside
+# As the version before has fetched it: without a look at its objects.
+rm -rf /srv/apps/hostile/repo.git
+if [ "$3" = fetched ]; then
+    mkdir -p /srv/apps/hostile && git init -q --bare /srv/apps/hostile/repo.git
+    chmod 700 /srv/apps/hostile/repo.git
+    git --git-dir /srv/apps/hostile/repo.git fetch -q /srv/git/hostile "main:refs/emperor-stack/$commit"
+    git --git-dir /srv/apps/hostile/repo.git fetch -q /srv/git/evil "main:refs/emperor-stack/$part"
+fi
+"""
+
+
+def test_a_repository_writes_nothing_outside_of_its_code(machine: Host, stack: Vaulted) -> None:
+    """Trees that git itself never makes, as they come and as the version before left them on the host."""
+    source = {"git": "file:///srv/git/hostile", "version": "main", "submodules": True}
+    stack.apps.append(
+        {**app_of(stack, "zipped"), "name": "hostile", "domains": ["hostile.localhost"], "source": source}
+    )
+    refused = []
+    for kind, path in (("parent", "../m"), ("link", "a/m")):
+        for state in ("new", "fetched"):
+            machine.check_output(f"bash -c %s bash {kind} {path} {state}", _HOSTILE)
+            outcome = stack.play("site.yml", python_apps_interpreters=INTERPRETERS)
+            said = " ".join(outcome.output.split())
+            assert outcome.code != 0, said[-3000:]
+            assert "hostile: prepare: " in said and ("remove that entry" in said or "fsck" in said), said[
+                -3000:
+            ]
+            refused.append(machine.check_output("find /srv/apps /srv/outside /tmp -name evil.txt") == "")
+    stack.apps.pop()
+    machine.check_output("rm -rf /srv/git/hostile /srv/git/evil /srv/outside")
+    figure("hostile_repositories_refused", f"{sum(refused)}/{len(refused)}")
+    assert all(refused)
 
 
 def test_a_text_that_only_looks_like_a_template_is_refused_or_marked(stack: Vaulted) -> None:

@@ -135,11 +135,11 @@ def test_what_runs_as_an_app_runs_among_the_apps(
         run(["/bin/sh", "-c", "exit 3"], what="x", user="blog")
     calls = (tmp_path / "calls").read_text().splitlines()
     assert [call.split()[0] for call in calls] == (
-        ["systemd-run", "setpriv", "systemctl"] if systemd else ["setpriv"]
+        ["systemd-run", "setpriv", "setpriv", "systemctl"] if systemd else ["setpriv", "setpriv"]
     )
     if systemd:
         scope = calls[0].partition("--unit=")[2].split()[0]
         assert scope.startswith("app_blog_command.")
         assert "--scope" in calls[0]
         assert "--slice=apps.slice" in calls[0]
-        assert calls[2] == f"systemctl kill --signal=KILL {scope}"
+        assert calls[-1] == f"systemctl kill --signal=KILL {scope}"
