@@ -27,6 +27,10 @@ LOG_LINES = 30
 #: Stands in the units of a release for the lines of `sandbox`.
 SANDBOX_MARK = "@SANDBOX@"
 
+#: File systems of a unit's own, a tenth of the host's memory each, as systemd makes them. What an app writes there counts as
+#: its memory. TMPDIR is on its disk space.
+TEMPORARY = " ".join(f"{path}:mode=1777,nosuid" for path in ("/tmp", "/var/tmp", "/dev/shm"))  # noqa: S108
+
 Units = Mapping[str, str]
 
 
@@ -46,8 +50,12 @@ def sandbox(app: str) -> list[str]:
         "CapabilityBoundingSet=",
         "ProtectSystem=strict",
         f"ReadWritePaths={own}",
+        # `ProtectSystem` leaves it writable, and anybody may fill /run/lock.
+        "ReadOnlyPaths=/run",
         "ProtectHome=true",
-        "PrivateTmp=true",
+        # Not PrivateTmp, which is on the host's own file system: an app fills these alone, and in its own memory.
+        f"TemporaryFileSystem={TEMPORARY}",
+        "PrivateIPC=true",
         "PrivateDevices=true",
         # With polkit, logind lets each user linger: a manager of units of its own, beyond the limits of its slice.
         "InaccessiblePaths=-/run/dbus",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-#: What an activation's config does not have: its socket is bound by the emperor and handed over, and where it says its
-#: statistics is chosen by `enter`. Releases of earlier versions have them.
-WITHOUT = ("socket", "chmod-socket", "stats")
+#: What an activation's config does not have: its socket is bound by the emperor and handed over, where it says its
+#: statistics is chosen by `enter`, and it has nothing to remove at its end. Releases of earlier versions have them.
+WITHOUT = ("socket", "chmod-socket", "stats", "vacuum")
 
 
 def of_activation(text: str) -> str:

@@ -56,7 +56,6 @@ def options(text: str) -> dict[str, list[str]]:
     [
         ("strict", "true"),
         ("need-app", "true"),
-        ("vacuum", "true"),
         ("single-interpreter", "true"),
         ("enable-threads", "true"),
         ("py-call-uwsgi-fork-hooks", "true"),
@@ -140,7 +139,7 @@ def test_a_sleeping_app_ends_when_idle() -> None:
 @pytest.mark.parametrize("sleeps", [False, True])
 def test_it_binds_nothing(sleeps: bool) -> None:
     """Neither the socket, which the emperor hands over, nor statistics, whose place `enter` chooses."""
-    assert not {"socket", "chmod-socket", "stats"} & set(options(render(on_demand=sleeps)))
+    assert not {"socket", "chmod-socket", "stats", "vacuum"} & set(options(render(on_demand=sleeps)))
 
 
 def test_nothing_is_left_to_fill_in() -> None:

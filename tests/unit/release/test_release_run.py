@@ -229,7 +229,7 @@ def test_vassals_are_those_of_exactly_this_app(host: Path) -> None:
 VASSALS = {
     "today's": "[uwsgi]\n# a = b\nchdir = /x\nlisten = 7\n",
     "an earlier version's": "[uwsgi]\n# a = b\nsocket = /run/emperor-stack/blog/%n.sock\nchmod-socket = 660\nchdir = /x\n"
-    "stats = /run/emperor-stack/blog/%n.stats\nlisten = 7\n",
+    "stats = /run/emperor-stack/blog/%n.stats\nlisten = 7\nvacuum = true\n",
 }
 
 
