@@ -32,6 +32,7 @@ LIMITS = {
     "body": "20m",
     "request_timeout": 60,
     "memory": None,
+    "disk": None,
     "cpu": None,
     "tasks": 512,
     "open_files": 4096,
