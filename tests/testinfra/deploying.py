@@ -122,6 +122,8 @@ class Stack:
     variables: dict[str, Any] = field(default_factory=dict)
     #: Of ansible-playbook, beside the bundle's ansible.cfg.
     environment: dict[str, str] = field(default_factory=dict)
+    #: The bundle that it has: this one, or a copy of another version.
+    checkout: Path = ROOT
 
     def command(self, playbook: str, *words: str, **extra: object) -> list[str]:
         """The ansible-playbook command with this stack's apps, and *extra* as variables."""
@@ -138,10 +140,10 @@ class Stack:
         started.append(playbook)
         return subprocess.Popen(
             self.command(playbook, *words, **extra),
-            cwd=ROOT,
+            cwd=self.checkout,
             env={
                 **environment,
-                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_CONFIG": str(self.checkout / "ansible.cfg"),
                 "ANSIBLE_NOCOLOR": "1",
                 **self.environment,
             },
