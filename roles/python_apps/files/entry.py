@@ -5,6 +5,7 @@ where a server has the arguments, imports the app and refuses one that comes fro
 """
 
 import importlib
+import io
 import json
 import os
 import sys
@@ -44,26 +45,91 @@ def strangers():
     return {n: p for n, p in paths.items() if p.startswith(releases) and not p.startswith(HERE + os.sep)}
 
 
-class Drained:
-    """An app's answer that reads, when it ends, what the app left of the request's body.
+class Body:
+    """A request's body, of which all is read before the answer begins; what the app has not read by then is kept for it.
 
-    uWSGI would close the socket on the unread rest, and nginx then loses the answer. Its own remedy, post-buffering, kills
-    innocent workers: each read adds to a deadline that another thread of the worker has just set to zero.
+    Once an answer's head has come, nginx sends no more of the body: who reads on then waits for as long as his server lets
+    him, 4 s under uWSGI and 65 s under gunicorn. What stays unread makes uWSGI close the socket on it, and nginx lose the
+    answer. uWSGI's own remedy, post-buffering, kills innocent workers: each read adds to a deadline that another thread of
+    the worker has just set to zero.
     """
+
+    def __init__(self, body):
+        self._body = body
+        self._rest = None
+        self._failure = None
+
+    def _source(self):
+        if self._failure is not None:
+            raise self._failure
+        return self._body if self._rest is None else self._rest
+
+    def read(self, *size):
+        return self._source().read(*size)
+
+    def readline(self, *size):
+        return self._source().readline(*size)
+
+    def readlines(self, *hint):
+        return self._source().readlines(*hint)
+
+    def __iter__(self):
+        return iter(self.readline, b"")
+
+    def __getattr__(self, name):
+        return getattr(self._body, name)
+
+    def read_ahead(self):
+        if self._rest is not None or self._failure is not None:
+            return
+        try:
+            part = self._body.read(65536)
+            rest = kept() if part else io.BytesIO()
+            while part:
+                rest.write(part)
+                part = self._body.read(65536)
+            rest.seek(0)
+            self._rest = rest
+        except OSError as error:
+            # The client has gone, or there is no room for it: the app is told so if it wants it.
+            self._failure = error
+            drain(self._body)
+
+    def close(self):
+        if self._rest is not None:
+            self._rest.close()
+        elif self._failure is None:
+            drain(self._body)
+
+
+def kept():
+    """A file that is in memory while it is small."""
+    # Not for each app: most leave nothing of a body.
+    import tempfile
+
+    return tempfile.SpooledTemporaryFile(1 << 18)
+
+
+class Answer:
+    """An app's answer, of which no part goes out before the request's *body* is read."""
 
     def __init__(self, answer, body):
         self.answer = answer
         self.body = body
 
     def __iter__(self):
-        return iter(self.answer)
+        for part in self.answer:
+            self.body.read_ahead()
+            yield part
+        # Where no part came, the head goes out now.
+        self.body.read_ahead()
 
     def close(self):
         try:
             if hasattr(self.answer, "close"):
                 self.answer.close()
         finally:
-            drain(self.body)
+            self.body.close()
 
 
 def drain(body):
@@ -75,16 +141,26 @@ def drain(body):
 
 
 def draining(app):
-    """*app*, whose requests with a body are read to their end."""
+    """*app*, whose requests with a body are read to their end before it answers."""
 
     def drained(environ, start_response):
         if environ.get("CONTENT_LENGTH") in (None, "", "0"):
             return app(environ, start_response)
-        body = environ["wsgi.input"]
+        body = environ["wsgi.input"] = Body(environ["wsgi.input"])
+
+        def start(*words):
+            write = start_response(*words)
+
+            def written(data):
+                body.read_ahead()
+                return write(data)
+
+            return written
+
         try:
-            return Drained(app(environ, start_response), body)
+            return Answer(app(environ, start), body)
         except BaseException:
-            drain(body)
+            body.close()
             raise
 
     return drained

@@ -116,3 +116,12 @@ def test_hashes_are_never_shown(role_value: Any) -> None:
     files = role_value("nginx", "__nginx_files", nginx_sites=[])
     (users,) = [item for item in files if item.get("template") == "users.j2"]
     assert (users["group"], users["mode"], users["sensitive"]) == ("www-data", "0640", True)
+
+
+def test_what_is_kept_is_whole_and_not_for_ever(render: Render) -> None:
+    short, long = (vhost(render, {**BLOG, "cache": {"seconds": seconds}}) for seconds in (300, 301))
+    assert 'uwsgi_cache_key "$front_period $request_method $front_scheme://' in short
+    assert 'uwsgi_cache_key "$front_long_period $request_method $front_scheme://' in long
+    assert "uwsgi_no_cache $http_cookie $http_authorization $front_unmeasured;" in squeezed(
+        render("nginx", "emperor-stack/cache.conf.j2")
+    )

@@ -86,6 +86,7 @@ def stack(request: pytest.FixtureRequest, machine: Host, directory: Path, code: 
         app("walled", code, users={"alice": "ALICE"}, static={"/static/": "static"}),
         app("networks", code, allow=["10.0.0.0/8", "192.0.2.7"], deny=["10.6.0.0/16"]),
         app("cached", code, cache={"seconds": 600, "size": "8m"}),
+        app("cached-gun", code, cache={"seconds": 600}, server="gunicorn"),
         app("strict", code, error_pages={"404": "web/404.html"}, intercept_errors=True),
     ]
     secrets = {"walled": {"ALICE": password_hash(request.module.PASSWORD)}}

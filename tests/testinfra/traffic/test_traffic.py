@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -215,6 +216,72 @@ def test_answers_are_kept_by_what_they_depend_on(ask: Any) -> None:
     assert ask("cached", "/q?a=1").json()["hit"] != ask("cached", "/q?a=2").json()["hit"]
     ask("cached", "/head", "--head")
     assert ask("cached", "/head").json()["PATH_INFO"] == "/head"
+
+
+SERVERS = pytest.mark.parametrize("name", ["cached", "cached-gun"])
+
+
+@SERVERS
+def test_an_answer_whose_end_nobody_can_tell_is_not_kept(ask: Any, name: str) -> None:
+    """An app that ends in the middle looks as one that is done, unless it has said how much there is."""
+    hits = [ask(name, "/whole?measured=no") for _ in range(3)]
+    assert [answer.headers["x-cache"] for answer in hits] == ["MISS"] * 3
+    assert len({answer.json()["hit"] for answer in hits}) == 3
+    assert [ask(name, "/whole").headers["x-cache"] for _ in range(2)] == ["MISS", "HIT"]
+
+
+@SERVERS
+@pytest.mark.parametrize("measured", ["yes", "no"])
+def test_an_answer_that_a_killed_worker_cut_is_given_to_nobody_else(
+    stack: Stack, ask: Any, name: str, measured: str
+) -> None:
+    path = f"/cut?measured={measured}"
+    first = stack.host.run("curl -s -H %s %s | wc -c", f"Host: {name}.localhost", f"http://127.0.0.1{path}")
+    assert 0 < int(first.stdout) < 200_000
+    answers = [ask(name, path) for _ in range(2)]
+    assert [len(answer.body) for answer in answers] == [200_000] * 2
+    assert [answer.headers["x-cache"] for answer in answers] == [
+        "MISS",
+        "HIT" if measured == "yes" else "MISS",
+    ]
+
+
+def test_what_is_kept_is_forgotten_in_time(stack: Stack, ask: Any) -> None:
+    """nginx shows the old answer while it asks for a new one: for ever, where the new ones are none that it may keep."""
+    now = int(stack.host.check_output("date +%s"))
+    assert ask("cached", "/forgotten").headers["x-cache"] == "MISS"
+    keys = stack.host.check_output("grep -rahs '^KEY: .*/forgotten$' /var/lib/nginx/emperor-stack-cached")
+    # `seconds` is above 300.
+    assert re.fullmatch(r"KEY: (\d+) GET http://cached\.localhost/forgotten", keys), keys
+    assert int(keys.split()[1]) in (now // 10_000, now // 10_000 + 1)
+
+
+# uploads that an app answers before it has read them
+
+
+@SERVERS
+def test_early_answers_to_uploads_bind_no_thread(stack: Stack, name: str) -> None:
+    """nginx sends no more of a body once an answer has begun: who waits for it then, waits until somebody gives up.
+
+    Under uWSGI that is uWSGI, which says so; under gunicorn nginx. Twice as many uploads at once as the app has threads.
+    """
+    host = stack.host
+    host.check_output("head -c 8000000 /dev/urandom >/root/upload")
+    began = host.check_output("date +%s")
+    logged = int(host.check_output("wc -l </var/log/nginx/%s.error.log", name))
+    (digest, _) = host.check_output("sha256sum /root/upload").split()
+    for path, answer in (("/early", "early"), ("/early?late", f"early {digest}")):
+        curl = (
+            f"curl -sS -H Host:{name}.localhost -H Expect: --data-binary @/root/upload http://127.0.0.1{path}"
+        )
+        said = host.check_output("seq 8 | xargs -P 8 -I{} sh -c %s", f"echo $({curl})")
+        assert said.splitlines() == [answer] * 8
+    journal = host.check_output(
+        "journalctl --namespace=* --no-pager -o cat -u 'emperor@*' -u 'app_*' --since @%s", began
+    )
+    assert "Timeout reading" not in journal
+    errors = host.check_output("tail -n +%s /var/log/nginx/%s.error.log", str(logged + 1), name)
+    assert "timed out" not in errors
 
 
 # compression

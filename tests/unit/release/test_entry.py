@@ -68,16 +68,116 @@ def test_an_app_may_have_a_tmpdir_of_its_own(load: Callable[..., Callable[..., A
     assert list(application({}, None)) == ["/x"]
 
 
-def test_what_the_app_leaves_of_a_body_is_read_when_the_answer_ends(
-    load: Callable[[str], Callable[..., Any]],
+class Sent(io.BytesIO):
+    """A body of which nothing more comes once an answer has begun: who reads then would wait."""
+
+    begun = False
+
+    def read(self, *size: Any) -> bytes:
+        assert not self.begun, "read after the answer's head went out"
+        return super().read(*size)
+
+    def readline(self, *size: Any) -> bytes:
+        assert not self.begun, "read after the answer's head went out"
+        return super().readline(*size)
+
+
+def asked(application: Callable[..., Any], body: Sent, size: int) -> list[bytes]:
+    """What goes out, as a server sends it: the head with the first part, or at the end where none comes."""
+    out: list[bytes] = []
+
+    def send(part: bytes) -> None:
+        body.begun = True
+        out.append(part)
+
+    def start(*words: Any) -> Callable[[bytes], None]:
+        return send
+
+    answer = application({"CONTENT_LENGTH": str(size), "wsgi.input": body}, start)
+    try:
+        for part in answer:
+            send(part)
+        body.begun = True
+    finally:
+        answer.close()
+    return out
+
+
+@pytest.mark.parametrize("size", [1, 65_536, 200_000, 1_000_000])
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("e['wsgi.input'].read(10); return [b'done']", [b"done"]),
+        ("return [b'a', b'b']", [b"a", b"b"]),
+        ("return []", []),
+        ("write = s('200 OK', []); write(b'x'); return [b'y']", [b"x", b"y"]),
+        ("return iter(lambda: e['wsgi.input'].read(1000), b'')", None),
+    ],
+    ids=["a part", "nothing", "an empty answer", "by write", "streamed back"],
+)
+def test_a_body_is_read_before_the_first_part_of_the_answer_goes_out(
+    load: Callable[[str], Callable[..., Any]], source: str, out: list[bytes] | None, size: int
 ) -> None:
-    application = load("def application(e, s):\n    e['wsgi.input'].read(10)\n    return [b'done']\n")
-    body = io.BytesIO(b"x" * 200_000)
-    answer = application({"CONTENT_LENGTH": "200000", "wsgi.input": body}, None)
-    assert list(answer) == [b"done"]
-    assert body.tell() == 10, "the app may still read it while it answers"
-    answer.close()
-    assert body.read() == b""
+    body = bytes(range(256)) * (size // 256 + 1)
+    sent = Sent(body[:size])
+    found = asked(load(f"def application(e, s):\n    {source}\n"), sent, size)
+    assert found == out if out is not None else b"".join(found) == body[:size]
+    assert sent.getvalue() == body[:size] and sent.tell() == size
+
+
+LATE = """
+def application(e, s):
+    body = e['wsgi.input']
+    yield body.read(3)
+    yield body.readline()
+    yield body.readline(2)
+    yield b'|'.join(body.readlines())
+    yield b'+'.join(body)
+    yield body.read() + body.read(5)
+"""
+
+
+def test_an_app_that_reads_while_it_answers_gets_all_of_it(load: Callable[[str], Callable[..., Any]]) -> None:
+    lines = b"abcde\nfghij\n" + b"klm\n" * 100_000
+    out = asked(load(LATE), Sent(lines), len(lines))
+    assert out[:3] == [b"abc", b"de\n", b"fg"]
+    assert out[3:] == [b"|".join(lines[8:].splitlines(keepends=True)), b"", b""]
+
+
+def test_a_body_is_its_lines(load: Callable[[str], Callable[..., Any]]) -> None:
+    out = asked(load("def application(e, s):\n    return list(e['wsgi.input'])\n"), Sent(b"a\nb\nc"), 5)
+    assert out == [b"a\n", b"b\n", b"c"]
+
+
+@pytest.mark.parametrize("broken", ["read", "write"])
+def test_what_cannot_be_kept_is_an_error_for_who_wants_it(
+    load: Callable[[str], Callable[..., Any]], monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """A client that has gone, or a disk that is full: not an upload that looks whole."""
+
+    class Broken(Sent):
+        reads = 0
+
+        def read(self, *size: Any) -> bytes:
+            self.reads += 1
+            if broken == "read" and self.reads == 2:
+                raise OSError("gone")
+            return super().read(*size)
+
+    class Full(io.BytesIO):
+        def write(self, *part: Any) -> int:
+            raise OSError("no space left")
+
+    if broken == "write":
+        monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda size: Full())
+    source = (
+        "def application(e, s):\n    yield b'first'\n    try:\n        yield e['wsgi.input'].read()\n"
+        "    except OSError as error:\n        yield str(error).encode()\n"
+    )
+    body = Broken(b"x" * 200_000)
+    assert asked(load(source), body, 200_000) == [b"first", b"gone" if broken == "read" else b"no space left"]
+    # The rest does not stand in nginx's way, wherever it can still be read.
+    assert body.tell() == 200_000
 
 
 def test_a_body_is_read_when_the_app_raises(load: Callable[[str], Callable[..., Any]]) -> None:
@@ -86,6 +186,11 @@ def test_a_body_is_read_when_the_app_raises(load: Callable[[str], Callable[..., 
     with pytest.raises(LookupError):
         application({"CONTENT_LENGTH": "200000", "wsgi.input": body}, None)
     assert body.read() == b""
+
+
+def test_what_the_server_s_own_body_can_do_besides(load: Callable[[str], Callable[..., Any]]) -> None:
+    application = load("def application(e, s): return [e['wsgi.input'].getvalue()]\n")
+    assert list(application({"CONTENT_LENGTH": "2", "wsgi.input": io.BytesIO(b"ab")}, None)) == [b"ab"]
 
 
 def test_a_request_without_body_gets_the_apps_own_answer(load: Callable[[str], Callable[..., Any]]) -> None:
