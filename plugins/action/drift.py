@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 
 from ..module_utils.apps import complete_all
+from ..module_utils.release_spec import ReleaseSpec
 from ..plugin_utils.bundle import bundle_root
 from ..plugin_utils.file_items import Renderer
 from ..plugin_utils.plain import plain
@@ -101,7 +102,7 @@ class ActionModule(ActionBase):
 
     def _planned(
         self, arguments: Mapping[str, Any], templar: Templar, variables: Mapping[str, Any], role: Path
-    ) -> list[dict[str, Any]]:
+    ) -> list[ReleaseSpec]:
         """The apps as the phase `plan` of module `release` takes them."""
         root = Path(arguments.get("root") or bundle_root(variables["playbook_dir"]))
         apps = complete_all(plain(arguments["apps"]))

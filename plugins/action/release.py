@@ -14,6 +14,7 @@ from ansible.errors import AnsibleActionFail
 
 from ..module_utils import uv_settings
 from ..module_utils.apps import complete_all
+from ..module_utils.release_spec import ReleaseSpec
 from ..plugin_utils.bundle import bundle_root
 from ..plugin_utils.lock_holders import ActionWithLocks, playbook_process, process_token
 from ..plugin_utils.plain import plain
@@ -51,6 +52,7 @@ class ActionModule(ActionWithLocks):
         quiet = {**(task_vars or {}), "ansible_no_target_syslog": True}
         listen = args.pop("listen", 4096)
         maker = None
+        specs: list[ReleaseSpec]
         if needed in ("plan", "prepare"):
             maker = Specs(self._templar, self._loader, self._find_needle, task_vars or {}, root, listen)
             specs = maker.make(apps, secrets, whole=needed == "prepare")
@@ -86,7 +88,7 @@ class ActionModule(ActionWithLocks):
         return dict(result)
 
     def _send_sources(
-        self, specs: list[dict[str, Any]], apps: list[dict[str, Any]], root: Path, as_files: bool
+        self, specs: list[ReleaseSpec], apps: list[dict[str, Any]], root: Path, as_files: bool
     ) -> None:
         """Hand directories and archives of the controller over, for the module to unpack.
 
@@ -124,7 +126,7 @@ def comes_from_here(source: Mapping[str, Any]) -> bool:
     return bool(source.get("path")) or bool(source.get("archive") and "://" not in source["archive"])
 
 
-def sent(spec: Mapping[str, Any]) -> bool:
+def sent(spec: ReleaseSpec) -> bool:
     here = comes_from_here(spec["source"]) and "refused" not in spec
     return not here or "archive" in spec or "archive_content" in spec
 
@@ -136,7 +138,7 @@ def size_of(source: Mapping[str, Any], root: Path) -> int:
     return sum(path.lstat().st_size for path in source_files(code_directory(source, root)))
 
 
-def unanswered(result: Mapping[str, Any], specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def unanswered(result: Mapping[str, Any], specs: list[ReleaseSpec]) -> list[ReleaseSpec]:
     """Those of *specs* of which the host has to know more: what an app was in an earlier format."""
     found = result.get("apps", {})
     return [

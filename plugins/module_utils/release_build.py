@@ -17,6 +17,7 @@ from .host_command import ANSWER, CommandFailed, TimedOut, hide, run, run_shell
 from .release_error import ReleaseError
 from .release_migrations import migrations_digest
 from .release_public import publish
+from .release_spec import PlanSpec, ReleaseSpec
 from .release_state import AppState, Manifest, now, write_atomically
 from .trees import own, sync
 
@@ -254,9 +255,7 @@ def processes_of(app: str) -> int:
         return 1
 
 
-def write_configuration(
-    spec: Mapping[str, Any], release: str, environment: Mapping[str, str], gid: int
-) -> None:
+def write_configuration(spec: ReleaseSpec, release: str, environment: Mapping[str, str], gid: int) -> None:
     """Everything in a release that is neither code nor venv."""
     app = spec["name"]
     directory = layout.release(app, release)
@@ -279,7 +278,7 @@ def write_configuration(
         write_atomically(f"{layout.release_units(app, release)}/{name}", fill(text, app, release))
 
 
-def wanted_python(spec: Mapping[str, Any]) -> str:
+def wanted_python(spec: PlanSpec) -> str:
     """The minor version that the app asks for, else that of the host's own."""
     return str(spec.get("python") or release_venv.python_version())
 
@@ -311,7 +310,7 @@ def write_files(app: str, code: str, files: Mapping[str, str]) -> None:
             )
 
 
-def _pins(state: AppState, spec: Mapping[str, Any], revision: str, python: str) -> dict[str, str]:
+def _pins(state: AppState, spec: PlanSpec, revision: str, python: str) -> dict[str, str]:
     """What the live release's venv holds, where nothing but the Python or its own uWSGI is to change; else nothing."""
     live = state.manifest(state.live_release() or "")
     if live is None or (live.python == python and not release_venv.is_outdated(live.own_server)):
@@ -322,7 +321,7 @@ def _pins(state: AppState, spec: Mapping[str, Any], revision: str, python: str) 
 
 
 def prepare(
-    spec: Mapping[str, Any],
+    spec: ReleaseSpec,
     revision: str,
     release: str,
     index: Mapping[str, str],

@@ -29,9 +29,10 @@ from .emperor_check import running_emperor
 from .host_command import CommandFailed, run
 from .release_error import ReleaseError
 from .release_run import Health, NotHealthy
+from .release_spec import ReleaseSpec
 from .release_state import AppState, Locked, Manifest, now, prunable, seconds_since_start
 
-Spec = Mapping[str, Any]
+Spec = ReleaseSpec
 Outcome = dict[str, Any]
 
 #: Apps that are prepared side by side: a build is a mix of network, disk and one core.

@@ -6,17 +6,17 @@ plugin_utils/format_1 says what belongs to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
+from .release_spec import PlanSpec
 from .release_state import AppState, Locked, Manifest
 
 #: What becomes of a release that its fingerprint decides. Of all others nobody compares it.
 COMPARED = ("good", "prepared", "rolled_back")
 
 
-def asked(manifests: Iterable[Manifest], spec: Mapping[str, Any]) -> bool:
+def asked(manifests: Iterable[Manifest], spec: PlanSpec) -> bool:
     """Whether the controller has to say first what the fingerprint of *spec* was in format 1, as `former` of the spec.
 
     *manifests* are those that it would be compared with.
@@ -24,14 +24,14 @@ def asked(manifests: Iterable[Manifest], spec: Mapping[str, Any]) -> bool:
     return "former" not in spec and any(":" not in manifest.fingerprint for manifest in manifests)
 
 
-def today(manifest: Manifest, spec: Mapping[str, Any]) -> Manifest:
+def today(manifest: Manifest, spec: PlanSpec) -> Manifest:
     """*manifest*, with the fingerprint of *spec* where it had that in format 1."""
     if spec.get("former") and manifest.fingerprint == spec["former"]:
         return replace(manifest, fingerprint=spec["fingerprint"])
     return manifest
 
 
-def take_over(state: AppState, spec: Mapping[str, Any]) -> None:
+def take_over(state: AppState, spec: PlanSpec) -> None:
     """Write the fingerprint of *spec* into the manifests that had it in format 1, so that nobody asks again.
 
     While a deploy of the app works on them, that is left to the next run.

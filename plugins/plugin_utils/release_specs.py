@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.dataloader import DataLoader
@@ -18,6 +18,7 @@ from ansible.template import Templar
 
 from ..module_utils.apps import chosen_of_release, unit_files
 from ..module_utils.release_error import ReleaseError
+from ..module_utils.release_spec import ReleaseSpec
 from ..module_utils.trees import DEEPEST, printable
 from . import format_1
 from .bundle import cause
@@ -134,7 +135,7 @@ def pack(directory: Path, archive: Path) -> None:
             tar.add(path, arcname=path.relative_to(directory).as_posix(), recursive=False)
 
 
-def refusal(app: Mapping[str, Any], error: ReleaseError | OSError) -> dict[str, Any]:
+def refusal(app: Mapping[str, Any], error: ReleaseError | OSError) -> ReleaseSpec:
     """What the host is told of *app* whose source cannot be read here: it fails by itself, and the others go on."""
     reason = error
     if isinstance(error, OSError):
@@ -164,13 +165,13 @@ class Specs:
 
     def make(
         self, apps: list[dict[str, Any]], secrets: Mapping[str, Mapping[str, str]], whole: bool
-    ) -> list[dict[str, Any]]:
+    ) -> list[ReleaseSpec]:
         """One for each of *apps*: what a plan needs, or all that a release is made of (*whole*).
 
         Raises AnsibleActionFail where a file of an app cannot be rendered.
         """
         own = self._own_texts(apps) if whole else {}
-        specs = []
+        specs: list[ReleaseSpec] = []
         for app in apps:
             try:
                 specs.append(self._spec(app, secrets.get(app["name"]) or {}, own.get(app["name"])))
@@ -180,7 +181,7 @@ class Specs:
 
     def _spec(
         self, app: dict[str, Any], secrets: Mapping[str, str], own: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
+    ) -> ReleaseSpec:
         """What a plan needs of *app*; with *own*, the bundle's texts for it, all that its release is made of."""
         root, source = self._root, app["source"]
         key = None
@@ -192,7 +193,7 @@ class Specs:
             name: self._render_file(app, name, root / template, chosen)
             for name, template in app["files"].items()
         }
-        spec: dict[str, Any] = {
+        spec: ReleaseSpec = {
             "name": app["name"],
             "source": source,
             "python": app["python"],
@@ -203,7 +204,7 @@ class Specs:
             spec["digest"] = digest
         if own is None:
             return spec
-        return {
+        whole = {
             **app,
             **spec,
             # Where a plan goes before in the same exchange, that finds it.
@@ -213,6 +214,7 @@ class Specs:
             "files": files,
             **own,
         }
+        return cast(ReleaseSpec, whole)
 
     def former(self, declared: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
         """The fingerprint that the app, *declared* so, had in format 1; empty where it can have had none."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.emperor.stack.plugins.module_utils import app_schema, apps
+from ansible_collections.emperor.stack.plugins.module_utils.release_spec import ReleaseSpec
 from ansible_collections.emperor.stack.plugins.module_utils.schema import (
     Field,
     Flag,
@@ -120,6 +121,10 @@ def test_files_count_by_what_is_in_them(tmp_path: Path) -> None:
     assert first != made({**APP, "files": {"x.ini": str(tmp_path / "one")}})
 
 
+def typed(kind: type) -> set[str]:
+    return set(get_type_hints(kind))
+
+
 def test_the_plan_and_the_release_agree() -> None:
     loader = DataLoader()
     role = ROOT / "roles/python_apps"
@@ -137,6 +142,10 @@ def test_the_plan_and_the_release_agree() -> None:
     }
     assert "vassal.ini" in whole["server_files"]
     assert whole["entry"] and whole["launch"]
+    # What it has besides: the answer to a host, and the source itself.
+    assert typed(ReleaseSpec) - set(whole) == {"former", "digest", "refused", "archive", "archive_content"}
+    # What it has of the entry and nobody reads is not named.
+    assert set(whole) - typed(ReleaseSpec) <= set(apps.complete(APP))
 
 
 @pytest.mark.parametrize("place", ["app", "limits", "worker"])
