@@ -78,7 +78,37 @@ def listeners(listing: str) -> list[Listener]:
         if LOOPBACK.match(address) or not port.isdigit():
             continue
         process = re.search(r'"([^"]+)"', line)
-        found.append(Listener(fields[0], address, int(port), process[1] if process else "a process"))
+        name = "".join(letter if letter.isprintable() else "?" for letter in process[1]) if process else ""
+        found.append(Listener(fields[0], address, int(port), name or "a process"))
+    return found
+
+
+#: Programs by which somebody comes in by SSH.
+SSH_SERVERS = ("sshd", "dropbear")
+
+
+def ports_of(programs: Iterable[str], proc: Path = Path("/proc")) -> set[int]:
+    """TCP ports, beside those of the loopback, at which root runs one of *programs*, by what only the kernel says.
+
+    Each process may call itself `sshd`, which is what `ss` prints. An app that did so would have its port opened.
+    """
+    sockets = set()
+    for process in proc.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # An upgrade has replaced it: "/usr/sbin/sshd (deleted)".
+            program = os.path.basename(os.readlink(process / "exe")).removesuffix(" (deleted)")
+            if program in programs:
+                sockets |= {os.readlink(one) for one in (process / "fd").iterdir()}
+    found = set()
+    for table in ("net/tcp", "net/tcp6"):
+        with contextlib.suppress(FileNotFoundError):
+            for line in (proc / table).read_text().splitlines()[1:]:
+                # Local address, remote address, state, …, the socket's owner, …, its inode: proc(5).
+                _, local, _, state, _, _, _, owner, _, inode, *_ = line.split()
+                address, _, port = local.partition(":")
+                own = (address[6:8] == "7F" and len(address) == 8) or address == f"{'0' * 24}01000000"
+                if state == "0A" and owner == "0" and not own and f"socket:[{inode}]" in sockets:
+                    found.add(int(port, 16))
     return found
 
 
@@ -162,7 +192,10 @@ def parameter_files(name: str, root: str = "/proc/sys") -> list[str]:
 
 
 def run(*words: str, stdin: str | None = None, check: bool = True) -> str:
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+    # What processes are called may be any bytes.
+    done = subprocess.run(
+        words, input=stdin, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
+    )
     if check and done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-8:]
         raise Refused(f"{' '.join(words)} failed: {chr(10).join(said)}")
@@ -227,11 +260,8 @@ def sshd_ports() -> set[int]:
 
 def all_ssh_ports() -> set[int]:
     """Every port by which somebody comes in by SSH: this connection's, sshd's, and those where it really listens."""
-    found = sshd_ports()
-    for one in listeners(run("ss", "-Hlntup", check=False)):
-        # dropbear is another server; a socket of systemd's own is that of ssh.socket, or of nobody we know.
-        if one.process in ("sshd", "dropbear"):
-            found.add(one.port)
+    # A socket of systemd's own is that of ssh.socket, or of nobody we know.
+    found = sshd_ports() | ports_of(SSH_SERVERS)
     if quietly("systemctl", "is-active", "--quiet", "ssh.socket"):
         said = run("systemctl", "show", "--property=Listen", "--value", "ssh.socket", check=False)
         found |= {int(port) for port in re.findall(r":(\d+) \(Stream\)", said)}

@@ -110,3 +110,52 @@ def test_a_star_stands_for_each_interface(tmp_path: Path) -> None:
     found = hardening.parameter_files("net.ipv4.conf.*.rp_filter", str(tmp_path))
     assert [path.split("/")[-2] for path in found] == ["all", "eth0.100", "lo"]
     assert hardening.parameter_files("no.such", str(tmp_path)) == []
+
+
+# Who lets people in
+
+TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 100 1 0 100 0 0 10 0
+   1: 0100007F:0929 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 101 1 0 100 0 0 10 0
+   2: 00000000:270F 00000000:0000 0A 00000000:00000000 00:00000000 00000000   997        0 200 1 0 100 0 0 10 0
+   3: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 300 1 0 100 0 0 10 0
+   4: 0A00000A:0016 0A000001:C350 01 00000000:00000000 02:00000000 00000000     0        0 102 1 0 100 0 0 10 0
+"""
+TABLE_6 = """\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when
+   0: 00000000000000000000000000000000:08AE 00000000000000000000000000000000:0000 0A 0:0 00:0 0     0        0 103 1
+   1: 00000000000000000000000001000000:08AF 00000000000000000000000000000000:0000 0A 0:0 00:0 0     0        0 104 1
+"""
+
+
+def test_only_a_server_of_roots_has_its_port_open(tmp_path: Path) -> None:
+    """An app may call a process of its own sshd, run a program of that name, or the host's own."""
+    programs = {
+        "1": ("/usr/lib/systemd/systemd", ["300"]),
+        "20": ("/usr/sbin/sshd (deleted)", ["100", "101", "102", "103", "104"]),
+        "30": ("/srv/apps/blog/cache/sshd", ["200"]),
+        "31": ("/usr/sbin/sshd", ["200"]),
+        "40": ("/usr/bin/nginx", ["300"]),
+    }
+    for pid, (program, inodes) in programs.items():
+        (tmp_path / pid / "fd").mkdir(parents=True)
+        (tmp_path / pid / "exe").symlink_to(program)
+        for number, inode in enumerate(inodes):
+            (tmp_path / pid / "fd" / str(number)).symlink_to(f"socket:[{inode}]")
+    # One that ends while it is looked at, and what is no process.
+    (tmp_path / "50").mkdir()
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(TABLE)
+    assert hardening.ports_of(hardening.SSH_SERVERS, tmp_path) == {22}
+    (tmp_path / "net/tcp6").write_text(TABLE_6)
+    assert hardening.ports_of(hardening.SSH_SERVERS, tmp_path) == {22, 2222}
+
+
+def test_the_names_of_listeners_are_shown_and_no_more() -> None:
+    said = 'tcp LISTEN 0 128 0.0.0.0:9999 0.0.0.0:* users:(("a\x1b[31mb",pid=7,fd=3))\n'
+    assert [str(one) for one in hardening.listeners(said)] == ["a?[31mb (tcp 9999 at 0.0.0.0)"]
+
+
+def test_what_a_process_is_called_may_be_any_bytes() -> None:
+    assert hardening.run("printf", "\\377x") == "\N{REPLACEMENT CHARACTER}x"
