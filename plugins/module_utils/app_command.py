@@ -1,16 +1,12 @@
-"""One command of an app in its live release, in a unit like those of its workers."""
+"""One command of an app in its live release, as a process of the app like its workers."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import time
 from dataclasses import dataclass
 
-from . import app_units, layout
-
-#: Shorter values are common words, and masking them would garble the output.
-SHORTEST_MASKED = 4
+from . import layout, output, release_build, unit_names
+from .app_process import Service
+from .masking import hide
 
 
 class Refused(Exception):
@@ -19,59 +15,39 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
+    #: The last of what it printed, with a word on what was left out.
     output: str
-    #: None when its time was over.
+    #: How it ended; empty where all is well.
+    failure: str
+    #: None where it did not end by itself.
     status: int | None
 
 
-def secret_values(app: str, release: str) -> set[str]:
-    """The values of the release's secrets that its output must not show. Raises Refused."""
-    with open(f"{layout.release(app, release)}/environment.json", encoding="utf-8") as file:
-        entry = json.load(file)
-    if "secrets" not in entry:
+def hide_secrets(app: str, release: str) -> None:
+    """Let no output show the values of the release's secrets. Raises Refused."""
+    try:
+        entry = release_build.entry(app, release)
+        hide(entry["environment"].get(name, "") for name in entry["secrets"])
+    except FileNotFoundError as error:
+        raise Refused(f"{release} has no environment.json. {_again(app)}") from error
+    except (KeyError, TypeError, ValueError) as error:
         raise Refused(
-            f"{release} was made by an older version of Emperor Stack, which had no commands. Deploy {app} once more: "
-            f"playbooks/deploy.yml -e app={app} -e again=true"
-        )
-    values = {entry["environment"].get(name, "") for name in entry["secrets"]}
-    return {value for value in values if len(value) >= SHORTEST_MASKED}
+            f"{release} was made by an older version of Emperor Stack, which had no commands. {_again(app)}"
+        ) from error
 
 
-def unit_command(app: str, release: str, command: str, timeout: float, unit: str) -> list[str]:
-    """How systemd is asked to run *command*."""
-    directory = layout.release(app, release)
-    lines = [
-        *app_units.sandbox(app),
-        f"WorkingDirectory={directory}/code",
-        f"RuntimeMaxSec={timeout:g}",
-        "KillMode=mixed",
-        "TimeoutStopSec=10",
-        "SyslogIdentifier=" + f"{app}-run",
-    ]
-    return [
-        *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={unit}"),
-        f"--description={app}: a command by playbooks/run.yml",
-        *(f"--property={line}" for line in lines),
-        # systemd would put variables of its own in the place of a single $.
-        *("--", "/usr/bin/python3", "-I", f"{directory}/launch.py", "command", command.replace("$", "$$")),
-    ]
+def _again(app: str) -> str:
+    return f"Deploy {app} once more: playbooks/deploy.yml -e app={app} -e again=true"
 
 
 def run_command(app: str, release: str, command: str, timeout: float) -> Outcome:
-    unit = layout.activation_unit(app, "run", f"{app}@{time.time_ns()}")
-    began = time.monotonic()
-    process = subprocess.Popen(
-        unit_command(app, release, command, timeout, unit),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+    """Run *command*, for *timeout* seconds at most. Raises CommandFailed where systemd cannot begin it."""
+    code = f"{layout.release(app, release)}/code"
+    service = Service(app, "a command by playbooks/run.yml", code, timeout, kind=unit_names.RUN)
+    ended = service.run(
+        ["/bin/sh", "-ec", command], release_build.command_environment(app, release), stdin=None
     )
-    try:
-        raw, _ = process.communicate(timeout=timeout + 60)
-    except BaseException:
-        subprocess.run(["systemctl", "stop", unit], check=False, stderr=subprocess.DEVNULL)
-        process.kill()
-        raise
-    over = process.returncode != 0 and time.monotonic() - began >= timeout
-    return Outcome(raw.decode(errors="replace"), None if over else process.returncode)
+    said = ended.said.text()
+    if ended.said.left_out:
+        said = f"[{ended.said.left_out} bytes before this were left out: the last {output.KEPT_BYTES} are kept]\n{said}"
+    return Outcome(said, ended.outcome, ended.status)

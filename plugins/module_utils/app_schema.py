@@ -561,7 +561,8 @@ APP = Section(
                     Field(
                         "memory",
                         Text(rule.memory, "number with M or G", "512M"),
-                        "Memory that all processes of the app together may take; above it the kernel ends one of them. "
+                        "Memory that all processes of the app together may take, builds, hooks and migrations included; "
+                        "above it the kernel ends one of them, what serves last. "
                         "Without it `python_apps_memory_of_one` holds. A web app with a limit is counted with it when the "
                         "host's memory is shared out.",
                         "memory: 512M",
@@ -584,7 +585,7 @@ APP = Section(
                     Field(
                         "tasks",
                         Number(16, 65536),
-                        "Processes and threads that the app may have.",
+                        "Processes and threads that the app may have, those of its builds, hooks and migrations included.",
                         "tasks: 512",
                         default=512,
                     ),

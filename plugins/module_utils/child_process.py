@@ -9,6 +9,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from . import output
 
 #: Read at once.
 _PIECE = 64 * 1024
@@ -17,6 +20,44 @@ _PIECE = 64 * 1024
 _PIPE = 1024 * 1024
 
 Readers = Mapping[int, Callable[[bytes], None]]
+
+
+@dataclass
+class Ended:
+    """How a process ended, and what it printed."""
+
+    #: Negative for a signal. None where it was ended: at its time limit, or because it printed too much.
+    code: int | None
+    #: All of its output; standard error alone where standard output was asked for as a whole.
+    said: output.Tail
+    answer: output.Tail | output.Whole
+    too_much: str = ""
+
+
+def end_of(
+    process: subprocess.Popen[bytes], timeout: float, whole: int | None, end: Callable[[bool], None]
+) -> Ended:
+    """Wait for *process*, *timeout* seconds at most. *whole* is as `host_command.run` has it.
+
+    *end* is called before its status is asked, with whether it has ended by itself: it ends what there is left.
+    """
+    said = output.Tail()
+    answer = said if whole is None else output.Whole(whole)
+    pipes = ((process.stdout, answer.add), (process.stderr, said.add))
+    readers = {pipe.fileno(): add for pipe, add in pipes if pipe is not None}
+    ended, too_much = False, ""
+    try:
+        ended = follow(process, readers, timeout)
+    except output.TooMuch as error:
+        too_much = str(error)
+    finally:
+        end(ended)
+    code = process.wait()
+    try:
+        drain(readers)
+    except output.TooMuch as error:
+        too_much = str(error)
+    return Ended(code if ended and not too_much else None, said, answer, too_much)
 
 
 def follow(process: subprocess.Popen[bytes], readers: Readers, timeout: float) -> bool:

@@ -10,10 +10,12 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from . import disk_quota, emperor_check, layout, release_source, release_venv
-from .host_command import ANSWER, CommandFailed, TimedOut, hide, run, run_shell
+from .host_command import ANSWER, CommandFailed, TimedOut, run, run_shell
+from .masking import hide
 from .release_error import ReleaseError
 from .release_migrations import migrations_digest
 from .release_public import publish
@@ -36,34 +38,58 @@ def new_release_id(revision: str) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{revision[:7]}"
 
 
-# Persistent directories
+# What the code gets beside its source
 
 
-#: $1 is the path in the code, $2 the persistent directory. The group of what is copied is left to the directory, which
-#: may give its files to nginx.
-_LINK_PERSISTENT = """
-if [ -d "$1" ] && [ ! -L "$1" ]; then
-    [ -n "$(ls -A "$2")" ] || cp -RP --preserve=mode,timestamps "$1/." "$2/"
-fi
-rm -rf "$1"
-mkdir -p "$(dirname "$1")"
-ln -s "$2" "$1"
+#: For each file: `file`, its path, its bytes, which come by standard input; a link or a file of the source gives way. For
+#: each persistent directory: `link`, the path in the code, the directory. The group of what is copied is left to the
+#: directory, which may give its files to nginx.
+_FURNISH = """
+umask 027
+while [ $# -gt 0 ]; do
+    trap 'echo "$2: failed"' EXIT
+    mkdir -p "$(dirname "$2")"
+    if [ "$1" = file ]; then
+        rm -f "$2"
+        head -c "$3" > "$2"
+    else
+        if [ -d "$2" ] && [ ! -L "$2" ]; then
+            [ -n "$(ls -A "$3")" ] || cp -RP --preserve=mode,timestamps "$2/." "$3/"
+        fi
+        rm -rf "$2"
+        ln -s "$3" "$2"
+    fi
+    shift 3
+done
+trap - EXIT
 """
 
 
-def link_persistent(app: str, directories: Iterable[Mapping[str, Any]], code: str) -> None:
-    """Put a link to the app's persistent directory in the place of each `persistent` path of the code.
+def furnish(app: str, code: str, files: Mapping[str, str], persistent: Iterable[Mapping[str, Any]]) -> None:
+    """Put the rendered *files* of an app into its code, and a link to its directory in the place of each *persistent* path.
 
     What the source has there seeds the persistent directory while that is still empty. All of it as the app's user, who
-    owns both places and could put a link into root's way. Raises CommandFailed.
+    owns both places and could put a link into root's way; and in one command, each of which takes its time to begin.
+    Raises CommandFailed.
     """
-    for directory in directories:
-        path = directory["path"]
+    contents = {name: content.encode() for name, content in files.items()}
+    words = [
+        word for name, content in contents.items() for word in ("file", f"{code}/{name}", str(len(content)))
+    ]
+    for directory in persistent:
+        words += ["link", f"{code}/{directory['path']}", f"{layout.shared(app)}/{directory['path']}"]
+    if not words:
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(b"".join(contents.values()))
+        file.seek(0)
         run(
-            ["/bin/sh", "-ec", _LINK_PERSISTENT, "sh", f"{code}/{path}", f"{layout.shared(app)}/{path}"],
-            what=f"linking the persistent {path}",
+            ["/bin/sh", "-ec", _FURNISH, "sh", *words],
+            what="putting `files` and persistent directories into the code",
             user=app,
-            shown_as=f"ln -s {layout.shared(app)}/{path} {path}",
+            stdin=file,
+            writable=(code,),
+            shown_as=" ".join(word.removeprefix(f"{code}/") for word in words[1::3]),
         )
 
 
@@ -71,9 +97,10 @@ def link_persistent(app: str, directories: Iterable[Mapping[str, Any]], code: st
 
 
 def app_environment(app: str, release: str, revision: str, declared: Mapping[str, str]) -> dict[str, str]:
-    """What every process of the release sees: the app's env and secrets, and what the platform says."""
+    """The environment of every process of the release, as environment.json has it: web, workers, timers, hooks, builds,
+    migrations and commands. The app's env and secrets, and what the platform says."""
     return {
-        **declared,
+        **_surroundings(app, release, declared),
         "APP_NAME": app,
         "APP_RELEASE": release,
         "APP_REVISION": revision,
@@ -82,21 +109,27 @@ def app_environment(app: str, release: str, revision: str, declared: Mapping[str
     }
 
 
-def command_environment(app: str, release: str) -> dict[str, str]:
-    """The environment for a command of the app: its own, and the venv's programs first on the path."""
-    directory = layout.release(app, release)
-    declared = dict(_entry(app, release)["environment"])
+def _surroundings(app: str, release: str, declared: Mapping[str, str]) -> dict[str, str]:
+    """*declared* and what follows from where the release lies; launch.py and entry.py say the same of releases whose
+    environment.json was made before it had them."""
+    venv = f"{layout.release(app, release)}/venv"
     return {
+        "TMPDIR": layout.temporary(app),
         **declared,
         "HOME": layout.cache(app),
         "USER": app,
         "LOGNAME": app,
-        "VIRTUAL_ENV": f"{directory}/venv",
-        "PATH": f"{directory}/venv/bin:/usr/local/bin:/usr/bin:/bin",
+        "VIRTUAL_ENV": venv,
+        "PATH": f"{venv}/bin:/usr/local/bin:/usr/bin:/bin",
     }
 
 
-def _entry(app: str, release: str) -> dict[str, Any]:
+def command_environment(app: str, release: str) -> dict[str, str]:
+    """The environment for a command of the app: that of its processes. Raises OSError and ValueError."""
+    return _surroundings(app, release, entry(app, release)["environment"])
+
+
+def entry(app: str, release: str) -> dict[str, Any]:
     with open(f"{layout.release(app, release)}/environment.json", encoding="utf-8") as file:
         return dict(json.load(file))
 
@@ -104,8 +137,8 @@ def _entry(app: str, release: str) -> dict[str, Any]:
 def hide_secrets(app: str, release: str) -> None:
     """Let no message show a secret of *release* from now on, whatever its commands and its log say."""
     with contextlib.suppress(OSError, ValueError, KeyError):
-        entry = _entry(app, release)
-        hide(entry["environment"][name] for name in entry["secrets"])
+        known = entry(app, release)
+        hide(known["environment"][name] for name in known["secrets"])
 
 
 def run_app_command(app: str, release: str, command: str, what: str, timeout: float = 1800) -> str:
@@ -283,33 +316,6 @@ def wanted_python(spec: PlanSpec) -> str:
     return str(spec.get("python") or release_venv.python_version())
 
 
-#: $1 is the path in the code. A link or a file of the source gives way; what the file holds comes by standard input.
-_WRITE_FILE = """
-umask 027
-mkdir -p "$(dirname "$1")"
-rm -f "$1"
-cat > "$1"
-"""
-
-
-def write_files(app: str, code: str, files: Mapping[str, str]) -> None:
-    """Put the rendered `files:` of an app into its code, all of it as the app's user, whose tree that is until the seal.
-
-    Raises CommandFailed.
-    """
-    for name, content in files.items():
-        with tempfile.TemporaryFile() as file:
-            file.write(content.encode())
-            file.seek(0)
-            run(
-                ["/bin/sh", "-ec", _WRITE_FILE, "sh", f"{code}/{name}"],
-                what=f"files: writing {name}",
-                user=app,
-                stdin=file,
-                shown_as=f"cat > {name}",
-            )
-
-
 def _pins(state: AppState, spec: PlanSpec, revision: str, python: str) -> dict[str, str]:
     """What the live release's venv holds, where nothing but the Python or its own uWSGI is to change; else nothing."""
     live = state.manifest(state.live_release() or "")
@@ -359,8 +365,7 @@ def prepare(
     release_source.fetch(spec, revision, code, proxies)
     disk_quota.count(code, account.pw_uid)
     own(code, account.pw_uid, account.pw_gid, account.pw_uid, "code")
-    write_files(app, code, spec.get("files") or {})
-    link_persistent(app, spec["persistent_directories"], code)
+    furnish(app, code, spec.get("files") or {}, spec["persistent_directories"])
 
     environment = app_environment(app, release, revision, spec["environment"])
     write_configuration(spec, release, environment, account.pw_gid)
@@ -400,15 +405,18 @@ def prepare(
     say("seal")
     # Compiled now, since the running app cannot write here. A file that does not compile is the app's affair.
     with contextlib.suppress(CommandFailed):
-        run([f"{venv}/bin/python", "-m", "compileall", "-q", "-j", "1", code], what="compiling", user=app)
+        compiling = [f"{venv}/bin/python", "-m", "compileall", "-q", "-j", "1", code]
+        run(compiling, what="compiling", user=app, writable=(code,))
 
     own(code, 0, account.pw_gid, account.pw_uid, "code")
-    # Only now that the app's processes cannot change the code: what is copied here, nginx shows to everybody.
-    publish(app, code, f"{directory}/public", spec["static_files"])
-
     say("check")
-    check_server(spec["server"], app, directory, spec["health"]["timeout"])
-    check_calendar(spec["schedule"])
+    with ThreadPoolExecutor(max_workers=1) as meanwhile:
+        checked = meanwhile.submit(check_server, spec["server"], app, directory, spec["health"]["timeout"])
+        # Only now that the app's processes cannot change the code: what is copied here, nginx shows to everybody.
+        publish(app, code, f"{directory}/public", spec["static_files"])
+        check_calendar(spec["schedule"])
+        migrations = migrations_digest(code)
+        checked.result()
 
     manifest = Manifest(
         app=app,
@@ -425,7 +433,7 @@ def prepare(
         hooks={name: list(commands) for name, commands in hooks.items()},
         request_timeout=spec["limits"]["request_timeout"],
         on_demand=spec["on_demand"],
-        migrations=migrations_digest(code),
+        migrations=migrations,
         server=spec["server"],
         own_server=release_venv.OWN_SERVER if own_server else "",
         workers={

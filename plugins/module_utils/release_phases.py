@@ -13,6 +13,7 @@ from typing import Any
 
 from . import (
     app_failure,
+    app_process,
     app_units,
     disk_quota,
     layout,
@@ -213,10 +214,12 @@ def difference(
 
 
 def _clean_up(state: AppState) -> list[str]:
-    """Undo what a run that died left: parts of releases, and activations that are neither live nor warm.
+    """Undo what a run that died left: commands, parts of releases, and activations that are neither live nor warm.
 
     Returns warnings.
     """
+    # First: they may still write to what is removed here.
+    app_process.end_left(state.app)
     warnings = _removed(state, state.partial_releases())
     live = state.live_activation()
     keep = {live, _warm(state)}

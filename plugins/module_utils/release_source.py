@@ -150,5 +150,6 @@ def unpack(app: str, archive: str, code: str, compressed: bool = True) -> None:
             + ["--no-same-owner", "--no-same-permissions", f"--directory={code}"],
             what="unpacking the source",
             user=app,
+            writable=(code,),
             stdin=file,
         )

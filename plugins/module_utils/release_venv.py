@@ -84,6 +84,7 @@ def uv_environment(app: str, index: Mapping[str, str]) -> dict[str, str]:
     cache = layout.cache(app)
     return {
         "HOME": cache,
+        "TMPDIR": layout.temporary(app),
         "UV_CACHE_DIR": f"{cache}/uv",
         # The venv becomes root's: a hard link would take the cached file away from the app's user.
         "UV_LINK_MODE": "copy",
@@ -255,9 +256,15 @@ def build_venv(
 
     def uv(*words: str, what: str = what, timeout: float = 1800) -> str:
         with uv_settings.told(private, uid) as (more, stdin):
-            command = [UV, *words]
             return run(
-                command, what=what, user=app, cwd=code, env={**env, **more}, timeout=timeout, stdin=stdin
+                [UV, *words],
+                what=what,
+                user=app,
+                cwd=code,
+                env={**env, **more},
+                timeout=timeout,
+                stdin=stdin,
+                writable=(venv,),
             )
 
     uv("venv", "--quiet", "--python", python, venv, what="making the venv")

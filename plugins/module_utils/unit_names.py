@@ -15,6 +15,10 @@ from . import layout
 #: The process of an activation's web server, where that is a unit of its own; all others are workers.
 WEB = "web"
 
+#: What stands in the place of a process in the name of a transient unit: a command of a deploy, and one that somebody gave.
+COMMAND = "command"
+RUN = "run"
+
 #: Seconds that a worker may take to stop, at most: below the time that a deploy's lock lives without a sign, as the stop is
 #: a part of the deploy.
 LONGEST_STOP = 1500
@@ -44,6 +48,13 @@ def activation_units(app: str) -> list[tuple[str, str, str]]:
 def release_units(app: str) -> list[str]:
     """The timers of exactly this app, and the services that they start."""
     return [name for name in _names(layout.UNITS) if _of_release(app).fullmatch(name)]
+
+
+def command_units(app: str) -> list[str]:
+    """Commands of deploys of exactly this app that run now, and those that failed and nobody has asked. Workers are none of
+    them, whatever their names: those have files."""
+    pattern = re.compile(rf"app_{re.escape(app)}_{COMMAND}@[0-9]+-[0-9]+\.service")
+    return [name for name in _names(layout.TRANSIENT_UNITS) if pattern.fullmatch(name)]
 
 
 def all_units(app: str) -> list[str]:

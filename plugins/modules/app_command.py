@@ -43,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 output:
-  description: What it printed, standard error included. Values of the app's secrets are masked.
+  description: The last 64 KiB of what it printed, standard error included. Values of the app's secrets are masked.
   type: str
   returned: when it was run
 rc:
@@ -58,7 +58,9 @@ release:
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils.app_command import Refused, run_command, secret_values  # noqa: E402
+from ..module_utils import app_failure  # noqa: E402
+from ..module_utils.app_command import Refused, hide_secrets, run_command  # noqa: E402
+from ..module_utils.output import clean  # noqa: E402
 from ..module_utils.release_state import AppState  # noqa: E402
 
 
@@ -78,18 +80,18 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True, release=release)
     try:
-        module.no_log_values.update(secret_values(app, release))
+        hide_secrets(app, release)
         outcome = run_command(app, release, module.params["command"], timeout)
     except Refused as error:
-        module.fail_json(msg=str(error), release=release)
+        module.fail_json(msg=clean(str(error)), release=release)
+    except Exception as error:
+        module.fail_json(msg=f"{app}: {app_failure.described(app, error)}", release=release)
     result = {"output": outcome.output, "release": release, "changed": True}
-    if outcome.status is None:
-        module.fail_json(msg=f"{app}: the command was still running after {timeout} s", **result)
-    if outcome.status != 0:
-        module.fail_json(
-            msg=f"{app}: the command ended with exit status {outcome.status}", rc=outcome.status, **result
-        )
-    module.exit_json(rc=0, **result)
+    if outcome.status is not None:
+        result["rc"] = outcome.status
+    if outcome.failure:
+        module.fail_json(msg=f"{app}: the command failed: {outcome.failure}", **result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Units by their names, the launcher of commands, and one-off commands."""
+"""Units by their names, and the launcher of commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import (
-    app_command,
     app_units,
     emperor_state,
     layout,
@@ -393,37 +392,3 @@ def test_the_launcher_takes_on_the_releases_environment(tmp_path: Path) -> None:
         )
     done = subprocess.run([*ran, "command", "echo x; exit 9"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (9, "x\n")
-
-
-# One-off commands
-
-
-def test_a_command_has_the_sandbox_and_no_secret_on_its_line() -> None:
-    words = app_command.unit_command("blog-a", R1, "echo $TOKEN", 5, "app_blog-a_run@1.service")
-    assert {f"--property={line}" for line in app_units.sandbox("blog-a")} < set(words)
-    assert "--property=Slice=apps-blog\\x2da.slice" in words
-    assert "--property=RuntimeMaxSec=5" in words
-    assert words[-2:] == ["command", "echo $$TOKEN"]
-
-
-def test_what_its_output_does_not_show(host: Path) -> None:
-    os.makedirs(layout.release("blog", R1))
-    path = Path(layout.release("blog", R1), "environment.json")
-    entry = {"environment": {"A": "public", "KEY": "very-secret", "PIN": "123"}, "secrets": ["KEY", "PIN"]}
-    path.write_text(json.dumps(entry))
-    assert app_command.secret_values("blog", R1) == {"very-secret"}
-    path.write_text(json.dumps({"environment": {}}))
-    with pytest.raises(app_command.Refused, match=r"older version .*-e app=blog -e again=true"):
-        app_command.secret_values("blog", R1)
-
-
-@pytest.mark.parametrize(
-    ("script", "status", "output"),
-    [("echo hi; exit 3", 3, "hi\n"), ("echo hi", 0, "hi\n"), ("sleep 2; exit 1", None, "")],
-)
-def test_how_a_command_ended(
-    monkeypatch: pytest.MonkeyPatch, script: str, status: int | None, output: str
-) -> None:
-    monkeypatch.setattr(app_command, "unit_command", lambda *_: ["/bin/sh", "-c", script])
-    outcome = app_command.run_command("blog", R1, "x", 1)
-    assert (outcome.status, outcome.output) == (status, output)

@@ -31,11 +31,16 @@ ENTRY = Path(__file__).resolve().parents[3] / "roles/python_apps/files/entry.py"
 
 
 def test_the_platform_has_the_last_word_on_its_own_names() -> None:
-    found = release_build.app_environment(
-        "blog", "r", "v", {"APP_RELEASE": "x", "LANG": "C", "PYTHONUTF8": "0", "A": "1"}
-    )
+    declared = {"APP_RELEASE": "x", "LANG": "C", "PYTHONUTF8": "0", "PATH": "/x", "HOME": "/x", "A": "1"}
+    found = release_build.app_environment("blog", "r", "v", declared)
     assert found == {
         "A": "1",
+        "HOME": "/srv/apps/blog/cache",
+        "USER": "blog",
+        "LOGNAME": "blog",
+        "TMPDIR": "/srv/apps/blog/cache/tmp",
+        "VIRTUAL_ENV": "/srv/apps/blog/releases/r/venv",
+        "PATH": "/srv/apps/blog/releases/r/venv/bin:/usr/local/bin:/usr/bin:/bin",
         "APP_NAME": "blog",
         "APP_RELEASE": "r",
         "APP_REVISION": "v",
@@ -62,6 +67,45 @@ def test_fill_puts_the_release_in(host: Path) -> None:
         release_build.fill(text, "blog", RELEASE)
         == f"{RELEASE} {layout.releases('blog')}/{RELEASE}/code @OTHER@"
     )
+
+
+@pytest.mark.parametrize("declared", [{}, {"TMPDIR": "/srv/apps/blog/shared/tmp", "A": "x'$(id)\n"}])
+@pytest.mark.parametrize("made", ["now", "by an earlier version"])
+def test_the_environment_is_the_same_everywhere(
+    host: Path, monkeypatch: pytest.MonkeyPatch, declared: dict[str, str], made: str
+) -> None:
+    """In a web process (entry.py), in workers and timers (launch.py), in builds, hooks, migrations and commands."""
+    files = Path(__file__).resolve().parents[3] / "roles/python_apps/files"
+    directory = Path(layout.release("blog", RELEASE))
+    (directory / "code").mkdir(parents=True)
+    environment = release_build.app_environment("blog", RELEASE, "a" * 40, declared)
+    if made != "now":
+        kept = {*declared, "APP_NAME", "APP_RELEASE", "APP_REVISION", "LANG", "PYTHONUTF8"}
+        environment = {name: value for name, value in environment.items() if name in kept}
+    entry = {
+        "environment": environment,
+        "app": {"name": "blog", "home": layout.cache("blog")},
+        "wsgi": "sample",
+        "paste": None,
+    }
+    (directory / "environment.json").write_text(json.dumps(entry))
+    (directory / "code/sample.py").write_text("application = print\n")
+    for name in ("entry.py", "launch.py"):
+        (directory / name).write_text((files / name).read_text())
+    dump = "import json, os; print(json.dumps(dict(os.environ)))"
+    clean = {"PATH": os.environ["PATH"]}
+
+    def printed(*words: str) -> dict[str, str]:
+        done = subprocess.run([sys.executable, *words], env=clean, capture_output=True, text=True, check=True)
+        # What Python itself sets where there is no locale.
+        return {name: value for name, value in json.loads(done.stdout).items() if name != "LC_CTYPE"}
+
+    wanted = release_build.command_environment("blog", RELEASE)
+    program = [sys.executable, "-c", dump]
+    assert printed("-I", str(directory / "launch.py"), "program", *program) == wanted
+    loads = f"import runpy; runpy.run_path({str(directory / 'entry.py')!r}); {dump}"
+    if made == "now":
+        assert printed("-c", loads) == wanted
 
 
 def test_a_release_is_loaded_by_the_uwsgi_that_will_serve_it(
@@ -107,13 +151,13 @@ def test_files_take_the_place_of_what_the_source_has(host: Path, as_myself: None
     (code / "conf/a.ini").write_text("the source's")
     (code / "conf/b.ini").symlink_to(outside)
     files = {"conf/a.ini": "it's $(id) `x` é\n", "conf/b.ini": "b", "new/deep/c": "", "-x": "no option"}
-    release_build.write_files("blog", str(code), files)
+    release_build.furnish("blog", str(code), files, [])
     assert {name: (code / name).read_text() for name in files} == files
     assert outside.read_text() == "kept"
     assert all(mode(code / name) == 0o640 for name in files)
     (code / "conf/d").mkdir()
-    with pytest.raises(CommandFailed, match="files: writing conf/d failed") as caught:
-        release_build.write_files("blog", str(code), {"conf/d": "secret text"})
+    with pytest.raises(CommandFailed, match="conf/d: failed") as caught:
+        release_build.furnish("blog", str(code), {"a": "", "conf/d": "secret text", "z": ""}, [])
     assert "secret text" not in str(caught.value)
 
 
@@ -197,7 +241,8 @@ def test_a_persistent_directory_takes_the_place_of_the_sources(
         place.mkdir(parents=True)
         for name, content in in_code.items():
             (place / name).write_text(content)
-    release_build.link_persistent("blog", [{"path": "var/media"}], str(code))
+    release_build.furnish("blog", str(code), {"x": "before", "y": ""}, [{"path": "var/media"}])
+    assert (code / "x").read_text() == "before"
     assert os.readlink(place) == str(kept)
     assert {path.name: path.read_text() for path in kept.iterdir()} == expected
 
