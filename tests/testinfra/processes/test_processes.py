@@ -223,7 +223,7 @@ def test_a_gunicorn_app_is_deployed_without_a_failed_request(machine: Host, stac
     assert live(machine, "shop-a") != first
     assert at_work(machine, "b", "shop-a") == [live(machine, "shop-a")]
     # The one before is warm until its end, for which the helper is called that systemd would call.
-    units = "ls /etc/systemd/system | grep '^app_shop-a_web'"
+    units = "ls /etc/systemd/system | grep '^app_shop-a_web.*service$'"
     names = machine.check_output(units).split()
     assert len(names) == 2
     warm = next(name for name in names if activation(machine, "shop-a").partition("@")[2] + "." not in name)
@@ -307,9 +307,9 @@ def test_after_a_reboot_exactly_the_live_ones_run(machine: Host, stack: Stack) -
     directory = f"/srv/apps/shop/activations/{activation(machine)}"
     serial = directory.rpartition("@")[2]
     assert stack.deploy("shop-a", "v3").code == 0
-    assert len(machine.check_output("ls /etc/systemd/system | grep '^app_shop-a_web'").split()) == 2, (
-        "one is warm"
-    )
+    assert (
+        len(machine.check_output("ls /etc/systemd/system | grep '^app_shop-a_web.*service$'").split()) == 2
+    ), "one is warm"
     machine.check_output(
         f"cp -a {directory} {directory}99; cd /etc/systemd/system; "
         f"for n in a-b single; do sed 's/@{serial}/@{serial}99/g' app_shop_$n@{serial}.service "
