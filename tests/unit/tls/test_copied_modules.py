@@ -36,7 +36,9 @@ def test_every_module_comes_with_those_that_it_imports(
     role: str, package: str, module: str, least: int
 ) -> None:
     text = (ROOT / "roles" / role / "vars" / "main.yml").read_text()
-    copied = set(re.findall(rf"{package}/(\w+)\.py", text)) - {"__init__"}
+    names = re.findall(rf"path: .*{package}/(\w+)\.py", text)
+    copied = set(names) - {"__init__"}
+    assert len(names) == len(set(names)), "a set of files has no path twice"
     assert module in copied
     needed = set().union(*(siblings(module) for module in copied))
     assert needed <= copied
