@@ -178,7 +178,9 @@ def _checking(app: str) -> dict[str, str]:
 def check_vassal(app: str, directory: str, timeout: float) -> None:
     """Let uWSGI read the vassal's config and load the app without serving it. Raises ReleaseError and CommandFailed."""
     run(
-        [f"{directory}/venv/bin/python", START_UWSGI, "--ini", f"{directory}/vassal.ini", "--no-server"],
+        # Without a socket, which it gets from the emperor otherwise, uWSGI has no process, and so nothing that needs an app.
+        [f"{directory}/venv/bin/python", START_UWSGI, "--ini", f"{directory}/vassal.ini"]
+        + ["--socket", "127.0.0.1:0", "--no-server"],
         what="loading the app in uWSGI",
         user=app,
         cwd=f"{directory}/code",

@@ -143,6 +143,12 @@ def test_its_output_is_a_stream_of_the_apps_own(place: Place, words: tuple[str, 
     assert place.start_logged(*words) == [*HEAD, *([f"debians --ini {place.ini}"] if words else ours)]
 
 
+def test_what_is_only_looked_at_tells_whoever_looks(place: Place) -> None:
+    """The deploy shows why a release cannot be loaded; in the journal it would not find it."""
+    (place.library / "pyuwsgi.py").write_text("def run(): print('out')\n")
+    assert place.start("--no-server") == ["out"]
+
+
 def test_without_a_journal_its_output_goes_where_the_emperors_does(place: Place) -> None:
     (place.library / "pyuwsgi.py").write_text("def run(): print('out')\n")
     said = place.start()
