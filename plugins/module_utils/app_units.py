@@ -251,8 +251,10 @@ def journal(which: Iterable[str], since: float) -> str:
     """
     with contextlib.suppress(CommandFailed):
         command = ["journalctl", f"--namespace=+{layout.LOG_NAMESPACE}", *which, f"--since=@{int(since)}"]
-        command += [f"--lines={LOG_LINES}", "-o", "cat", "--no-pager", "--quiet"]
-        return output.last(run(command, what="reading the journal", timeout=20).strip())
+        # Without this, systemd 252 gives the first lines since then.
+        command += ["--reverse", f"--lines={LOG_LINES}", "-o", "cat", "--no-pager", "--quiet"]
+        lines = run(command, what="reading the journal", timeout=20).strip().splitlines()
+        return output.last("\n".join(reversed(lines)))
     return ""
 
 

@@ -146,8 +146,9 @@ def test_the_units_of_a_release_are_filled_in_where_they_are_put(
 
 def test_lines_are_read_from_both_journals(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr(app_units, "run", lambda argv, **_: asked.append(argv) or "said\n")
-    assert app_units.log(["app_blog_jobs@7.service"], 5.7) == "said"
+    monkeypatch.setattr(app_units, "run", lambda argv, **_: asked.append(argv) or "last\nsaid\n")
+    assert app_units.log(["app_blog_jobs@7.service"], 5.7) == "said\nlast"
+    assert "--reverse" in asked[0]
     assert asked[0][:5] == [
         "journalctl",
         "--namespace=+apps",
