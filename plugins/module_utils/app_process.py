@@ -42,10 +42,6 @@ _serial = itertools.count(1)
 #: The environment comes first on standard input: systemd shows the properties and the arguments of units to everybody.
 _WITH_ENVIRONMENT = 'eval "$(head -c "$1")"; shift; exec "$@" </dev/null'
 
-#: What begins with the user's rights alone. systemd may still hold more when it becomes the first program: were that one
-#: which the user cannot read, as uv, the kernel would let the user's other processes look into it all the same.
-_AT_ONCE = ["/bin/sh", "-c", 'exec "$@"', "sh"]
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -119,10 +115,12 @@ class Service:
             with _in_memory(text) as file:
                 yield self._command(unit, lines, [*_wrapper(len(text)), *argv]), file
             return
-        # Its standard input is its own. systemd reads this file as root, before the command begins, and shows its name.
+        # Its standard input is its own, and with a credential in it (`uv_settings`) the first program has to be uv, which
+        # the app's user cannot read: any other could be looked into by the app's processes until it becomes uv, and they
+        # would take the pipe. systemd reads this file as root, before the command begins, and shows its name.
         with _in_memory(environment_file(env)) as file:
             lines.append(f"EnvironmentFile=/proc/{os.getpid()}/fd/{file.fileno()}")
-            yield self._command(unit, lines, [*_AT_ONCE, *argv]), stdin
+            yield self._command(unit, lines, argv), stdin
 
     def _lines(self) -> list[str]:
         """Lines of `[Service]` beside those of the sandbox."""

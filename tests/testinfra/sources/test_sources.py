@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -220,6 +221,31 @@ while [ -e /tmp/watch ]; do grep -las 'planted-5e7[c]' /proc/[0-9]*/cmdline; sle
 """
 
 
+#: What an app's own process could do while uv runs: take what other processes of its user have on standard input.
+_TAKE = """
+import os, time
+opened = read = 0
+end = time.monotonic() + 45
+while time.monotonic() < end:
+    time.sleep(0.002)
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                taken = os.open(f"/proc/{name}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+            except OSError:
+                continue
+            try:
+                if "pipe:" in os.readlink(f"/proc/self/fd/{taken}"):
+                    opened += 1
+                    read += b"5e7c" in os.read(taken, 4096)
+            except OSError:
+                pass
+            finally:
+                os.close(taken)
+print(opened, read)
+"""
+
+
 def test_a_build_finds_no_credential(
     machine: Host, stack: Vaulted, private_index: dict[str, str], directory: Path
 ) -> None:
@@ -235,6 +261,19 @@ def test_a_build_finds_no_credential(
     machine.check_output("systemd-run --quiet --collect --unit=tests-watch sh -c %s", _WATCH)
     wanted = {"python_apps_interpreters": INTERPRETERS, **private_index}
     outcomes = [stack.play("site.yml", "-vvv", "--diff", **wanted)]
+    taker = f"systemd-run --quiet --wait --pipe --collect --uid=spied --unit=tests-take python3 -c {shlex.quote(_TAKE)}"
+    machine.check_output("sh -c %s >/tmp/taken 2>&1 &", taker)
+    # Another variable of uv's: the venv is not linked to the one before.
+    outcomes.append(
+        deploy(
+            stack, "spied", again=True, **private_index, python_apps_uv_environment={"UV_HTTP_TIMEOUT": "31"}
+        )
+    )
+    machine.check_output("while systemctl is-active --quiet tests-take; do sleep 0.5; done; sleep 1")
+    opened, read = machine.check_output("cat /tmp/taken").split()
+    figure("credentials_taken_from_uv", f"{read}/{opened}")
+    assert int(read) == 0
+    assert outcomes.pop().code == 0
     stack.apps[-1]["source"] = {**source, "version": "none"}
     outcomes.append(deploy(stack, "spied", "-vvv", **private_index))
     stack.apps[-1]["source"] = {**source, "git": source["git"].replace("-password", "-other")}

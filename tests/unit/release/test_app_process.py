@@ -282,3 +282,11 @@ def test_a_release_without_a_list_of_its_secrets_is_refused(release: Path) -> No
     (release / "environment.json").unlink()
     with pytest.raises(app_command.Refused, match=r"no environment.json. .*-e again=true"):
         app_command.hide_secrets("blog", R1)
+
+
+def test_what_has_its_own_input_is_the_first_program(systemd: Systemd) -> None:
+    """Nothing stands between systemd and it that the app's processes could look into: they would take the input."""
+    with open(os.devnull, "rb") as nothing:
+        host_command.run(["/bin/true", "a"], what="x", user="blog", stdin=nothing)
+    words = systemd.asked()
+    assert words[words.index("--") + 1 :] == ["/bin/true", "a"]
