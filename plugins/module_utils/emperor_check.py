@@ -62,7 +62,7 @@ def deleted_files(maps: Iterable[str]) -> list[str]:
     """Programs and libraries in the lines of a `/proc/<pid>/maps` that were replaced on disk since they were loaded."""
     found = []
     for line in maps:
-        fields = line.split(maxsplit=5)
+        fields = line.rstrip("\n").split(maxsplit=5)
         if len(fields) == 6 and "x" in fields[1] and fields[5].endswith(" (deleted)"):
             path = fields[5].removesuffix(" (deleted)")
             if path.startswith(("/usr/", "/lib", "/bin/")) and path not in found:

@@ -372,7 +372,10 @@ MAPS = """\
 
 
 def test_what_was_replaced_since_it_was_loaded() -> None:
-    assert emperor_check.deleted_files(MAPS.splitlines()) == ["/usr/bin/uwsgi-core", "/lib/x/libz z.so"]
+    # As a file gives them, with their ends.
+    for ends in (True, False):
+        found = emperor_check.deleted_files(MAPS.splitlines(keepends=ends))
+        assert found == ["/usr/bin/uwsgi-core", "/lib/x/libz z.so"]
     assert emperor_check.deleted_files([]) == []
 
 
