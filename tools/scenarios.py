@@ -25,7 +25,7 @@ MOLECULE = ROOT / "molecule"
 MEGABYTES_PER_SCENARIO = 3000
 AT_MOST = 3
 #: What takes longest begins first, so that nothing long is left to run alone at the end.
-LONGEST = ("chaos", "default", "deploy", "many_apps")
+LONGEST = ("chaos", "walls", "default", "deploy", "many_apps")
 
 CLOSING = re.compile(r"=+ ((?:\d+ \w+(?:, )?)+) in [\d.]+s.*?=+")
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")

@@ -55,14 +55,6 @@ LIVE: list[dict[str, Any]] = [
         **EXAMPLE,
     },
     tiny(
-        "hostile",
-        source={"path": f"{APPS}/hostile"},
-        static={"/media/": "media"},
-        persistent=["media"],
-        web={"processes": 1, "threads": 1},
-        limits={"memory": "200M", "tasks": 64, "cpu": 50, "open_files": 256},
-    ),
-    tiny(
         "victim",
         persistent=["data"],
         secrets=["SECRET"],
@@ -80,7 +72,7 @@ LIVE: list[dict[str, Any]] = [
         "health": {"path": "/v1/__lbheartbeat__"},
     },
     tiny("green", server="gunicorn", files={"requirements.txt": "tests/testinfra/many_apps/gunicorn.txt.j2"}),
-    *(tiny(f"live-{number}") for number in range(1, 4)),
+    *(tiny(f"live-{number}") for number in range(1, 5)),
 ]
 SLEEPING = [tiny(f"idle-{number:03}", on_demand=True, idle=20) for number in range(1, 101)]
 

@@ -2,7 +2,8 @@
 
 POST /attempt/<name> with the facts as JSON: the answer is {"got": …} where the attempt went through, {"refused": …} where
 it did not. `python3 app.py <facts.json>` makes the attempts that do no harm, which as root must go through: an attempt
-that cannot succeed proves nothing.
+that cannot succeed proves nothing. POST /run runs a function of the source that is posted with it, as somebody can who has
+taken over an app.
 """
 
 import contextlib
@@ -257,7 +258,7 @@ def switch_neighbour(facts):
 
 @attempt()
 def rewrite_own_vassal(facts):
-    return overwrite(f"{facts['own_release']}/vassal.ini")
+    return overwrite(facts["own_settings"])
 
 
 @attempt()
@@ -470,10 +471,21 @@ def make(name, facts):
         return {"refused": errno.errorcode.get(error.errno, str(error))}
 
 
+def run(request):
+    names = {"__name__": "posted"}
+    try:
+        exec(compile(request["source"], "posted", "exec"), names)  # noqa: S102
+        return names[request["call"]](request["facts"])
+    except Exception as error:
+        return {"raised": f"{type(error).__name__}: {error}"}
+
+
 def application(environ, start_response):
     name = environ["PATH_INFO"].removeprefix("/attempt/")
     if environ["PATH_INFO"] == "/attempts":
         answer = list(ATTEMPTS)
+    elif environ["PATH_INFO"] == "/run":
+        answer = run(json.load(environ["wsgi.input"]))
     elif name in ATTEMPTS:
         answer = make(name, json.load(environ["wsgi.input"]))
     else:
