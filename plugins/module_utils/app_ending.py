@@ -13,6 +13,7 @@ import threading
 import time
 
 from . import app_units, layout, release_run, unit_names
+from .emperor_check import EMPERORS, unit_property
 from .host_command import ANSWER, CommandFailed, run
 from .release_state import AppState
 
@@ -41,6 +42,30 @@ def end(app: str, uid: int | None) -> None:
     _stop_slice(layout.app_slice(app))
     if uid:
         kill(uid)
+        clear_temporary(uid)
+
+
+#: The file systems that the web processes of all apps have in common.
+SHARED_BY_VASSALS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
+
+
+def clear_temporary(uid: int) -> None:
+    """Delete what *uid*, of which no process is left, has in the emperors' own temporary file systems.
+
+    They live as long as an emperor does, and a later user may get the number.
+    """
+    for emperor in EMPERORS:
+        pid = unit_property(emperor, "MainPID")
+        if not pid.isdecimal() or pid == "0":
+            continue
+        # What cannot be deleted is no reason to keep an app. Emptied, its directories are of no use to anybody.
+        with contextlib.suppress(CommandFailed):
+            run(
+                ["nsenter", f"--target={pid}", "--mount", "--", "find", *SHARED_BY_VASSALS]
+                + ["-xdev", "-uid", str(uid), "-delete"],
+                what="deleting its temporary files",
+                timeout=120,
+            )
 
 
 def _stop_units(app: str) -> None:

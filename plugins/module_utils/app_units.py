@@ -31,6 +31,16 @@ SANDBOX_MARK = "@SANDBOX@"
 #: its memory. TMPDIR is on its disk space.
 TEMPORARY = " ".join(f"{path}:mode=1777,nosuid" for path in ("/tmp", "/var/tmp", "/dev/shm"))  # noqa: S108
 
+#: Sockets of systemd's that everybody may send to, and that a read-only mount leaves open: an app that floods one keeps
+#: systemd from starting or stopping anything. The emperor's unit has them too.
+SYSTEMD_SOCKETS = tuple(
+    f"/run/systemd/{name}"
+    for name in ("notify", "userdb", "io.systemd.Hostname", "io.systemd.Credentials", "io.systemd.ManagedOOM")
+)
+
+#: Standard output is connected to the journal before the unit's own view of files begins.
+JOURNAL_SOCKETS = ("/run/systemd/journal", f"/run/systemd/journal.{layout.LOG_NAMESPACE}")
+
 Units = Mapping[str, str]
 
 
@@ -59,6 +69,7 @@ def sandbox(app: str) -> list[str]:
         "PrivateDevices=true",
         # With polkit, logind lets each user linger: a manager of units of its own, beyond the limits of its slice.
         "InaccessiblePaths=-/run/dbus",
+        "InaccessiblePaths=" + " ".join(f"-{path}" for path in (*SYSTEMD_SOCKETS, *JOURNAL_SOCKETS)),
         "ProtectProc=invisible",
         "ProtectClock=true",
         "ProtectControlGroups=true",

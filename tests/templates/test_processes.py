@@ -15,7 +15,8 @@ from ansible_collections.emperor.stack.plugins.module_utils import app_units, la
 from ansible_collections.emperor.stack.plugins.module_utils.apps import complete, unit_files
 from ansible_collections.emperor.stack.plugins.module_utils.release_build import fill
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "roles/python_apps/templates"
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+TEMPLATES = ROLES / "python_apps/templates"
 RELEASE = "20261122T193000-ab12cd3"
 DIRECTORY = f"/srv/apps/blog/releases/{RELEASE}"
 COMMAND = "python -m blog.jobs --password hunter2"
@@ -174,3 +175,19 @@ def test_gunicorn_gets_the_hosts_size_where_nobody_gave_one(
         text = rendered(server="gunicorn", **given)["gunicorn.conf.py"]
         compile(text, "gunicorn.conf.py", "exec")
         assert f"\nworkers = {wanted}\n" in text
+
+
+def test_no_process_of_an_app_reaches_the_sockets_of_systemd() -> None:
+    """Neither a unit's nor a vassal's, which has what the emperor's unit has; that cannot be `notify` then."""
+    emperor = (ROLES / "uwsgi_emperor/templates/emperor@.service.j2").read_text()
+    hidden = {
+        path.removeprefix("-")
+        for line in emperor.splitlines()
+        if line.startswith("InaccessiblePaths=")
+        for path in line.partition("=")[2].split()
+    }
+    assert {"/run/dbus", "/run/systemd/notify", *app_units.SYSTEMD_SOCKETS} <= hidden
+    assert "\nType=exec\n" in emperor
+    unit = " ".join(line for line in app_units.sandbox("blog") if line.startswith("InaccessiblePaths="))
+    for path in ("/run/dbus", *app_units.SYSTEMD_SOCKETS, *app_units.JOURNAL_SOCKETS):
+        assert f"-{path}" in unit.replace("=", " ").split()

@@ -740,3 +740,15 @@ def test_the_room_of_a_hole(machine: Commands) -> None:
     found = app_removal.listing("app")
     assert found.data < 2**30
     assert isinstance(app_removal.remove("app")["archive"], str)
+
+
+def test_the_emperors_temporary_files_of_a_user_go_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They live as long as the emperor does, and the next user may get the number."""
+    ran: list[list[str]] = []
+    monkeypatch.setattr(app_ending, "unit_property", lambda emperor, name: {"a": "77", "b": "0"}[emperor])
+    monkeypatch.setattr(app_ending, "run", lambda argv, **_: ran.append(list(argv)) or "")
+    app_ending.clear_temporary(4001)
+    assert ran == [
+        ["nsenter", "--target=77", "--mount", "--", "find", "/tmp", "/var/tmp", "/dev/shm"]
+        + ["-xdev", "-uid", "4001", "-delete"]
+    ]
