@@ -9,7 +9,7 @@ import signal
 import time
 from typing import Any
 
-from deploying import Stack, figure, load
+from deploying import Outcome, Stack, figure, load
 from testinfra.host import Host
 
 OTHERS = ("app2", "my-app", "app-2")
@@ -67,6 +67,12 @@ def without(stack: Stack, *names: str) -> dict[str, Any]:
         "python_apps": [app for app in stack.apps if app["name"] not in names],
         "vault_python_apps_secrets": {app: of for app, of in stack.secrets.items() if app not in names},
     }
+
+
+def unchanged(outcome: Outcome) -> None:
+    """Nothing was changed in a run; else the assertion shows which tasks did."""
+    assert re.findall(r"^TASK \[(.*)\] \*+\n(?:ok.*\n)*changed:", outcome.output, re.M) == []
+    assert re.search(r"changed=0 ", outcome.output), outcome.output[-1500:]
 
 
 def nothing_of(machine: Host, name: str) -> None:
@@ -279,7 +285,7 @@ def test_one_apps_trouble_is_its_own(machine: Host, stack: Stack) -> None:
     stack.good("site.yml", **wanted)
     assert stack.ask("taken.localhost", "/") == "v0"
     again = stack.good("site.yml", **wanted)
-    assert re.search(r"changed=0 ", again.output), again.output[-1500:]
+    unchanged(again)
     stack.good("playbooks/remove.yml", app=",".join(new), archive=False, **without(stack, "app"))
     for name in new:
         nothing_of(machine, name)
@@ -353,7 +359,7 @@ def test_renaming_keeps_data_and_visitors(machine: Host, stack: Stack) -> None:
     # It is the worker of the new name that writes into the data now.
     assert machine.run("pgrep -u journal -f %s", "work.py jobs").stdout.split() != []
     again = stack.good("site.yml")
-    assert re.search(r"changed=0 ", again.output), again.output[-1500:]
+    unchanged(again)
 
 
 def test_absent_in_the_list_is_removed_by_site_yml(machine: Host, stack: Stack) -> None:
@@ -363,7 +369,7 @@ def test_absent_in_the_list_is_removed_by_site_yml(machine: Host, stack: Stack) 
     nothing_of(machine, "app2")
     assert stack.ask("journal.localhost", "/") == "v0"
     again = stack.good("site.yml", "--check")
-    assert re.search(r"changed=0 ", again.output), again.output[-1500:]
+    unchanged(again)
 
 
 def test_a_removal_that_was_killed_here_is_finished_by_the_next(machine: Host, stack: Stack) -> None:
