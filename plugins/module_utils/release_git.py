@@ -37,6 +37,9 @@ LONGEST_TREE = 64 << 20
 LONGEST_REFERENCES = 1 << 20
 LONGEST_MODULES = 256 << 10
 
+#: Bytes that are free where a fetch that fails is taken to have failed for want of room.
+LEAST_ROOM = 64 << 20
+
 #: The repository's mode: the app's group reads it, nobody else does, and new files in it get that group.
 REPOSITORY_MODE = 0o2750
 
@@ -338,9 +341,22 @@ class Git:
 
     def _fetch(self, url: str, references: Sequence[str], *options: str) -> None:
         space = os.statvfs(self.repository)
+        free = space.f_bavail * space.f_frsize
+        try:
+            self._fetch_within(free // 2, url, references, *options)
+        except CommandFailed as error:
+            if free >= LEAST_ROOM:
+                raise
+            # git says of it that its own program failed.
+            raise ReleaseError(
+                f"{error}\n{self.repository}: No space left on device: {free // 2**20} MiB are free, of which a fetch may "
+                "take half. Free some."
+            ) from error
+
+    def _fetch_within(self, most: int, url: str, references: Sequence[str], *options: str) -> None:
         # No file of objects may take more than half of what is free: who serves a repository decides how large it is.
         run(
-            ["prlimit", f"--fsize={space.f_bavail * space.f_frsize // 2}", "--"]
+            ["prlimit", f"--fsize={most}", "--"]
             + [
                 "git",
                 "--git-dir",

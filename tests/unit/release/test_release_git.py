@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import layout, release_git
+from ansible_collections.emperor.stack.plugins.module_utils.host_command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.release_error import ReleaseError
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
@@ -368,3 +370,23 @@ def test_an_unending_answer_of_a_server_is_cut(
     monkeypatch.setattr(release_git, "LONGEST_REFERENCES", 2048)
     with pytest.raises(ReleaseError, match="more than 2 KiB to say"):
         release_git.resolve_git({"git": str(remote), "version": "main"}, None)
+
+
+@pytest.mark.parametrize(
+    ("free", "says"), [(1 << 20, "No space left on device: 1 MiB are free"), (1 << 40, "")]
+)
+def test_a_fetch_without_room_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, says: str
+) -> None:
+    """git itself says that its own program failed, which the kernel ended at the limit of a file."""
+
+    def fails(*_: object, **__: object) -> str:
+        raise CommandFailed(
+            "git fetch", "git fetch", "exit status 128", "fatal: fetch-pack: invalid index-pack output"
+        )
+
+    monkeypatch.setattr(release_git, "run", fails)
+    monkeypatch.setattr(release_git.os, "statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
+    git = release_git.Git(str(tmp_path), {}, None)
+    with pytest.raises(ReleaseError if says else CommandFailed, match=says or "index-pack"):
+        git._fetch("https://git.example/x.git", [A])
