@@ -113,14 +113,15 @@ undeclared:
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 from ..module_utils.app_accounts import Refused, argument_spec, ensure_all  # noqa: E402
+from ..module_utils.output import clean, printable  # noqa: E402
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
-        module.exit_json(**ensure_all(module))
+        module.exit_json(**printable(ensure_all(module)))
     except Refused as error:
-        module.fail_json(msg=str(error), changes=[])
+        module.fail_json(msg=clean(str(error)), changes=[])
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from deploying import Outcome, Repository, Stack, figure, load
@@ -203,6 +204,149 @@ def test_a_command_runs_in_the_live_release(machine: Host, stack: Stack) -> None
         assert says in outcome.output
         assert "before" in outcome.output
     assert machine.run("systemctl list-units --plain --no-legend 'app_shop_run@*'").stdout == ""
+
+
+THREADS = (
+    "import threading, time; "
+    "[threading.Thread(target=time.sleep, args=(30,), daemon=True).start() for _ in range(8000)]"
+)
+
+#: What a build does, what the run says of it, and whether the release goes live.
+BUILDS = {
+    "leaves a process": ("sleep 75 & echo started", None, True),
+    "leaves a daemon that holds its output": ("setsid sleep 75 & echo started", None, True),
+    "ends by SIGTERM": ("kill -TERM $$", "build failed (ended by SIGTERM)", False),
+    "starts 8,000 threads": (f"python -c '{THREADS}'", "can't start new thread", False),
+    "prints without measure": ("yes | head -c 300000000; echo; echo the reason; exit 4", "the reason", False),
+    "paints the terminal": ("printf '\\033]0;owned\\007\\033[31mred\\n'; exit 5", "red", False),
+    "says its secrets": ('echo "=$TOKEN="; exit 6', "=********=", False),
+    "looks around": (
+        "set +e; for try in 'pgrep -u shop-a .' 'touch /var/tmp/../x' 'ls /run/systemd/transient/*command*.env' "
+        "'kill -0 1' 'touch ../environment.json'; do $try >/dev/null 2>&1 && echo \"ESCAPED $try\"; done; touch mine; "
+        "grep -o 'apps.slice/apps-shop.slice/app_shop_command@' /proc/self/cgroup | sort -u; exit 7",
+        "apps.slice/apps-shop.slice/app_shop_command@",
+        False,
+    ),
+    "wants more memory than there is": (
+        "python -c 'x = [bytearray(1 << 20) for _ in range(1 << 20)]'",
+        "limits.memory of shop",
+        False,
+    ),
+}
+
+
+@contextlib.contextmanager
+def memory_of(machine: Host, app: str, more: int) -> Iterator[None]:
+    """The app's slice may take *more* bytes than it does now."""
+    unit = f"apps-{app}.slice"
+    used = int(machine.check_output(f"systemctl show --property=MemoryCurrent --value {unit}"))
+    machine.check_output(f"systemctl set-property --runtime {unit} MemoryMax={used + more}")
+    try:
+        yield
+    finally:
+        machine.check_output(f"rm -rf /run/systemd/system.control/{unit}.d && systemctl daemon-reload")
+
+
+def test_a_build_is_a_process_of_the_app(machine: Host, stack: Stack) -> None:
+    """In its slice, in its sandbox, and over when it is over; what serves and other apps do not notice."""
+    shop = stack.apps[0]
+    serving = machine.check_output("pgrep -u shop-a .")
+    try:
+        for name, (build, says, good) in BUILDS.items():
+            before = live(machine)
+            stack.apps[0] = {**shop, "build": [build]}
+            with memory_of(machine, "shop", 250 << 20):
+                outcome = stack.deploy("shop", "v3")
+            assert outcome.code == (0 if good else 2), (name, outcome.output[-3000:])
+            assert (live(machine) != before) is good, name
+            assert says is None or says in outcome.output, (name, outcome.output[-3000:])
+            assert not re.search(r"ESCAPED (?!\$try)", outcome.output), name
+            assert "\x1b" not in outcome.output, name
+            assert "\x07" not in outcome.output, name
+            assert TOKEN not in outcome.output, name
+            assert len(outcome.output) < 200_000, name
+            assert machine.run("pgrep -u shop sleep").stdout == "", name
+            assert machine.run("ls /run/systemd/transient | grep app_shop_command").stdout == "", name
+            assert not machine.file("/srv/apps/shop/state/lock.json").exists, name
+            assert at_work(machine, "single") == [live(machine)], name
+    finally:
+        stack.apps[0] = shop
+    assert machine.check_output("pgrep -u shop-a .") == serving
+    assert stack.deploy("shop", "v3").code == 0
+    settled(machine)
+
+
+def test_what_a_killed_deploy_left_ends_with_the_next(machine: Host, stack: Stack) -> None:
+    shop = stack.apps[0]
+    stack.apps[0] = {**shop, "build": ["sleep 301 & sleep 300"]}
+    workers = machine.check_output("pgrep -u shop -f 'work.py [as]' | sort")
+    process = stack.start("playbooks/deploy.yml", app="shop", version="v2")
+    try:
+        eventually(lambda: machine.run("pgrep -u shop -x sleep").stdout.count("\n") == 2, 120)
+        shown = machine.check_output("systemctl show 'app_shop_command@*'")
+        assert "OOMScoreAdjust=1000" in shown
+        assert TOKEN not in shown
+        assert TOKEN not in machine.check_output("ps axww -o args")
+        machine.check_output("kill -9 $(ps -o ppid= -C systemd-run)")
+    finally:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0, output[-2000:]
+    assert machine.run("pgrep -u shop -x sleep").stdout.count("\n") == 2, "the run died, its build did not"
+    stack.apps[0] = shop
+    outcome = stack.deploy("shop", "v3")
+    assert outcome.code == 0, outcome.output[-3000:]
+    assert machine.run("pgrep -u shop -x sleep").stdout == ""
+    assert machine.run("ls /run/systemd/transient | grep app_shop_command").stdout == ""
+    if "switched in" not in outcome.output:
+        assert machine.check_output("pgrep -u shop -f 'work.py [as]' | sort") == workers
+    settled(machine)
+
+
+#: What systemd, a shell and an interpreter add by themselves.
+ADDED = {
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "SYSTEMD_EXEC_PID",
+    "SHELL",
+    "PWD",
+    "OLDPWD",
+    "SHLVL",
+    "_",
+    "LC_CTYPE",
+}
+
+
+def test_the_environment_is_the_same_everywhere(machine: Host, stack: Stack) -> None:
+    shop = stack.apps[0]
+    dump = "python -c 'import json, os; print(json.dumps(dict(os.environ)))' >data/env-"
+    stack.apps[0] = {
+        **shop,
+        "build": [dump + "build"],
+        "migrate": dump + "migrate",
+        "hooks": {"before_switch": [dump + "hook"]},
+        "schedule": {"dump": {"command": dump + "timer", "every": "1s"}},
+    }
+    try:
+        outcome = stack.deploy("shop", "v2")
+        assert outcome.code == 0, outcome.output[-3000:]
+        stack.good("playbooks/run.yml", app="shop", command=dump + "command")
+        directory = "/srv/apps/shop/shared/data"
+        eventually(lambda: machine.file(f"{directory}/env-timer").exists)
+        worker = machine.check_output("pgrep -u shop -f 'work.py single'")
+        raw = machine.check_output(f"tr '\\0' '\\n' </proc/{worker}/environ")
+        seen = {"worker": dict(line.partition("=")[::2] for line in raw.splitlines())}
+        for name in ("build", "migrate", "hook", "timer", "command"):
+            seen[name] = json.loads(machine.check_output(f"cat {directory}/env-{name}"))
+        web = json.loads(stack.ask("shop.localhost", "/environment"))
+    finally:
+        stack.apps[0] = shop
+    same = {
+        name: {key: value for key, value in one.items() if key not in ADDED and not key.startswith("MEMORY_")}
+        for name, one in seen.items()
+    }
+    assert all(one == same["worker"] for one in same.values()), same
+    assert {key: web.get(key) for key in same["worker"]} == same["worker"]
+    assert stack.deploy("shop", "v3").code == 0
 
 
 def test_a_gunicorn_app_is_deployed_without_a_failed_request(machine: Host, stack: Stack) -> None:

@@ -15,6 +15,9 @@ def application(environ, start_response):
         received = environ["wsgi.input"].read()
         kind = "application/json"
         body = json.dumps({"length": len(received), "sha256": hashlib.sha256(received).hexdigest()}).encode()
+    elif path == "/environment":
+        kind = "application/json"
+        body = json.dumps(dict(os.environ)).encode()
     elif path == "/parts":
         # Without a length: how the answer ends is the server's affair.
         start_response("200 OK", [("Content-Type", "text/plain")])
