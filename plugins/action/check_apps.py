@@ -12,6 +12,7 @@ from ansible.template import Templar, is_trusted_as_template
 
 from ..module_utils.app_problems import APPS, SECRETS, Controller, HostApps, Problem, app_count, problems
 from ..module_utils.schema import TemplateLike, Unresolved
+from ..plugin_utils import renamed_variables
 from ..plugin_utils.bundle import bundle_root, cause
 from ..plugin_utils.plain import plain
 
@@ -39,16 +40,30 @@ class ActionModule(ActionBase):
             argument_spec={"root": {"type": "path"}, "group": {"type": "str", "default": "app_hosts"}}
         )
         root = arguments["root"] or bundle_root(variables["playbook_dir"])
-        fleet = {
-            host: self._declared(host, variables) for host in variables["groups"].get(arguments["group"], [])
+        hostvars = variables["hostvars"]
+        hosts = {
+            host: {**hostvars.raw_get(host), "hostvars": hostvars}
+            for host in variables["groups"].get(arguments["group"], [])
         }
-        if found := problems(fleet, Controller(os.path.abspath(root))):
+        fleet = {host: self._declared(host_vars) for host, host_vars in hosts.items()}
+        renamed = {host: self._renamed(host_vars) for host, host_vars in hosts.items()}
+        if found := [
+            *problems(fleet, Controller(os.path.abspath(root))),
+            *renamed_variables.contradictions(renamed),
+        ]:
             return {"failed": True, "changed": False, "msg": message(found), "problem_count": len(found)}
-        return {"changed": False, "apps": app_count(fleet), "hosts": len(fleet)}
+        outcome = {"changed": False, "apps": app_count(fleet), "hosts": len(fleet)}
+        warnings = renamed_variables.warnings(renamed)
+        return {**outcome, "warnings": warnings} if warnings else outcome
 
-    def _declared(self, host: str, task_vars: Mapping[str, Any]) -> HostApps:
-        hostvars = task_vars["hostvars"]
-        variables = {**hostvars.raw_get(host), "hostvars": hostvars}
+    def _renamed(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """What a host has of the variables that have an old and a new name."""
+        templar = Templar(loader=self._loader, variables=variables)
+        return {
+            name: resolved(templar, variables[name]) for name in renamed_variables.NAMES if name in variables
+        }
+
+    def _declared(self, variables: Mapping[str, Any]) -> HostApps:
         templar = Templar(loader=self._loader, variables=variables)
         parts = [str(resolved(templar, variables[name])) for name in _CONNECTION if name in variables]
         return HostApps(

@@ -37,7 +37,7 @@ def hide_secrets(app: str, release: str) -> None:
 
 
 def _again(app: str) -> str:
-    return f"Deploy {app} once more: playbooks/deploy.yml -e app={app} -e again=true"
+    return f"Deploy {app} again: playbooks/deploy.yml -e app={app} -e force=true"
 
 
 def run_command(app: str, release: str, command: str, timeout: float) -> Outcome:

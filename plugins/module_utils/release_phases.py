@@ -171,7 +171,7 @@ def _plan(spec: Spec, options: Options) -> Outcome:
         return {
             **outcome,
             "action": "held",
-            "why": f"{held[-1].release} was rolled back; deploy it on purpose with -e app={app} -e again=true, "
+            "why": f"{held[-1].release} was rolled back; deploy it on purpose with -e app={app} -e force=true, "
             "or give the app another version",
         }
     return {**outcome, "action": "deploy", "why": why, "changed": True}
@@ -207,7 +207,7 @@ def difference(
         )
     if release_venv.is_outdated(manifest.own_server):
         return f"its own uWSGI is {manifest.own_server}, {release_venv.OWN_SERVER} is wanted"
-    return "asked for again" if again else None
+    return "forced" if again else None
 
 
 # prepare

@@ -87,7 +87,7 @@ def test_a_rolled_back_release_stays_away_until_it_is_asked_for(stack: Stack) ->
     outcome = stack.good("site.yml")
     assert "was rolled back" in outcome.output
     assert stack.status("bare")["live"]["release"] == live["release"]
-    stack.good("playbooks/deploy.yml", app="bare", again=True)
+    stack.good("playbooks/deploy.yml", app="bare", force=True)
     assert stack.status("bare")["live"]["version"] == "six-1.17"
 
 

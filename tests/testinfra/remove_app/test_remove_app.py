@@ -294,7 +294,7 @@ def test_one_apps_trouble_is_its_own(machine: Host, stack: Stack) -> None:
 def test_a_deploy_that_was_killed_here_holds_up_no_removal(machine: Host, stack: Stack) -> None:
     """deploy.yml sees that the holder of the lock is dead; so do the playbooks that remove."""
     lock = "/srv/apps/app-2/state/lock.json"
-    deploy = stack.start("playbooks/deploy.yml", app="app-2", again=True, **without(stack, "app"))
+    deploy = stack.start("playbooks/deploy.yml", app="app-2", force=True, **without(stack, "app"))
     held = machine.check_output("until cat %s 2>/dev/null; do sleep 0.05; done", lock)
     os.killpg(deploy.pid, signal.SIGKILL)
     deploy.communicate()

@@ -266,7 +266,7 @@ def test_a_build_finds_no_credential(
     # Another variable of uv's: the venv is not linked to the one before.
     outcomes.append(
         deploy(
-            stack, "spied", again=True, **private_index, python_apps_uv_environment={"UV_HTTP_TIMEOUT": "31"}
+            stack, "spied", force=True, **private_index, python_apps_uv_environment={"UV_HTTP_TIMEOUT": "31"}
         )
     )
     machine.check_output("while systemctl is-active --quiet tests-take; do sleep 0.5; done; sleep 1")
@@ -277,7 +277,7 @@ def test_a_build_finds_no_credential(
     stack.apps[-1]["source"] = {**source, "version": "none"}
     outcomes.append(deploy(stack, "spied", "-vvv", **private_index))
     stack.apps[-1]["source"] = {**source, "git": source["git"].replace("-password", "-other")}
-    outcomes.append(deploy(stack, "spied", "-vvv", again=True, **private_index))
+    outcomes.append(deploy(stack, "spied", "-vvv", force=True, **private_index))
     machine.check_output("rm /tmp/watch; sleep 0.2")
     assert outcomes[0].code == 0, outcomes[0].output[-4000:]
     assert "has no branch or tag none" in " ".join(outcomes[1].output.split())
@@ -306,7 +306,7 @@ def test_a_token_in_an_archives_url_is_never_shown(stack: Vaulted, zipped: tuple
     }
     refused = deploy(stack, "zipped", "-vvv", "--diff")
     app["source"] = {**app["source"], "checksum": kept["checksum"]}
-    outcome = deploy(stack, "zipped", "-vvv", "--diff", again=True)
+    outcome = deploy(stack, "zipped", "-vvv", "--diff", force=True)
     app["source"] = kept
     assert "and source.checksum is sha256:111" in " ".join(refused.output.split())
     assert outcome.code == 0, outcome.output[-4000:]
@@ -415,7 +415,7 @@ def test_an_own_server_is_deployed_and_rolled_back_without_a_lost_request(
 ) -> None:
     """Its uWSGI is another than the emperor's: stop, drain, statistics and restarts must work all the same."""
     with load(machine, "older.localhost", ["/python"]) as result:
-        outcomes = [deploy(stack, "older", again=True), stack.rollback("older")]
+        outcomes = [deploy(stack, "older", force=True), stack.rollback("older")]
         outcomes.append(stack.play("playbooks/restart.yml"))
     assert [outcome.code for outcome in outcomes] == [0, 0, 0], outcomes[-1].output[-3000:]
     figure("own_server_failed_requests", f"{result.failed}/{result.total}")

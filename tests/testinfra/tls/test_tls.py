@@ -140,7 +140,7 @@ def test_repaired_domains_are_had_when_they_are_asked_for(
     stack.apps[1] = app("two")
     with visitors(machine):
         stack.good("site.yml", *FRONT)
-        stack.good("playbooks/certificates.yml", again=True)
+        stack.good("playbooks/certificates.yml", force=True)
     assert set(shown(machine, APPS[0]).names) == set(stack.apps[0]["domains"])
 
 

@@ -163,7 +163,7 @@ def test_each_that_ended_everybodys_run_alone(
     failed = []
     for content in alone:
         befores = {one.name: one.as_root("state", apps=["fresh"])["fresh"]["live"] for one in grounds}
-        play(grounds, "playbooks/deploy.yml", app=f"{content.name},fresh", again=True)
+        play(grounds, "playbooks/deploy.yml", app=f"{content.name},fresh", force=True)
         for one in grounds:
             after = one.as_root("state", apps=["fresh", content.name])
             answered = shown(after[content.name]["reason"] or "live")

@@ -284,7 +284,7 @@ def test_nothing_outlives_its_activation(grounds: list[Ground]) -> None:
             (pid, began) for pid, began, *_ in ground.as_root("processes", apps=["hostile"])["hostile"]
         }
         assert len(before[ground.name]) > 5
-    play(grounds, "playbooks/deploy.yml", app="hostile", again=True)
+    play(grounds, "playbooks/deploy.yml", app="hostile", force=True)
     for ground in grounds:
         ground_before = before[ground.name]
 

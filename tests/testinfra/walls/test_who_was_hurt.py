@@ -46,7 +46,7 @@ def removed(grounds: list[Ground]) -> dict[str, str]:
 
 def _die_in_a_deploy(ground: Ground) -> None:
     """A run of this controller that is killed while it has the hostile app's lock."""
-    run = ground.stack.start("playbooks/deploy.yml", app="hostile", again=True)
+    run = ground.stack.start("playbooks/deploy.yml", app="hostile", force=True)
     try:
         eventually(
             lambda: ground.as_root("state", apps=["hostile"])["hostile"]["lock"], 90, "it has the lock"

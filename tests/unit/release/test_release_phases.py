@@ -860,7 +860,7 @@ def test_what_was_rolled_back_is_held(deploys: Host, again: bool) -> None:
     assert plan["action"] == ("deploy" if again else "held")
     if not again:
         assert "was rolled back" in plan["why"]
-        assert "-e app=blog -e again=true" in plan["why"]
+        assert "-e app=blog -e force=true" in plan["why"]
         assert deploys.phase("plan", fingerprint=f"2:{'g' * 64}")["action"] == "deploy"
         assert deploys.phase("plan", python="3.12")["action"] == "deploy"
         assert deploys.phase("plan", python="3.11")["action"] == "held"
@@ -935,7 +935,7 @@ def test_the_warm_one_is_the_youngest_by_number(
             False,
             f"its own uWSGI is pyuwsgi==2.0.29, {release_venv.OWN_SERVER} is wanted",
         ),
-        ({}, "3.11", True, "asked for again"),
+        ({}, "3.11", True, "forced"),
     ],
 )
 def test_differences(
