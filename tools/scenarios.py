@@ -29,6 +29,10 @@ LONGEST = ("chaos", "walls", "default", "deploy", "many_apps")
 
 CLOSING = re.compile(r"=+ ((?:\d+ \w+(?:, )?)+) in [\d.]+s.*?=+")
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
+#: Of pytest's report: the heading of a failed test, a line of its reason.
+HEADING = re.compile(r"(?:^|│ )_{3,} (?P<test>\S.*?) _{3,}$")
+REASON = re.compile(r"(?:^|│ )E {2,}(?P<text>\S.*)$")
+REASONS_PER_TEST = 6
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Result:
     closing: str
     passed: int
     failed: int
+    reasons: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -57,6 +62,20 @@ def closing_line(output: str) -> str:
     return found[-1] if found else ""
 
 
+def failures(output: str) -> tuple[str, ...]:
+    """Each failed test with the first lines of its reason, indented below the test's name."""
+    reasons: dict[str, list[str]] = {}
+    test = ""
+    for line in COLOUR.sub("", output).splitlines():
+        if heading := HEADING.search(line):
+            test = heading["test"]
+        elif (reason := REASON.search(line)) and test:
+            of_test = reasons.setdefault(test, [])
+            if len(of_test) < REASONS_PER_TEST:
+                of_test.append("    " + reason["text"][:300])
+    return tuple(line for test, lines in reasons.items() for line in ("  " + test, *lines))
+
+
 def judge(name: str, code: int, seconds: float, output: str) -> Result:
     """What a run means. One that fails without a failed test, or passes without any, counts as a failure."""
     closing = closing_line(output)
@@ -66,7 +85,7 @@ def judge(name: str, code: int, seconds: float, output: str) -> Result:
     failed = counts["failed"] + counts["error"]
     if not failed and (code or not counts["passed"]):
         failed = 1
-    return Result(name, code, seconds, closing or "no test ran", counts["passed"], failed)
+    return Result(name, code, seconds, closing or "no test ran", counts["passed"], failed, failures(output))
 
 
 def side_by_side(available_megabytes: int, count: int) -> int:
@@ -156,7 +175,8 @@ def summary(results: Sequence[Result]) -> str:
         for result in results
     ]
     passed, failed = sum(r.passed for r in results), sum(r.failed for r in results)
-    return "\n".join([*lines, f"{passed} passed, {failed} failed"])
+    broken = [line for r in results if r.reasons for line in (f"{r.name}:", *r.reasons)]
+    return "\n".join([*lines, *broken, f"{passed} passed, {failed} failed"])
 
 
 def ensure_images(chosen: Sequence[str]) -> None:

@@ -51,6 +51,22 @@ def test_the_last_line_of_the_summary_counts_all_tests():
     assert lines[-1] == "22 passed, 3 failed"
 
 
+def test_the_summary_says_why_a_test_failed():
+    output = (
+        "____________ test_pages[docker://a] ____________\n"
+        "    def test_pages(site):\n>       assert 1 == 2\n"
+        "\x1b[31mE       assert 1 == 2\x1b[0m\n"
+        + "".join(f"E        +  line {n}\n" for n in range(20))
+        + "_____ ERROR at setup of test_other _____\nE   RuntimeError: no host\n"
+        "E is a letter\n" + RED
+    )
+    lines = scenarios.summary([scenarios.judge("a", 1, 1.0, output)]).splitlines()
+    at = lines.index("a:")
+    assert lines[at + 1 : at + 3] == ["  test_pages[docker://a]", "    assert 1 == 2"]
+    assert lines[at + 1 + 1 + scenarios.REASONS_PER_TEST] == "  ERROR at setup of test_other"
+    assert lines[-2] == "    RuntimeError: no host"
+
+
 def test_the_longest_scenarios_begin_first_and_none_is_left_out():
     found = scenarios.names()
     assert tuple(found[: len(scenarios.LONGEST)]) == scenarios.LONGEST
