@@ -76,8 +76,11 @@ def move_app(app: str, emperor: str, http_port: int, fresh: bool = False) -> str
         try:
             release_run.wait_until_healthy(app, activation, health)
             release_workers.begin(state, manifest, activation)
+            # No site leads to an app that has left the inventory and was not removed: the move changes nothing of that.
+            has_site = release_run.answers_through_front(health, manifest.request_timeout, http_port)
             release_run.switch(state, activation)
-            release_run.probe_through_front(health, 1, manifest.request_timeout, http_port)
+            if has_site:
+                release_run.probe_through_front(health, 1, manifest.request_timeout, http_port)
             release_workers.take_over(state, manifest, activation, old)
         except Exception as error:
             undoing = Undoing(app)

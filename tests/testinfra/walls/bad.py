@@ -112,8 +112,9 @@ def links_static():
 
 
 def writes():
-    """Leave a file wherever a directory looks open."""
-    for top in ("/run", "/dev/shm", "/tmp", "/var", "/etc", "/usr/local", "/srv", "/opt", "/root", "/home"):
+    """Leave a file wherever a directory looks open; its own, too, which cannot be found from above."""
+    tops = ["/run", "/dev/shm", "/tmp", "/var", "/etc", "/usr/local", "/srv", "/opt", "/root", "/home"]
+    for top in (*tops, os.getcwd(), os.path.expanduser("~")):
         for place, _, _ in os.walk(top):
             with contextlib.suppress(OSError):
                 os.close(os.open(f"{place}/planted-by-build", os.O_CREAT | os.O_WRONLY | os.O_EXCL))
