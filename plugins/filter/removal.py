@@ -20,7 +20,7 @@ def named_apps(names: str, apps: Sequence[App], host: str = "") -> list[dict[str
     """
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     if not chosen:
-        raise AnsibleFilterError("Say which app: -e app=NAME")
+        raise AnsibleFilterError("Add -e app=NAME")
     present = {app["name"] for app in apps if is_present(app)}
     successors = {app["name"]: app for app in renamed_apps(apps)}
     for name in chosen:

@@ -37,7 +37,7 @@ EXAMPLES = r"""
   gather_facts: false
   any_errors_fatal: true
   tasks:
-    - name: Check python_apps of the whole inventory
+    - name: Validate python_apps of the whole inventory
       emperor.stack.check_apps:
 """
 

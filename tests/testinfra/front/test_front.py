@@ -233,7 +233,7 @@ def test_whatever_drifts_is_named_and_put_right_by_a_run_of_everything(machine: 
     """A run asks for all roles at once, and leaves them alone where nothing differs: so nothing may escape the question."""
     calm = stack.good("site.yml", "-v").output
     assert re.search(r"differs: \{\}", calm) and "changed=0 " in calm, calm[-3000:]
-    assert "Bring nginx to the wanted configuration" not in calm
+    assert "Write, check and load nginx's configuration" not in calm
     damages = {
         "base/configure": "echo 'net.core.somaxconn = 1' >/etc/sysctl.d/60-emperor-stack.conf",
         "hardening/configure": "rm /etc/needrestart/conf.d/emperor-stack.conf",

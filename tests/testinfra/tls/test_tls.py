@@ -150,7 +150,7 @@ def test_a_timer_that_was_stopped_runs_again_and_nothing_else_is_done(machine: H
     stack.good("site.yml")
     calm = stack.good("site.yml", "-v").output
     assert re.search(r"differs: \{\}", calm) and "changed=0 " in calm, calm[-3000:]
-    assert "See to it that each site has a certificate" not in calm
+    assert "Ensure every site has a certificate" not in calm
     machine.check_output("systemctl disable --now --quiet emperor-stack-tls.timer")
     outcome = stack.good("site.yml", "-v").output
     assert re.search(r"(?m)^\s+tls/install:\s+- emperor-stack-tls.timer does not run", outcome), outcome[

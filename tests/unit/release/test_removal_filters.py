@@ -27,7 +27,7 @@ def test_named_apps() -> None:
     [
         ("blog", "-e app=blog: the inventory still wants this app on web1"),
         ("gone,journal", "Give it `state: absent`"),
-        ("", "Say which app: -e app=NAME"),
+        ("", "Add -e app=NAME"),
         ("blo*", r"-e app=blo\*: no app can have this name"),
         ("../blog", "no app can have this name"),
         ("root", "no app can have this name"),
