@@ -15,14 +15,14 @@ TARGET = ROOT / "docs" / "reference" / "python_apps.md"
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "collections"))
 
-from ansible_collections.emperor.stack.plugins.module_utils import value_rules  # noqa: E402
-from ansible_collections.emperor.stack.plugins.module_utils.app_schema import APP, PER_HOST  # noqa: E402
-from ansible_collections.emperor.stack.plugins.module_utils.schema import Field, MapOf, Section, listed  # noqa: E402
+from ansible_collections.emperor.stack.plugins.module_utils.values import rules  # noqa: E402
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import APP, PER_HOST  # noqa: E402
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import Field, MapOf, Section, listed  # noqa: E402
 
 HEAD = """\
 # `python_apps`
 
-<!-- Written by tools/reference.py from plugins/module_utils/app_schema.py. Change it there. -->
+<!-- Written by tools/reference.py from plugins/plugin_utils/schema/fields.py. Change it there. -->
 
 The list of apps of a host. It is checked on the controller before any host is touched, over the whole
 inventory at once; whatever is not listed here is refused. The smallest app:
@@ -90,13 +90,13 @@ vault_python_apps_secrets:    # in a file encrypted by ansible-vault
 
 ## Names that are taken
 
-App names: {_listed(value_rules.RESERVED_NAMES)}, and all that start with
-{_listed(value_rules.RESERVED_PREFIXES)}.
+App names: {_listed(rules.RESERVED_NAMES)}, and all that start with
+{_listed(rules.RESERVED_PREFIXES)}.
 
-Names of workers and of scheduled commands: {_listed(value_rules.RESERVED_PROCESSES)}; and no name can stand for both.
+Names of workers and of scheduled commands: {_listed(rules.RESERVED_PROCESSES)}; and no name can stand for both.
 
-Environment variables: {_listed(value_rules.RESERVED_ENV)}, and all that start with
-{_listed(value_rules.RESERVED_ENV_PREFIXES)}.
+Environment variables: {_listed(rules.RESERVED_ENV)}, and all that start with
+{_listed(rules.RESERVED_ENV_PREFIXES)}.
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..plugin_utils.lock_holders import ActionWithLocks, playbook_process
+from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process
 
 
 class ActionModule(ActionWithLocks):

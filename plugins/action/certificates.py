@@ -10,8 +10,8 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 
-from ..plugin_utils.bundle import bundle_root
-from ..plugin_utils.plain import plain
+from ..plugin_utils.controller.bundle import bundle_root
+from ..plugin_utils.controller.plain import plain
 
 
 class ActionModule(ActionBase):

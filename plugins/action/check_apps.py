@@ -10,11 +10,11 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, is_trusted_as_template
 
-from ..module_utils.app_problems import APPS, SECRETS, Controller, HostApps, Problem, app_count, problems
-from ..module_utils.schema import TemplateLike, Unresolved
-from ..plugin_utils import renamed_variables
-from ..plugin_utils.bundle import bundle_root, cause
-from ..plugin_utils.plain import plain
+from ..plugin_utils.controller.bundle import bundle_root, cause
+from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.schema import renamed_variables
+from ..plugin_utils.schema.kinds import TemplateLike, Unresolved
+from ..plugin_utils.schema.problems import APPS, SECRETS, Controller, HostApps, Problem, app_count, problems
 
 #: Where a connection goes to. Two hosts that agree in all of them are one machine.
 _CONNECTION = (

@@ -10,12 +10,12 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 
-from ..module_utils.apps import complete_all
-from ..module_utils.release_spec import ReleaseSpec
-from ..plugin_utils.bundle import bundle_root
-from ..plugin_utils.file_items import Renderer
-from ..plugin_utils.plain import plain
-from ..plugin_utils.release_specs import Specs
+from ..module_utils.release.spec import ReleaseSpec
+from ..plugin_utils.controller.bundle import bundle_root
+from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.file_set.render import Renderer
+from ..plugin_utils.release.specs import Specs
+from ..plugin_utils.schema.apps import complete_all
 from .certificates import completed
 
 #: The roles of the collection that this file belongs to.

@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ..plugin_utils.file_items import Renderer
+from ..plugin_utils.file_set.render import Renderer
 
 
 class ActionModule(ActionBase):

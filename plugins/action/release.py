@@ -12,13 +12,13 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
-from ..module_utils import uv_settings
-from ..module_utils.apps import complete_all
-from ..module_utils.release_spec import ReleaseSpec
-from ..plugin_utils.bundle import bundle_root
-from ..plugin_utils.lock_holders import ActionWithLocks, playbook_process, process_token
-from ..plugin_utils.plain import plain
-from ..plugin_utils.release_specs import Specs, code_directory, pack, source_files
+from ..module_utils.release import uv_settings
+from ..module_utils.release.spec import ReleaseSpec
+from ..plugin_utils.controller.bundle import bundle_root
+from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process, process_token
+from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.release.specs import Specs, code_directory, pack, source_files
+from ..plugin_utils.schema.apps import complete_all
 
 #: Bytes of archives that go within the arguments of one call; a source of several times as much is not even tried.
 WITHIN = 4 << 20

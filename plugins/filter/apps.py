@@ -1,4 +1,4 @@
-"""Filters over `python_apps`; thin, the logic is in module_utils."""
+"""Filters over `python_apps`; thin, the logic is in plugin_utils."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils import apps, layout, quoting
-from ..plugin_utils.plain import plain
+from ..module_utils.host import layout
+from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.front import quoting
+from ..plugin_utils.schema import apps
 
 
 def _named(name: str, function: Callable[..., Any], wanted: str) -> Callable[..., Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.apps import is_present
-from ..plugin_utils.plain import plain
+from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.schema.apps import is_present
 
 App = Mapping[str, Any]
 

@@ -1,17 +1,17 @@
-"""Filters of role hardening; what they do is in module_utils/hardening_settings.py."""
+"""Filters of role hardening; what they do is in plugin_utils/hardening/settings.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from ..module_utils import hardening_settings
+from ..plugin_utils.hardening import settings
 
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
-            "firewall_rules": hardening_settings.rules,
-            "hardening_problems": hardening_settings.problems,
-            "outdated_services": hardening_settings.outdated_services,
+            "firewall_rules": settings.rules,
+            "hardening_problems": settings.problems,
+            "outdated_services": settings.outdated_services,
         }

@@ -112,8 +112,8 @@ undeclared:
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils.app_accounts import Refused, argument_spec, ensure_all  # noqa: E402
-from ..module_utils.output import clean, printable  # noqa: E402
+from ..module_utils.app.accounts import Refused, argument_spec, ensure_all  # noqa: E402
+from ..module_utils.host.output import clean, printable  # noqa: E402
 
 
 def main() -> None:

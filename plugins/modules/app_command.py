@@ -58,10 +58,10 @@ release:
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import app_failure  # noqa: E402
-from ..module_utils.app_command import Refused, hide_secrets, run_command  # noqa: E402
-from ..module_utils.output import clean  # noqa: E402
-from ..module_utils.release_state import AppState  # noqa: E402
+from ..module_utils.app.command import Refused, hide_secrets, run_command  # noqa: E402
+from ..module_utils.host.output import clean  # noqa: E402
+from ..module_utils.release import failure  # noqa: E402
+from ..module_utils.release.state import AppState  # noqa: E402
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
     except Refused as error:
         module.fail_json(msg=clean(str(error)), release=release)
     except Exception as error:
-        module.fail_json(msg=f"{app}: {app_failure.described(app, error)}", release=release)
+        module.fail_json(msg=f"{app}: {failure.described(app, error)}", release=release)
     result = {"output": outcome.output, "release": release, "changed": True}
     if outcome.status is not None:
         result["rc"] = outcome.status

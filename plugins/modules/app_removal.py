@@ -82,11 +82,12 @@ from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import app_failure, app_removal  # noqa: E402
-from ..module_utils.app_removal import Refused  # noqa: E402
-from ..module_utils.host_command import CommandFailed  # noqa: E402
-from ..module_utils.output import printable  # noqa: E402
-from ..module_utils.release_state import Locked  # noqa: E402
+from ..module_utils.app import removal as app_removal  # noqa: E402
+from ..module_utils.app.removal import Refused  # noqa: E402
+from ..module_utils.host.command import CommandFailed  # noqa: E402
+from ..module_utils.host.output import printable  # noqa: E402
+from ..module_utils.release import failure  # noqa: E402
+from ..module_utils.release.state import Locked  # noqa: E402
 
 
 def wanted(parameters: dict[str, Any]) -> dict[str, str | None]:
@@ -115,7 +116,7 @@ def work(name: str, successor: str | None, options: dict[str, Any], check_mode: 
         return {**found, "error": str(error) or type(error).__name__}
     except Exception as error:
         # Whatever it is that this app's files bring about, the others are removed.
-        return {**found, "error": app_failure.described(name, error)}
+        return {**found, "error": failure.described(name, error)}
     return found
 
 

@@ -89,9 +89,8 @@ from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import certificate_store as store  # noqa: E402
-from ..module_utils import certificates  # noqa: E402
-from ..module_utils.output import clean, printable  # noqa: E402
+from ..module_utils.host.output import clean, printable  # noqa: E402
+from ..module_utils.tls import certificates, store  # noqa: E402
 
 
 def told(outcome: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -74,15 +74,17 @@ from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import app_accounts, certificate_store, file_set_host  # noqa: E402
-from ..module_utils.masking import hide  # noqa: E402
-from ..module_utils.output import printable  # noqa: E402
-from ..module_utils.question import Module, Question  # noqa: E402
-from ..module_utils.release_phases import PHASES, Options  # noqa: E402
+from ..module_utils.app import accounts as app_accounts  # noqa: E402
+from ..module_utils.file_set import apply as file_set_apply  # noqa: E402
+from ..module_utils.host.dry_run import Module, Question  # noqa: E402
+from ..module_utils.host.masking import hide  # noqa: E402
+from ..module_utils.host.output import printable  # noqa: E402
+from ..module_utils.release.phases import PHASES, Options  # noqa: E402
+from ..module_utils.tls import store as certificate_store  # noqa: E402
 
 
 def of_files(module: Module) -> list[str]:
-    return file_set_host.FileSet(module).drift()
+    return file_set_apply.FileSet(module).drift()
 
 
 def of_certificates(module: Module) -> list[str]:
@@ -102,7 +104,7 @@ def of_releases(module: Module) -> list[str]:
 
 #: By module: its argument spec, and what says what it would do.
 ASK: Mapping[str, tuple[Mapping[str, Any], Callable[[Module], list[str]]]] = {
-    "file_set": (file_set_host.argument_spec(), of_files),
+    "file_set": (file_set_apply.argument_spec(), of_files),
     "app_accounts": (app_accounts.argument_spec(), app_accounts.drift),
     "certificates": (
         {

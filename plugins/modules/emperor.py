@@ -63,10 +63,14 @@ import os  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils import app_failure, emperor_check, emperor_state, layout, old_sockets, output, unit_names  # noqa: E402
-from ..module_utils.host_command import CommandFailed  # noqa: E402
-from ..module_utils.release_run import NotHealthy  # noqa: E402
-from ..module_utils.release_state import Locked  # noqa: E402
+from ..module_utils.emperor import handover, old_sockets  # noqa: E402
+from ..module_utils.host import layout, output  # noqa: E402
+from ..module_utils.host.command import CommandFailed  # noqa: E402
+from ..module_utils.release import failure  # noqa: E402
+from ..module_utils.release.lifecycle import NotHealthy  # noqa: E402
+from ..module_utils.release.state import Locked  # noqa: E402
+from ..module_utils.systemd import unit_names  # noqa: E402
+from ..module_utils.uwsgi import emperor_check  # noqa: E402
 
 
 def main() -> None:
@@ -90,7 +94,7 @@ def main() -> None:
         left = emperor_check.other(emperor)
         if not emperor_check.is_running(emperor):
             if not module.check_mode:
-                emperor_state.start_unit(emperor)
+                handover.start_unit(emperor)
             module.exit_json(changed=True, emperor=emperor, why="it did not run", moved=[])
         why = emperor_check.out_of_date(emperor)
         if module.params["state"] == "replaced":
@@ -107,23 +111,23 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=True, emperor=emperor, why=why, moved=[])
         if not emperor_check.is_running(emperor):
-            emperor_state.start_unit(emperor)
-        emperor_state.choose(emperor)
+            handover.start_unit(emperor)
+        handover.choose(emperor)
         failures = []
         replaced = module.params["state"] == "replaced"
         apps = {
-            *emperor_state.apps_under(left),
+            *handover.apps_under(left),
             *(unit_names.apps_with_web() if replaced else ()),
             *reachable,
         }
         for app in sorted(apps):
             try:
-                activation = emperor_state.move_app(app, emperor, module.params["http_port"], fresh=replaced)
+                activation = handover.move_app(app, emperor, module.params["http_port"], fresh=replaced)
                 moved += [activation] if activation else []
                 if app in reachable:
-                    emperor_state.leave_old_sockets(app)
+                    handover.leave_old_sockets(app)
             except Exception as error:
-                failures.append(f"{app}: {app_failure.described(app, error)}")
+                failures.append(f"{app}: {failure.described(app, error)}")
         if failures:
             module.fail_json(
                 msg=f"apps are started anew under emperor@{emperor} because {why}; these stay as they were until they "
@@ -132,7 +136,7 @@ def main() -> None:
                 moved=moved,
             )
         if emperor_check.is_running(left):
-            emperor_state.retire(left)
+            handover.retire(left)
     except (NotHealthy, Locked, CommandFailed, OSError) as error:
         module.fail_json(msg=output.shown(str(error)), moved=moved)
     module.exit_json(changed=True, emperor=emperor, why=why, moved=moved)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.file_set import FileSetError
-from ..module_utils.file_set_host import FileSet, argument_spec
-from ..module_utils.output import clean, printable
+from ..module_utils.file_set.apply import FileSet, argument_spec
+from ..module_utils.file_set.items import FileSetError
+from ..module_utils.host.output import clean, printable
 
 DOCUMENTATION = r"""
 module: file_set

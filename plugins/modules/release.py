@@ -117,10 +117,10 @@ from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils.credentials import all_secrets  # noqa: E402
-from ..module_utils.masking import hide  # noqa: E402
-from ..module_utils.output import printable  # noqa: E402
-from ..module_utils.release_phases import PHASES, Options, in_turn  # noqa: E402
+from ..module_utils.host.credentials import all_secrets  # noqa: E402
+from ..module_utils.host.masking import hide  # noqa: E402
+from ..module_utils.host.output import printable  # noqa: E402
+from ..module_utils.release.phases import PHASES, Options, in_turn  # noqa: E402
 
 
 def summary(failed: list[str], of: int) -> str:

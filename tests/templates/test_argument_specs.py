@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.emperor.stack.plugins.module_utils import apps
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps
 
 from tests.templates.declared import APP, BUSY, SECURED
 from tools.project import ROOT

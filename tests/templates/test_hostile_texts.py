@@ -18,15 +18,15 @@ import pytest
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.emperor.stack.plugins.module_utils.app_schema import APP
-from ansible_collections.emperor.stack.plugins.module_utils.apps import (
+from ansible_collections.emperor.stack.plugins.module_utils.release.build import fill
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.apps import (
     app_slices,
     complete,
     sites,
     unit_files,
 )
-from ansible_collections.emperor.stack.plugins.module_utils.release_build import fill
-from ansible_collections.emperor.stack.plugins.module_utils.schema import (
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import APP
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import (
     Choice,
     Field,
     Flag,

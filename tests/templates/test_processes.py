@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.emperor.stack.plugins.module_utils import app_units, layout
-from ansible_collections.emperor.stack.plugins.module_utils.apps import complete, unit_files
-from ansible_collections.emperor.stack.plugins.module_utils.release_build import fill
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.module_utils.release.build import fill
+from ansible_collections.emperor.stack.plugins.module_utils.systemd import app_units
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.apps import complete, unit_files
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 TEMPLATES = ROLES / "python_apps/templates"

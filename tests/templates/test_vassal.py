@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.emperor.stack.plugins.module_utils import layout
-from ansible_collections.emperor.stack.plugins.module_utils.apps import complete
-from ansible_collections.emperor.stack.plugins.module_utils.release_build import fill
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.module_utils.release.build import fill
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.apps import complete
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "roles/python_apps/templates/vassal.ini.j2"
 RELEASE = "20261122T193000-ab12cd3"

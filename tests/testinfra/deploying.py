@@ -179,7 +179,7 @@ class Stack:
         return dict(
             on_host(
                 self.host,
-                "from emperor_product.release_phases import PHASES, Options",
+                "from emperor_product.release.phases import PHASES, Options",
                 f"PHASES['status']([{{'name': {app!r}}}], {options})[{app!r}]",
             )
         )

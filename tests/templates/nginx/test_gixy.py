@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import apps
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps
 
 from tests.templates.declared import APP, BUSY, SECURED
 from tools.gixy import findings

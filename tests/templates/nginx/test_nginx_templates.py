@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import apps
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps
 
 #: What the traffic features of an app are that asks for none of them.
 TRAFFIC = apps.sites(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.emperor.stack.plugins.module_utils import apps
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps
 
 Render = Callable[..., str]
 

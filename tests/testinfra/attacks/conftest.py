@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from appsite import address, container, eventually, python
 from attacks.arena import MARKS, WEAK_PORT, Arena
 from deploying import HERE, Stack

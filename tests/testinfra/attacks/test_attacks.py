@@ -14,7 +14,7 @@ import sys
 import time
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from appsite import eventually, python
 from attacks import http2, slow
 from attacks.arena import MARKS, Arena, Attack, harm_of, judge

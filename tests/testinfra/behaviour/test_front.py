@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from appsite import APPS, Site, eventually, front, python
 from testinfra.host import Host
 

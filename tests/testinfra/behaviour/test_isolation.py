@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from appsite import APPS, App, Site, front, python
 from testinfra.host import Host
 

@@ -7,7 +7,7 @@ import secrets
 import subprocess
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from appsite import App, Site, container, eventually, front, location
 from testinfra.host import Host
 

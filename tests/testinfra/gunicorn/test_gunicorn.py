@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.emperor.stack.plugins.module_utils import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://app_hosts"]

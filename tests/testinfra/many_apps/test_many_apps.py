@@ -6,7 +6,7 @@ import json
 import statistics
 import time
 
-from ansible_collections.emperor.stack.plugins.module_utils import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from deploying import figure
 from many_apps.fleet import LIVE, SLEEPING, Filled, memory_of_apps
 from testinfra.host import Host

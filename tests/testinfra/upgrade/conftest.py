@@ -60,7 +60,7 @@ def tomorrow(directory: Path) -> Path:
         if (ROOT / name).is_symlink() or (ROOT / name).is_file():
             (made / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, made / name, follow_symlinks=False)
-    schema = made / "plugins/module_utils/app_schema.py"
+    schema = made / "plugins/plugin_utils/schema/fields.py"
     text = schema.read_text()
     assert text.count(PLACE) == 1
     schema.write_text(text.replace(PLACE, NEW_KEY + PLACE))

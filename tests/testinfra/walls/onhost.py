@@ -20,8 +20,9 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from ansible_collections.emperor.stack.plugins.module_utils import app_accounts, layout  # noqa: E402
-from ansible_collections.emperor.stack.plugins.module_utils.release_state import AppState  # noqa: E402
+from ansible_collections.emperor.stack.plugins.module_utils.app import accounts as app_accounts  # noqa: E402
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout  # noqa: E402
+from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState  # noqa: E402
 
 
 def state(apps):
@@ -151,7 +152,7 @@ def _put_back(home):
 
 def status(apps, seconds):
     """What a status view says of these apps, within *seconds*; or how it fails."""
-    from ansible_collections.emperor.stack.plugins.module_utils.release_phases import PHASES, Options
+    from ansible_collections.emperor.stack.plugins.module_utils.release.phases import PHASES, Options
 
     def late(*_):
         raise TimeoutError(f"no status within {seconds} s")

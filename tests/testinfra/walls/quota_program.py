@@ -28,7 +28,7 @@ def product() -> types.ModuleType:
     package = types.ModuleType("product")
     package.__path__ = [str(ROOT / "plugins/module_utils")]
     sys.modules["product"] = package
-    return importlib.import_module("product.disk_quota")
+    return importlib.import_module("product.host.disk_quota")
 
 
 def as_user(uid: int, program: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from deploying import HERE
 from walls.ground import NEIGHBOUR, Ground, results, shown
 from walls.test_running import statistics_of

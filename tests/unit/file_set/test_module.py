@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.emperor.stack.plugins.module_utils import file_set_host
+from ansible_collections.emperor.stack.plugins.module_utils.file_set import apply as file_set_apply
 from ansible_collections.emperor.stack.plugins.modules import file_set
 
 #: Of conftest.py.
@@ -46,7 +46,7 @@ def test_what_the_manifest_vouches_for_is_on_disk_before_it(
 ) -> None:
     """Files by their own fsync, names by that of each directory, a new directory by the one above it."""
     synced: list[str] = []
-    monkeypatch.setattr(file_set_host, "sync_directory", synced.append)
+    monkeypatch.setattr(file_set_apply, "sync_directory", synced.append)
     host.run(ALL_KINDS)
     (manifest,) = [number for number, path in enumerate(synced) if path == str(host.manifests)][-1:]
     assert {str(host.root), host.path("d")} <= set(synced[:manifest])
@@ -261,7 +261,7 @@ def test_what_a_dead_run_left_is_cleaned_up_and_its_files_are_known_as_ours(
     host.run({"a.conf": "1"})
     with monkeypatch.context() as patch:
         patch.setattr(
-            file_set_host, "sync_directory", lambda path: dies(path) if path == str(host.root) else None
+            file_set_apply, "sync_directory", lambda path: dies(path) if path == str(host.root) else None
         )
         arguments = {
             "name": "test",
@@ -349,7 +349,7 @@ def test_a_program_that_another_role_brings_is_said_to_be_missing(host: Host) ->
 
 
 def test_systemd_reads_units_again_when_one_changed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_set_host, "UNITS", host.path("units/"))
+    monkeypatch.setattr(file_set_apply, "UNITS", host.path("units/"))
     programs = host.root.parent / "programs"
     programs.mkdir()
     asked = host.root.parent / "asked"

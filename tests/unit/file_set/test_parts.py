@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import file_set_parts as parts
-from ansible_collections.emperor.stack.plugins.module_utils.file_set import Item
+from ansible_collections.emperor.stack.plugins.module_utils.file_set import parts
+from ansible_collections.emperor.stack.plugins.module_utils.file_set.items import Item
 
 
 def item(part: str, content: str, name: str = "") -> Item:

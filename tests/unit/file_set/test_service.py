@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import file_set_service as service
+from ansible_collections.emperor.stack.plugins.module_utils.file_set import service
 
 #: Of conftest.py.
 Host = Any

@@ -10,9 +10,11 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.emperor.stack.plugins.module_utils import app_schema, apps
-from ansible_collections.emperor.stack.plugins.module_utils.release_spec import ReleaseSpec
-from ansible_collections.emperor.stack.plugins.module_utils.schema import (
+from ansible_collections.emperor.stack.plugins.module_utils.release.spec import ReleaseSpec
+from ansible_collections.emperor.stack.plugins.plugin_utils.release import specs as release_specs
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import fields as app_schema
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import (
     Field,
     Flag,
     ListOf,
@@ -22,7 +24,6 @@ from ansible_collections.emperor.stack.plugins.module_utils.schema import (
     Text,
     chosen,
 )
-from ansible_collections.emperor.stack.plugins.plugin_utils import release_specs
 
 from tools.project import ROOT
 

@@ -1,6 +1,6 @@
 """Fingerprints of format 1 as the code computed them that wrote them into manifests, and not as somebody remembers it.
 
-To be deleted with plugins/plugin_utils/format_1.
+To be deleted with plugins/plugin_utils/release/format_1.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.emperor.stack.plugins.module_utils import app_schema, apps
-from ansible_collections.emperor.stack.plugins.module_utils.schema import Field, Number, Section
-from ansible_collections.emperor.stack.plugins.plugin_utils import format_1, release_specs
+from ansible_collections.emperor.stack.plugins.plugin_utils.release import format_1
+from ansible_collections.emperor.stack.plugins.plugin_utils.release import specs as release_specs
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import fields as app_schema
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import Field, Number, Section
 
 from tools.project import ROOT
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import layout, uv_settings
-from ansible_collections.emperor.stack.plugins.module_utils.release_error import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.release import uv_settings
 
 
 @pytest.mark.parametrize(

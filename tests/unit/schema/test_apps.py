@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import apps, traffic
+from ansible_collections.emperor.stack.plugins.plugin_utils.front import traffic
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps
 
 SMALL = {
     "name": "blog",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import certificates
-from ansible_collections.emperor.stack.plugins.module_utils.certificates import Certificate
+from ansible_collections.emperor.stack.plugins.module_utils.tls import certificates
+from ansible_collections.emperor.stack.plugins.module_utils.tls.certificates import Certificate
 
 DAY = 86400.0
 NOW = 1_000 * DAY

@@ -13,30 +13,33 @@ MODULES = ROOT / "plugins" / "module_utils"
 
 
 #: What is imported only where a command runs as an app, which nothing does that a host has a copy of.
-NOT_COPIED = {"app_process"}
+NOT_COPIED = {"systemd/app_process"}
 
 
 def siblings(module: str) -> set[str]:
-    """The modules beside it that *module* imports."""
+    """The modules that *module* (`host/layout`) imports of those beside it and in other packages."""
     found = set()
     for node in ast.walk(ast.parse((MODULES / f"{module}.py").read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            found |= {node.module.partition(".")[0]} if node.module else {name.name for name in node.names}
+        if isinstance(node, ast.ImportFrom) and node.level:
+            package = [module.split("/")[0]] if node.level == 1 else []
+            path = "/".join([*package, *(node.module.split(".") if node.module else ())])
+            one = (MODULES / f"{path}.py").is_file()
+            found |= {path} if one else {f"{path}/{name.name}" for name in node.names}
     return found - NOT_COPIED
 
 
 @pytest.mark.parametrize(
     ("role", "package", "module", "least"),
     [
-        ("tls", "emperor_stack_tls", "certificate_store", 4),
-        ("uwsgi_emperor", "emperor_stack_emperor", "emperor_check", 2),
+        ("tls", "emperor_stack_tls", "tls/store", 4),
+        ("uwsgi_emperor", "emperor_stack_emperor", "uwsgi/emperor_check", 2),
     ],
 )
 def test_every_module_comes_with_those_that_it_imports(
     role: str, package: str, module: str, least: int
 ) -> None:
     text = (ROOT / "roles" / role / "vars" / "main.yml").read_text()
-    names = re.findall(rf"path: .*{package}/(\w+)\.py", text)
+    names = re.findall(rf"path: .*{package}/([\w/]+)\.py", text)
     copied = set(names) - {"__init__"}
     assert len(names) == len(set(names)), "a set of files has no path twice"
     assert module in copied

@@ -1,0 +1,454 @@
+"""Prepare a release on a host: fetch, venv, build, publish, seal, check. Nothing here touches what is live."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..files.trees import own, sync
+from ..host import disk_quota, layout
+from ..host.command import ANSWER, CommandFailed, TimedOut, run, run_shell
+from ..host.masking import hide
+from ..host.release_error import ReleaseError
+from ..source import fetch
+from ..uwsgi import emperor_check
+from . import venv as release_venv
+from .migrations import migrations_digest
+from .public import publish
+from .spec import PlanSpec, ReleaseSpec
+from .state import AppState, Manifest, now, write_atomically
+
+#: Makes uWSGI of a Python; see its own text.
+START_UWSGI = f"{layout.LIBRARY}/start-uwsgi"
+
+#: The first gunicorn whose uwsgi protocol leaves bodies without a length whole, and reads requests that come in parts.
+LEAST_GUNICORN = (27, 0)
+
+#: Free bytes and inodes without which a build is not begun: a full disk would hurt the live releases too.
+NEEDED_BYTES = 300 * 1024 * 1024
+NEEDED_INODES = 20_000
+
+
+def new_release_id(revision: str) -> str:
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{revision[:7]}"
+
+
+# What the code gets beside its source
+
+
+#: For each file: `file`, its path, its bytes, which come by standard input; a link or a file of the source gives way. For
+#: each persistent directory: `link`, the path in the code, the directory. The group of what is copied is left to the
+#: directory, which may give its files to nginx.
+_FURNISH = """
+umask 027
+while [ $# -gt 0 ]; do
+    trap 'echo "$2: failed"' EXIT
+    mkdir -p "$(dirname "$2")"
+    if [ "$1" = file ]; then
+        rm -f "$2"
+        head -c "$3" > "$2"
+    else
+        if [ -d "$2" ] && [ ! -L "$2" ]; then
+            [ -n "$(ls -A "$3")" ] || cp -RP --preserve=mode,timestamps "$2/." "$3/"
+        fi
+        rm -rf "$2"
+        ln -s "$3" "$2"
+    fi
+    shift 3
+done
+trap - EXIT
+"""
+
+
+def furnish(app: str, code: str, files: Mapping[str, str], persistent: Iterable[Mapping[str, Any]]) -> None:
+    """Put the rendered *files* of an app into its code, and a link to its directory in the place of each *persistent* path.
+
+    What the source has there seeds the persistent directory while that is still empty. All of it as the app's user, who
+    owns both places and could put a link into root's way; and in one command, each of which takes its time to begin.
+    Raises CommandFailed.
+    """
+    contents = {name: content.encode() for name, content in files.items()}
+    words = [
+        word for name, content in contents.items() for word in ("file", f"{code}/{name}", str(len(content)))
+    ]
+    for directory in persistent:
+        words += ["link", f"{code}/{directory['path']}", f"{layout.shared(app)}/{directory['path']}"]
+    if not words:
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(b"".join(contents.values()))
+        file.seek(0)
+        run(
+            ["/bin/sh", "-ec", _FURNISH, "sh", *words],
+            what="putting `files` and persistent directories into the code",
+            user=app,
+            stdin=file,
+            writable=(code,),
+            shown_as=" ".join(word.removeprefix(f"{code}/") for word in words[1::3]),
+        )
+
+
+# The app's own environment
+
+
+def app_environment(app: str, release: str, revision: str, declared: Mapping[str, str]) -> dict[str, str]:
+    """The environment of every process of the release, as environment.json has it: web, workers, timers, hooks, builds,
+    migrations and commands. The app's env and secrets, and what the platform says."""
+    return {
+        **_surroundings(app, release, declared),
+        "APP_NAME": app,
+        "APP_RELEASE": release,
+        "APP_REVISION": revision,
+        "LANG": "C.UTF-8",
+        "PYTHONUTF8": "1",
+    }
+
+
+def _surroundings(app: str, release: str, declared: Mapping[str, str]) -> dict[str, str]:
+    """*declared* and what follows from where the release lies; launch.py and entry.py say the same of releases whose
+    environment.json was made before it had them."""
+    venv = f"{layout.release(app, release)}/venv"
+    return {
+        "TMPDIR": layout.temporary(app),
+        **declared,
+        "HOME": layout.cache(app),
+        "USER": app,
+        "LOGNAME": app,
+        "VIRTUAL_ENV": venv,
+        "PATH": f"{venv}/bin:/usr/local/bin:/usr/bin:/bin",
+    }
+
+
+def command_environment(app: str, release: str) -> dict[str, str]:
+    """The environment for a command of the app: that of its processes. Raises OSError and ValueError."""
+    return _surroundings(app, release, entry(app, release)["environment"])
+
+
+def entry(app: str, release: str) -> dict[str, Any]:
+    with open(f"{layout.release(app, release)}/environment.json", encoding="utf-8") as file:
+        return dict(json.load(file))
+
+
+def hide_secrets(app: str, release: str) -> None:
+    """Let no message show a secret of *release* from now on, whatever its commands and its log say."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        known = entry(app, release)
+        hide(known["environment"][name] for name in known["secrets"])
+
+
+def run_app_command(app: str, release: str, command: str, what: str, timeout: float = 1800) -> str:
+    """Run a command line of the app in the release's code directory, as the app's user. Raises CommandFailed."""
+    hide_secrets(app, release)
+    return run_shell(
+        command,
+        what=what,
+        user=app,
+        cwd=f"{layout.release(app, release)}/code",
+        env=command_environment(app, release),
+        timeout=timeout,
+    )
+
+
+# Checking
+
+
+def check_import(app: str, directory: str, timeout: float) -> None:
+    """Import the app as its user, in its venv and environment, as the server will. Raises CommandFailed."""
+    run(
+        [f"{directory}/venv/bin/python", "-B", f"{directory}/entry.py", "--check"],
+        what="importing the app",
+        user=app,
+        cwd=f"{directory}/code",
+        env={"HOME": layout.cache(app)},
+        timeout=timeout,
+        shown_as="python entry.py --check",
+    )
+
+
+def _checking(app: str) -> dict[str, str]:
+    """The environment in which a server that loads entry.py has it look at the app as `--check` does."""
+    return {"HOME": layout.cache(app), "EMPEROR_STACK_CHECK": "1"}
+
+
+def check_vassal(app: str, directory: str, timeout: float) -> None:
+    """Let uWSGI read the vassal's config and load the app without serving it. Raises ReleaseError and CommandFailed."""
+    run(
+        # Without a socket, which it gets from the emperor otherwise, uWSGI has no process, and so nothing that needs an app.
+        [f"{directory}/venv/bin/python", START_UWSGI, "--ini", f"{directory}/vassal.ini"]
+        + ["--socket", "127.0.0.1:0", "--no-server"],
+        what="loading the app in uWSGI",
+        user=app,
+        cwd=f"{directory}/code",
+        env={**_checking(app), **emperor_check.environment()},
+        timeout=timeout,
+        shown_as="uwsgi --ini vassal.ini --no-server",
+    )
+
+
+def check_gunicorn(app: str, directory: str, timeout: float) -> None:
+    """Whether the venv has a gunicorn that can serve here, and whether it takes its configuration.
+
+    Raises ReleaseError and CommandFailed.
+    """
+    python = f"{directory}/venv/bin/python"
+    probe = (
+        "import importlib.metadata as m; print(*[d.version for d in m.distributions(name='gunicorn')][:1])"
+    )
+    what = "looking for gunicorn"
+    found = run([python, "-I", "-c", probe], what=what, user=app, timeout=timeout, whole=ANSWER).strip()
+    least = ".".join(str(part) for part in LEAST_GUNICORN)
+    if not found:
+        raise ReleaseError(
+            f"server: gunicorn is taken from the app's own venv, and that has none: add gunicorn>={least} to its "
+            "requirements"
+        )
+    if tuple(int(part) for part in re.findall(r"\d+", found)[:2]) < LEAST_GUNICORN:
+        raise ReleaseError(
+            f"the app's requirements bring gunicorn {found}, which garbles answers over the uwsgi protocol: ask for "
+            f"gunicorn>={least}"
+        )
+    run(
+        [f"{directory}/venv/bin/python", "-B", "-m", "gunicorn", "--check-config"]
+        + ["--config", f"{directory}/gunicorn.conf.py"],
+        what="loading the app in gunicorn",
+        user=app,
+        cwd=f"{directory}/code",
+        env=_checking(app),
+        timeout=timeout,
+        shown_as="gunicorn --check-config",
+    )
+
+
+def check_server(server: str, app: str, directory: str, timeout: float) -> None:
+    """Let the server load the app without serving it. Raises ReleaseError and CommandFailed.
+
+    Where that fails, Python alone is asked: what it says of an app that cannot be imported is easier to read.
+    """
+    check = check_vassal if server == "uwsgi" else check_gunicorn
+    try:
+        check(app, directory, timeout)
+    except TimedOut:
+        raise
+    except CommandFailed:
+        check_import(app, directory, timeout)
+        raise
+
+
+def check_calendar(schedule: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let systemd read the calendar expressions of the schedule. Raises ReleaseError."""
+    for name, job in schedule.items():
+        if job["at"]:
+            try:
+                run(["systemd-analyze", "calendar", job["at"]], what="systemd-analyze", timeout=30)
+            except CommandFailed as error:
+                raise ReleaseError(f"schedule.{name}.at: systemd cannot read it: {error.output}") from error
+
+
+def check_space() -> None:
+    space = os.statvfs(layout.APPS)
+    free = space.f_bavail * space.f_frsize
+    if free < NEEDED_BYTES:
+        raise ReleaseError(
+            f"{layout.APPS} has {free // 2**20} MiB left and a build wants {NEEDED_BYTES // 2**20}. "
+            "Free some, or lower python_apps_keep_releases."
+        )
+    if space.f_files > 0 and space.f_favail < NEEDED_INODES:
+        raise ReleaseError(
+            f"{layout.APPS} has {space.f_favail} inodes left and a build wants {NEEDED_INODES}."
+        )
+
+
+def check_host(server: str) -> None:
+    """Before anything of the app runs: whether the host has what its release will be started by. Raises ReleaseError."""
+    if server == "uwsgi" and not os.path.exists(START_UWSGI):
+        raise ReleaseError("this host was set up by an earlier version of Emperor Stack: run site.yml first")
+
+
+def fill(template: str, app: str, release: str) -> str:
+    """Put the release into a text that the controller rendered before the release had a name and its host was asked."""
+    known = {
+        "@RELEASE_DIRECTORY@": layout.release(app, release),
+        "@RELEASE@": release,
+        "@PROCESSES@": str(processes_of(app)),
+    }
+    for mark, text in known.items():
+        template = template.replace(mark, text)
+    return template
+
+
+def processes_of(app: str) -> int:
+    """How many processes the host's last `site.yml` found that *app* may have; 1 where it has not seen the app."""
+    try:
+        with open(layout.SIZES, encoding="utf-8") as file:
+            return int(json.load(file).get(app, 1))
+    except (FileNotFoundError, ValueError):
+        return 1
+
+
+def write_configuration(spec: ReleaseSpec, release: str, environment: Mapping[str, str], gid: int) -> None:
+    """Everything in a release that is neither code nor venv."""
+    app = spec["name"]
+    directory = layout.release(app, release)
+    processes = {**spec["workers"], **spec["schedule"]}
+    entry = {
+        "environment": environment,
+        "wsgi": spec["wsgi"],
+        "paste": spec["paste"],
+        "app": {"name": app, "home": layout.cache(app)},
+        "commands": {name: process["command"] for name, process in processes.items()},
+        "secrets": sorted(spec.get("secrets") or {}),
+    }
+    write_atomically(f"{directory}/environment.json", json.dumps(entry, indent=1), 0o440, gid)
+    for name in ("entry", "launch"):
+        write_atomically(f"{directory}/{name}.py", spec[name], 0o440, gid)
+    for name, text in spec["server_files"].items():
+        write_atomically(f"{directory}/{name}", fill(text, app, release), 0o440, gid)
+    os.mkdir(layout.release_units(app, release), 0o700)
+    for name, text in spec["units"].items():
+        write_atomically(f"{layout.release_units(app, release)}/{name}", fill(text, app, release))
+
+
+def wanted_python(spec: PlanSpec) -> str:
+    """The minor version that the app asks for, else that of the host's own."""
+    return str(spec.get("python") or release_venv.python_version())
+
+
+def _pins(state: AppState, spec: PlanSpec, revision: str, python: str) -> dict[str, str]:
+    """What the live release's venv holds, where nothing but the Python or its own uWSGI is to change; else nothing."""
+    live = state.manifest(state.live_release() or "")
+    if live is None or (live.python == python and not release_venv.is_outdated(live.own_server)):
+        return {}
+    if (live.revision, live.fingerprint) != (revision, spec["fingerprint"]):
+        return {}
+    return release_venv.pins_of(state.app, live.release)
+
+
+def prepare(
+    spec: ReleaseSpec,
+    revision: str,
+    release: str,
+    index: Mapping[str, str],
+    say: Callable[[str], None],
+    interpreters: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Make *release* of the app in *spec*, sealed and checked, and write its manifest last.
+
+    *index* are variables for uv, *interpreters* the Pythons that the role variable names. *say* takes the name of each
+    step, and warnings.
+
+    Raises ReleaseError and CommandFailed; what it made by then is no release and goes with the next clean-up.
+    """
+    app = spec["name"]
+    account = pwd.getpwnam(app)
+    directory = layout.release(app, release)
+    code, venv = f"{directory}/code", f"{directory}/venv"
+    check_space()
+    check_host(spec["server"])
+    os.mkdir(directory)
+    os.chmod(directory, 0o711)
+    hooks = spec["hooks"]
+    source = spec["source"]
+    python, hosts = wanted_python(spec), release_venv.python_version()
+    own_server = python != hosts
+    interpreter = (
+        release_venv.interpreter(app, python, interpreters or {}) if own_server else release_venv.PYTHON
+    )
+    hide((spec.get("secrets") or {}).values())
+
+    say("fetch")
+    proxies = {
+        scheme: index[name] for scheme in ("http", "https") if (name := f"{scheme.upper()}_PROXY") in index
+    }
+    fetch.fetch(spec, revision, code, proxies)
+    disk_quota.count(code, account.pw_uid)
+    own(code, account.pw_uid, account.pw_gid, account.pw_uid, "code")
+    furnish(app, code, spec.get("files") or {}, spec["persistent_directories"])
+
+    environment = app_environment(app, release, revision, spec["environment"])
+    write_configuration(spec, release, environment, account.pw_gid)
+
+    say("venv")
+    state = AppState(app)
+    requirements, package = spec["requirements"], source.get("package")
+    key = release_venv.venv_key(code, requirements, python, index, package)
+    same = [m.release for m in state.manifests() if key and m.venv == key]
+    if same:
+        release_venv.link_venv(layout.release(app, same[-1]), directory, account.pw_gid)
+        disk_quota.count(venv, account.pw_uid)
+    else:
+        os.mkdir(venv)
+        os.chown(venv, account.pw_uid, account.pw_gid)
+        os.chmod(venv, 0o750)
+        disk_quota.count(venv, account.pw_uid)
+        pins = _pins(state, spec, revision, python)
+        for warning in release_venv.build_venv(
+            app, code, venv, requirements, index, package, interpreter, pins, own_server
+        ):
+            say(f"warning: {warning}")
+        # Sealed before the build: a venv holds what the requirements say. One that is linked has been sealed before.
+        own(venv, 0, account.pw_gid, account.pw_uid, "venv")
+        # For the day when another Python needs the same.
+        lock = release_venv.freeze(app, venv)
+        write_atomically(f"{directory}/{release_venv.LOCK}", lock, 0o440, account.pw_gid)
+
+    say("build")
+    for what, commands in (
+        ("hook before_prepare", hooks["before_prepare"]),
+        ("build", spec["build"]),
+        ("hook after_prepare", hooks["after_prepare"]),
+    ):
+        for command in commands:
+            run_app_command(app, release, command, what)
+    say("seal")
+    # Compiled now, since the running app cannot write here. A file that does not compile is the app's affair.
+    with contextlib.suppress(CommandFailed):
+        compiling = [f"{venv}/bin/python", "-m", "compileall", "-q", "-j", "1", code]
+        run(compiling, what="compiling", user=app, writable=(code,))
+
+    own(code, 0, account.pw_gid, account.pw_uid, "code")
+    say("check")
+    with ThreadPoolExecutor(max_workers=1) as meanwhile:
+        checked = meanwhile.submit(check_server, spec["server"], app, directory, spec["health"]["timeout"])
+        # Only now that the app's processes cannot change the code: what is copied here, nginx shows to everybody.
+        publish(app, code, f"{directory}/public", spec["static_files"])
+        check_calendar(spec["schedule"])
+        migrations = migrations_digest(code)
+        checked.result()
+
+    manifest = Manifest(
+        app=app,
+        release=release,
+        revision=revision,
+        version=fetch.version_of(source, revision),
+        fingerprint=spec["fingerprint"],
+        python=python,
+        venv=key,
+        created=now(),
+        health=dict(spec["health"]),
+        host=spec["domains"][0],
+        migrate=spec["migrate"],
+        hooks={name: list(commands) for name, commands in hooks.items()},
+        request_timeout=spec["limits"]["request_timeout"],
+        on_demand=spec["on_demand"],
+        migrations=migrations,
+        server=spec["server"],
+        own_server=release_venv.OWN_SERVER if own_server else "",
+        workers={
+            name: {key: worker[key] for key in ("count", "overlap")}
+            for name, worker in spec["workers"].items()
+        },
+        schedule=sorted(spec["schedule"]),
+        path=spec["path"],
+    )
+    say("sync")
+    # The manifest says that all of the rest is there: after a power cut, too.
+    sync(directory)
+    return state.add(manifest)

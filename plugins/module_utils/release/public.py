@@ -1,0 +1,100 @@
+"""Publish what a release has for the web server: copies that root makes of the sealed code, laid out as their URLs."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..files.copies import Room, copy, copy_file, made_directory
+from ..files.reading import inside, readable
+from ..files.trees import opened
+from ..host import layout
+from ..host.release_error import ReleaseError
+
+
+def publish(app: str, code: str, public: str, files: Iterable[Mapping[str, Any]]) -> None:
+    """Copy the static files to where nginx reads them: root's, readable by nginx alone.
+
+    A persistent directory is linked instead. Links inside the source are not published, nor is anything that is no file.
+    Raises ReleaseError.
+    """
+    front = grp.getgrnam(layout.FRONT_USER).gr_gid
+    with contextlib.ExitStack() as stack:
+        above = stack.enter_context(opened(os.path.dirname(public)))
+        os.mkdir(public, 0o700)
+        top = made_directory(above, os.path.basename(public), front)
+        stack.callback(os.close, top)
+        source = stack.enter_context(opened(code))
+        room = Room(top)
+        for item in files:
+            _publish(app, source, top, item, front, room)
+
+
+def _publish(app: str, code: int, public: int, item: Mapping[str, Any], front: int, room: Room) -> None:
+    names = [name for name in item["url"].split("/") if name]
+    place = _place(item)
+    if item["persistent"]:
+        with _directory(public, names[:-1], front, place) as directory:
+            os.symlink(f"{layout.shared(app)}/{item['path']}", names[-1], dir_fd=directory)
+            os.chown(names[-1], -1, front, dir_fd=directory, follow_symlinks=False)
+        return
+    what = f"{place}: {item['path']}"
+    with _source(code, item) as source:
+        if item["directory"]:
+            with _directory(public, names, front, place) as directory:
+                copy(source, directory, front, room, what)
+        else:
+            with _directory(public, names[:-1], front, place) as directory:
+                copy_file(source, directory, names[-1], front, room, what)
+
+
+def _place(item: Mapping[str, Any]) -> str:
+    """Where the inventory says it."""
+    key = {"private": "private", "page": "error_pages"}.get(item.get("kind", ""), "static")
+    return f"{key} {item['url']}"
+
+
+@contextlib.contextmanager
+def _source(code: int, item: Mapping[str, Any]) -> Iterator[int]:
+    """The file or the directory of *item*, opened where it lies in the code. Raises ReleaseError.
+
+    What was opened is what is copied, wherever a link leads to afterwards.
+    """
+    try:
+        descriptor = readable(inside(code, item["path"]))
+    except ReleaseError as error:
+        raise ReleaseError(f"{_place(item)}: {error}") from None
+    except OSError:
+        descriptor = -1
+    try:
+        if descriptor < 0 or stat.S_ISDIR(os.fstat(descriptor).st_mode) != bool(item["directory"]):
+            kind = "directory" if item["directory"] else "file"
+            key = _place(item).partition(" ")[0]
+            raise ReleaseError(
+                f"{_place(item)}: the release has no {kind} {item['path']} after its build. "
+                f"Correct `{key}:`, or add the `build:` command that makes it."
+            )
+        yield descriptor
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _directory(public: int, names: Sequence[str], front: int, place: str) -> Iterator[int]:
+    """The published directory *names*, made where it is missing. Raises ReleaseError where something else has its place."""
+    with contextlib.ExitStack() as stack:
+        directory = public
+        for name in names:
+            try:
+                directory = made_directory(directory, name, front)
+            except NotADirectoryError:
+                raise ReleaseError(
+                    f"{place}: {name} is published already, and is no directory of the release. Choose another URL"
+                ) from None
+            stack.callback(os.close, directory)
+        yield directory

@@ -1,0 +1,137 @@
+"""What a host is told of an app of which it is to make a release: the completed entry, and what the controller adds.
+
+`plugin_utils/release/specs.py` makes it; module `release` gets one for each app. Types alone: nothing is checked here,
+since the entry passed the check before. docs/reference/python_apps.md says what each key of an entry means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+
+class Source(TypedDict, total=False):
+    """Where the code comes from: one of `git`, `path`, `archive` and `package`; the others are None."""
+
+    git: str | None
+    version: str | None
+    key: str | None
+    known_hosts: str | None
+    path: str | None
+    archive: str | None
+    checksum: str | None
+    package: str | None
+    subdirectory: str | None
+    submodules: bool
+
+
+class Worker(TypedDict):
+    command: str
+    count: int
+    stop_signal: str
+    #: Seconds.
+    stop_timeout: int
+    overlap: bool
+
+
+class Job(TypedDict):
+    """A scheduled command, either `at` times or `every` so often."""
+
+    command: str
+    at: str | None
+    every: str | None
+    missed: str | None
+    #: Seconds.
+    timeout: int
+
+
+class HealthSpec(TypedDict):
+    path: str
+    status: list[int]
+    answers: int
+    #: Seconds.
+    timeout: int
+
+
+class StaticFile(TypedDict):
+    """What a release copies or links for the web server; `kind` is `static`, `private` or `page`."""
+
+    url: str
+    path: str
+    directory: bool
+    kind: str
+    persistent: bool
+
+
+class PersistentDirectory(TypedDict):
+    path: str
+    #: Whether the web server shows what is in it.
+    served: bool
+
+
+class Named(TypedDict):
+    """What each phase is told of an app; those after `prepare` are told no more."""
+
+    name: str
+
+
+class PlanSpec(Named, total=False):
+    """What a plan is told."""
+
+    source: Source
+    #: Minor version that the app asks for; None: that of the host's own.
+    python: str | None
+    #: Private key for the repository, decrypted.
+    key: str | None
+    #: See `fingerprint` in plugin_utils/release/specs.py.
+    fingerprint: str
+    #: The same in format 1, once a host has asked for it; empty where no release of that time can be the same.
+    former: str
+    #: The revision, where the controller knows it: 40 hex digits. Of git the host knows it.
+    digest: str
+    #: Why the controller cannot read the source, in place of all but the name.
+    refused: str
+
+
+class ReleaseSpec(PlanSpec, total=False):
+    """All that a release is made of."""
+
+    # Of what the plan found.
+    action: str
+    revision: str
+
+    # The completed entry, as far as a release is made of it.
+    domains: list[str]
+    wsgi: str | None
+    paste: str | None
+    requirements: str | None
+    build: list[str]
+    migrate: str | None
+    workers: Mapping[str, Worker]
+    schedule: Mapping[str, Job]
+    #: Name of the hook to its commands.
+    hooks: Mapping[str, Sequence[str]]
+    health: HealthSpec
+    server: str
+    on_demand: bool
+    #: `request_timeout` and the others.
+    limits: Mapping[str, Any]
+    path: str
+
+    # Derived from it.
+    static_files: list[StaticFile]
+    persistent_directories: list[PersistentDirectory]
+
+    # Texts that the controller made: name of the file to its content. Each may be secret.
+    files: Mapping[str, str]
+    server_files: Mapping[str, str]
+    units: Mapping[str, str]
+    entry: str
+    launch: str
+    #: `env` and the secrets, all of them variables of the environment.
+    environment: Mapping[str, str]
+    secrets: Mapping[str, str]
+
+    # The source, where the controller has it: base64 of an archive, or the path of one on the host.
+    archive_content: str
+    archive: str

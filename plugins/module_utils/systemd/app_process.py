@@ -1,0 +1,262 @@
+"""A command of an app as a service of systemd: in the app's slice and in the sandbox of its workers.
+
+A build, a hook, a migration, a check or what `playbooks/run.yml` is given is a process of the app like any other: its limits
+hold for it, it sees no process but its own, and it can write where its workers can. It ends with its main process: what
+that leaves behind is killed with its control group (`KillMode=mixed`).
+
+It is a `oneshot`: of any other kind of service systemd takes an end by SIGTERM, SIGINT, SIGHUP or SIGPIPE for a success
+(systemd 252 and 257, `is_clean_exit`). That kind has `TimeoutStartSec` for its time limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import re
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from ..host import child_process, layout, masking, output
+from ..host.command import ANSWER, SYSTEM_PATH, CommandFailed, outcome_of, run, start
+from . import app_units, unit_names
+
+#: Seconds between SIGTERM, at its time limit, and SIGKILL.
+STOP_SECONDS = 5
+
+#: Seconds that systemd may take more than it was told to, before we end the unit ourselves.
+PATIENCE = 30
+
+#: Among processes of the app that want more memory than there is, a command goes first, and what serves goes on.
+OOM_SCORE = 1000
+
+#: What systemd says of a process that it could not begin (systemd.exec(5)); a command may end with these itself.
+NOT_BEGUN = {200: "CHDIR", 203: "EXEC", 216: "GROUP", 217: "USER", 226: "NAMESPACE", 228: "SECCOMP"}
+
+#: Numbers for units, of which one process makes several at once.
+_serial = itertools.count(1)
+
+#: The environment comes first on standard input: systemd shows the properties and the arguments of units to everybody.
+_WITH_ENVIRONMENT = 'eval "$(head -c "$1")"; shift; exec "$@" </dev/null'
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it printed."""
+
+    #: Empty where all is well.
+    outcome: str
+    timed_out: bool
+    #: Its exit status, where it ended by itself.
+    status: int | None
+    said: output.Tail
+    answer: output.Tail | output.Whole
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service for one command of *app*."""
+
+    app: str
+    what: str
+    cwd: str
+    #: Seconds.
+    timeout: float
+    #: What it can write to beside what the app's workers can.
+    writable: tuple[str, ...] = ()
+    #: `run` for a command that somebody has given; all others are parts of a deploy.
+    kind: str = unit_names.COMMAND
+
+    def run(
+        self, argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes] | None, whole: int | None = None
+    ) -> Outcome:
+        """Run *argv* with *env* and wait for its end; see `host_command.run`. Raises CommandFailed where nothing can run."""
+        unit = f"app_{self.app}_{self.kind}@{time.time_ns()}-{next(_serial)}.service"
+        refused = memory_refused(self.app)
+        try:
+            with self._prepared(unit, argv, env, stdin) as (command, given):
+                ended = self._end_of(unit, command, given, whole)
+        except (OSError, ValueError, KeyError) as error:
+            raise CommandFailed(self.what, " ".join(argv), str(error), "") from error
+        if ended.code == 0:
+            return Outcome("", False, 0, ended.said, ended.answer)
+        found = _state(unit)
+        _systemctl("reset-failed", unit)
+        return self._failed(ended, found, refused)
+
+    def _end_of(
+        self, unit: str, command: Sequence[str], stdin: IO[bytes], whole: int | None
+    ) -> child_process.Ended:
+        """Run the *command* that starts *unit* and waits for it."""
+
+        def end(by_itself: bool) -> None:
+            if not by_itself:
+                _systemctl("kill", "--signal=KILL", unit)
+                child_process.kill_group(process)
+
+        process = start(command, "/", {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"}, stdin, whole)
+        with process:
+            return child_process.end_of(process, self.timeout + STOP_SECONDS + PATIENCE, whole, end)
+
+    @contextlib.contextmanager
+    def _prepared(
+        self, unit: str, argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes] | None
+    ) -> Iterator[tuple[list[str], IO[bytes]]]:
+        """The command that has systemd run *argv*, and its standard input.
+
+        They hold in the block: systemd reads the environment when it gets to it.
+        """
+        lines = [*app_units.sandbox(self.app), *self._lines()]
+        if stdin is None:
+            text = exports(env)
+            with _in_memory(text) as file:
+                yield self._command(unit, lines, [*_wrapper(len(text)), *argv]), file
+            return
+        # Its standard input is its own, and with a credential in it (`uv_settings`) the first program has to be uv, which
+        # the app's user cannot read: any other could be looked into by the app's processes until it becomes uv, and they
+        # would take the pipe. systemd reads this file as root, before the command begins, and shows its name.
+        with _in_memory(environment_file(env)) as file:
+            lines.append(f"EnvironmentFile=/proc/{os.getpid()}/fd/{file.fileno()}")
+            yield self._command(unit, lines, argv), stdin
+
+    def _lines(self) -> list[str]:
+        """Lines of `[Service]` beside those of the sandbox."""
+        writable = [path for path in (*self.writable, self.cwd) if self._is_its_own(path)]
+        return [
+            *([f"ReadWritePaths={' '.join(writable)}"] if writable else []),
+            f"WorkingDirectory={self.cwd}",
+            f"TimeoutStartSec={self.timeout:.1f}",
+            f"TimeoutStopSec={STOP_SECONDS}",
+            "KillMode=mixed",
+            f"OOMScoreAdjust={OOM_SCORE}",
+            f"SyslogIdentifier={self.app}-{self.kind}",
+        ]
+
+    def _is_its_own(self, path: str) -> bool:
+        """Whether *path* belongs to the app: what is sealed is root's, and stays closed to writing in every way."""
+        return os.lstat(path).st_uid == pwd.getpwnam(self.app).pw_uid
+
+    def _command(self, unit: str, lines: Sequence[str], argv: Sequence[str]) -> list[str]:
+        return [
+            *("systemd-run", "--quiet", "--pipe", "--wait", "--service-type=oneshot", f"--unit={unit}"),
+            f"--description={self.app}: {masking.hidden(self.what)}",
+            *(f"--property={line}" for line in lines),
+            # systemd would put variables of its own in the place of a single $.
+            *("--", *(word.replace("$", "$$") for word in argv)),
+        ]
+
+    def _failed(self, ended: child_process.Ended, found: Mapping[str, str], refused: int) -> Outcome:
+        """What became of a command that did not end well; *refused* is what `memory_refused` said before."""
+        result, status = found.get("Result", ""), int(found.get("ExecMainStatus") or 0)
+        by_signal = found.get("ExecMainCode") in ("2", "3")
+        own = None if by_signal or ended.code is None else status
+        text, timed_out = "", False
+        if ended.too_much:
+            text = ended.too_much
+        elif ended.code is None or result == "timeout":
+            text, timed_out = f"still running after {self.timeout:g} s", True
+        elif result == "oom-kill" or (
+            (status == 9 if by_signal else status == 137) and memory_refused(self.app) > refused
+        ):
+            text = (
+                f"killed for want of memory: limits.memory of {self.app} holds for its commands and for all that serves, "
+                "together. Raise it, or let the command take less"
+            )
+        elif by_signal:
+            text = outcome_of(-status)
+        elif result == "exit-code":
+            text = f"exit status {status}"
+            if status in NOT_BEGUN:
+                text += f", which systemd says where it cannot begin a command ({NOT_BEGUN[status]})"
+        else:
+            text = f"systemd-run: exit status {ended.code}{f', {result}' if result not in ('', 'success') else ''}"
+        return Outcome(text, timed_out, own, ended.said, ended.answer)
+
+
+# The environment
+
+
+@contextlib.contextmanager
+def _in_memory(content: bytes) -> Iterator[IO[bytes]]:
+    """A file with *content* that has no name, and is in no directory."""
+    with os.fdopen(os.memfd_create("emperor-stack"), "w+b") as file:
+        file.write(content)
+        file.flush()
+        file.seek(0)
+        yield file
+
+
+def _wrapper(size: int) -> list[str]:
+    return ["/bin/sh", "-c", _WITH_ENVIRONMENT, "sh", str(size)]
+
+
+def exports(env: Mapping[str, str]) -> bytes:
+    """*env* as lines of a shell, every value byte for byte."""
+    lines = (f"export {name}={shlex.quote(value)}\n" for name, value in env.items())
+    return "".join(lines).encode(errors="surrogateescape")
+
+
+def environment_file(env: Mapping[str, str]) -> bytes:
+    """*env* as systemd reads it (systemd.exec(5), EnvironmentFile=). Raises ValueError for a value that it would drop."""
+    lines = []
+    for name, value in env.items():
+        if re.search(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", value):
+            raise ValueError(
+                f"the variable {name} has a control character, which systemd passes to no process"
+            )
+        escaped = re.sub(r'(["\\$`])', r"\\\1", value)
+        lines.append(f'{name}="{escaped}"\n')
+    return "".join(lines).encode()
+
+
+# systemd
+
+
+def _systemctl(*words: str) -> None:
+    """What may be too late, and is no failure then."""
+    with contextlib.suppress(CommandFailed):
+        run(["systemctl", *words], what=f"systemctl {words[0]}", timeout=60)
+
+
+def _state(unit: str) -> dict[str, str]:
+    """How *unit* ended. It may still run where only the connection to systemd was lost, as by a restart of that."""
+    names = "LoadState,ActiveState,Result,ExecMainCode,ExecMainStatus"
+    for _ in range(10 * PATIENCE):
+        try:
+            said = run(
+                ["systemctl", "show", f"--property={names}", unit], what="systemctl show", whole=ANSWER
+            )
+        except CommandFailed:
+            said = ""
+        found = dict(line.partition("=")[::2] for line in said.splitlines())
+        if found.get("ActiveState") in ("inactive", "failed"):
+            return {} if found.get("LoadState") == "not-found" else found
+        time.sleep(0.1)
+    _systemctl("kill", "--signal=KILL", unit)
+    return {}
+
+
+def memory_refused(app: str) -> int:
+    """How often processes of *app* were killed for want of memory, or on cgroup v1 its slice has reached its limit."""
+    for base, name in (
+        ("/sys/fs/cgroup", "memory.events"),
+        ("/sys/fs/cgroup/memory", "memory.failcnt"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            path = f"{base}/apps.slice/{layout.app_slice(app)}/{name}"
+            with open(path, encoding="ascii") as file:
+                text = file.read()
+            return int(text if name == "memory.failcnt" else re.findall(r"^oom_kill (\d+)$", text, re.M)[0])
+    return 0
+
+
+def end_left(app: str) -> None:
+    """End what deploys that died have left running of *app*'s commands; its workers, and what somebody runs, stay."""
+    if left := unit_names.command_units(app):
+        _systemctl("kill", "--signal=KILL", *left)
+        _systemctl("stop", *left)
+        _systemctl("reset-failed", *left)

@@ -1,0 +1,106 @@
+"""The files of a file set, rendered on the controller as the module takes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from ...module_utils.file_set import items as logic
+from ..controller.plain import plain
+from ..controller.rendering import render_each
+
+#: Keys of an item that are used up here.
+CONTROLLER_KEYS = {"template", "vars", "each", "as"}
+#: Everything else is the module's, which refuses what it does not know.
+
+
+class Renderer:
+    """Renders items over *variables*; *find* gives the path of a template, and raises AnsibleError where there is none."""
+
+    def __init__(
+        self,
+        templar: Templar,
+        loader: DataLoader,
+        find: Callable[[str], str],
+        variables: Mapping[str, Any],
+    ) -> None:
+        self._templar, self._loader, self._find = templar, loader, find
+        self._variables = variables
+
+    def render(self, files: Any) -> list[dict[str, Any]]:
+        """Raises AnsibleActionFail where *files* is not what a file set takes, or a template fails."""
+        if not isinstance(files, list):
+            raise AnsibleActionFail("file_set: files has to be a list of items, each with a path")
+        return [known for item, rows in expanded(files) for known in self._rendered(item, rows)]
+
+    def _rendered(self, item: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The item as the module takes it, once for each of *rows*."""
+        common = {key: value for key, value in item.items() if key not in CONTROLLER_KEYS}
+        found = [dict(common) for _ in rows]
+        if "each" in item:
+            try:
+                for known, values in zip(found, rows, strict=True):
+                    known |= {
+                        key: logic.expand(str(item[key]), values) for key in ("path", "part") if key in item
+                    }
+            except logic.FileSetError as error:
+                raise AnsibleActionFail(f"file_set: {error}") from error
+        if "template" in item:
+            if "content" in item:
+                raise AnsibleActionFail(f"file_set: {item.get('path')}: give template or content, not both")
+            texts = self._texts(str(item["template"]), rows) if rows else []
+            for known, text in zip(found, texts, strict=True):
+                known["content"] = text
+        return found
+
+    def _texts(self, name: str, rows: list[dict[str, Any]]) -> list[str]:
+        try:
+            source = self._find(name)
+        except AnsibleError as error:
+            raise AnsibleActionFail(f"file_set: template {name} was not found: {error}") from error
+        text = self._loader.get_text_file_contents(source)
+        paths = [
+            *self._variables.get("ansible_search_path", []),
+            self._loader.get_basedir(),
+            os.path.dirname(source),
+        ]
+        search = [found for path in paths for found in (os.path.join(path, "templates"), path)]
+        try:
+            return render_each(
+                self._templar,
+                text,
+                rows,
+                self._variables,
+                search,
+                escape_backslashes=False,
+                overrides={"trim_blocks": True, "lstrip_blocks": True},
+            )
+        except AnsibleError as error:
+            raise AnsibleActionFail(f"file_set: template {name}: {error}") from error
+
+
+def expanded(files: list[Any]) -> Iterator[tuple[Mapping[str, Any], list[dict[str, Any]]]]:
+    """Each item with the variables of its own, once for each element of its `each`."""
+    for item in files:
+        if not isinstance(item, Mapping) or not item.get("path"):
+            raise AnsibleActionFail(
+                f"file_set: every item of files is a mapping with a path (found {item!r:.80})"
+            )
+        own = item.get("vars") or {}
+        if not isinstance(own, Mapping):
+            raise AnsibleActionFail(f"file_set: {item['path']}: vars has to be a mapping")
+        if "each" not in item:
+            yield item, [plain(own)]
+            continue
+        elements = item["each"]
+        if not isinstance(elements, list):
+            raise AnsibleActionFail(f"file_set: {item['path']}: each has to be a list")
+        name = str(item.get("as", "item"))
+        if not name.isidentifier():
+            raise AnsibleActionFail(f"file_set: {item['path']}: as has to be the name of a variable")
+        yield item, [plain({**own, name: element}) for element in elements]

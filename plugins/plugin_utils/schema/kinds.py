@@ -1,0 +1,461 @@
+"""Kinds of values, from which a schema is put together as data.
+
+One declaration serves three ends: checking (`faults`), filling in defaults (`complete`) and the reference
+(`described`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ...module_utils.values.rules import Rule, Wrong, unprintable
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """Stands in the data where a template could not be resolved, so that it is reported at its place."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Hidden(Unresolved):
+    """Stands in the data where a value must not reach a message, in any form."""
+
+    reason: str = "the value has a secret in it, so that neither it nor its problem can be shown"
+
+
+@dataclass(frozen=True)
+class TemplateLike(Unresolved):
+    """Stands in the place of a secret that Ansible would take for a template which nobody can have meant."""
+
+    reason: str = "it holds {% or {#, and Ansible would take it for a template and change it"
+
+
+@dataclass(frozen=True)
+class Fault:
+    where: str
+    reason: str
+    fix: str
+
+
+class Kind(Protocol):
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        """What is wrong with *value*. *key* is what stands before it in YAML, such as `name: ` or `- `."""
+
+    def complete(self, value: Any) -> Any: ...
+
+    def described(self) -> str: ...
+
+
+def unresolved(value: Unresolved, where: str) -> Fault:
+    if isinstance(value, Hidden):
+        return Fault(
+            where, value.reason, "name the secret in `secrets`: the app then finds it in its environment"
+        )
+    if isinstance(value, TemplateLike):
+        return Fault(
+            where, value.reason, "put !unsafe before the value, and it is taken as it is: KEY: !unsafe '…'"
+        )
+    return Fault(
+        where,
+        f"the template cannot be resolved: {value.reason}",
+        "define it in the inventory (facts of the hosts are not known yet), or give a default: "
+        "\"{{ it | default('…') }}\"; a text that is no template takes !unsafe before it",
+    )
+
+
+def yaml_text(text: str) -> str:
+    """*text* as one YAML scalar that is read back as the same text."""
+    plain = re.fullmatch(r"\.?[A-Za-z/][A-Za-z0-9/._@+=-]*(?:[ :][A-Za-z0-9/._@+=-]+)*", text)
+    if plain and text.lower() not in _NOT_TEXT:
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+_NOT_TEXT = ("true", "false", "yes", "no", "on", "off", "y", "n", "null", ".inf", ".nan")
+
+
+def given(value: Any) -> str:
+    """What YAML made of a value, without showing text, which may be a secret."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return f"the boolean {str(value).lower()} (YAML reads a bare yes, no, on and off so, too)"
+        case int():
+            return f"the number {value}"
+        case float():
+            return f"the number {value} (YAML reads a bare 1.10 as 1.1)"
+        case datetime.date():
+            return f"the date {value} (YAML reads a bare 2026-11-22 so)"
+        case str():
+            return "a text"
+        case Mapping():
+            return "a map"
+        case list() | tuple():
+            return "a list"
+    return f"a {type(value).__name__}"
+
+
+def shown(text: str) -> str:
+    short = text if len(text) <= 80 else f"{text[:77]}…"
+    return json.dumps(short, ensure_ascii=bool(unprintable(short)))
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    small = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), list(small), n=1, cutoff=0.6)
+    return small[found[0]] if found else ""
+
+
+@dataclass(frozen=True)
+class Text:
+    rule: Rule
+    says: str
+    example: str
+    #: The value is shown in messages. Not for what may hold a password.
+    show: bool = True
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        example = f"{key}{yaml_text(self.example)}"
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+        elif not isinstance(value, str):
+            fix = example
+            if isinstance(value, bool):
+                fix = f'{key}"{str(value).lower()}"'
+            elif isinstance(value, int | float | datetime.date):
+                fix = f'{key}"{value}"'
+            if fix != example and self.rule(fix.removeprefix(key).strip('"')):
+                fix = example
+            advice = ": quote it" if fix != example else ""
+            yield Fault(where, f"this is {given(value)}, and has to be a text{advice}", fix)
+        elif wrong := self.rule(value):
+            better = f"{key}{yaml_text(wrong.better)}" if wrong.better else example
+            yield Fault(where, self._reason(value, wrong), better)
+
+    def _reason(self, value: str, wrong: Wrong) -> str:
+        return f"{shown(value)}: {wrong.reason}" if self.show and value else wrong.reason
+
+    def complete(self, value: Any) -> Any:
+        return value
+
+    def described(self) -> str:
+        return self.says
+
+
+@dataclass(frozen=True)
+class Path(Text):
+    """A path inside the code, kept without a slash at its end."""
+
+    def complete(self, value: Any) -> Any:
+        return value.removesuffix("/") if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class Number:
+    least: int
+    most: int
+    unit: str = ""
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        limits = f"a whole number from {self.least} to {self.most}"
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+        elif isinstance(value, str) and value.strip().isdecimal() and self.least <= int(value) <= self.most:
+            yield Fault(
+                where,
+                f"this is the text {shown(value)}, and has to be {limits}: write it without quotes "
+                "(or end its template with | int)",
+                f"{key}{int(value)}",
+            )
+        elif isinstance(value, bool) or not isinstance(value, int):
+            yield Fault(
+                where, f"this is {given(value)}, and has to be {limits}", f"{key}{self._nearest(value)}"
+            )
+        elif not self.least <= value <= self.most:
+            yield Fault(
+                where, f"{value} is out of range: it has to be {limits}", f"{key}{self._nearest(value)}"
+            )
+
+    def _nearest(self, value: Any) -> int:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+            return int(min(max(value, self.least), self.most))
+        return self.least
+
+    def complete(self, value: Any) -> Any:
+        return value
+
+    def described(self) -> str:
+        return f"whole number, {self.least} to {self.most}{self.unit and f' {self.unit}'}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        known = " or ".join(self.words)
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+        elif not isinstance(value, str):
+            yield Fault(where, f"this is {given(value)}, and has to be {known}", f"{key}{self.words[0]}")
+        elif value not in self.words:
+            near = closest(value, self.words) or self.words[0]
+            yield Fault(where, f"{shown(value)} is not possible: it has to be {known}", f"{key}{near}")
+
+    def complete(self, value: Any) -> Any:
+        return value
+
+    def described(self) -> str:
+        return " or ".join(f"`{word}`" for word in self.words)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+        elif not isinstance(value, bool):
+            meant = "false" if str(value).lower() in ("false", "no", "off", "0") else "true"
+            reason = f"this is {given(value)}, and has to be true or false, without quotes"
+            yield Fault(where, reason, f"{key}{meant}")
+
+    def complete(self, value: Any) -> Any:
+        return value
+
+    def described(self) -> str:
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class ListOf:
+    item: Kind
+    least: int = 0
+    unique: bool = False
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+            return
+        if not isinstance(value, list | tuple):
+            one = value if isinstance(value, str | int) and not isinstance(value, bool) else None
+            good = one is not None and not next(self.item.faults(one, "", ""), None)
+            private = isinstance(self.item, Text) and not self.item.show
+            text = (yaml_text(one) if isinstance(one, str) else str(one)) if good and not private else "…"
+            yield Fault(where, f"this is {given(value)}, and has to be a list", f"{key}[{text}]")
+            return
+        if len(value) < self.least:
+            example = getattr(self.item, "example", "…")
+            yield Fault(where, "the list is empty, and needs at least one entry", f"{key}[{example}]")
+        seen: dict[str, int] = {}
+        for index, item in enumerate(value):
+            yield from self.item.faults(item, f"{where}[{index}]", "- ")
+            if self.unique and isinstance(item, str | int):
+                first = seen.setdefault(repr(item), index)
+                if first != index:
+                    yield Fault(
+                        f"{where}[{index}]",
+                        f"the same as entry [{first}] of this list",
+                        "remove one of the two",
+                    )
+
+    def complete(self, value: Any) -> Any:
+        return [self.item.complete(item) for item in value or ()]
+
+    def described(self) -> str:
+        return f"list of: {self.item.described()}"
+
+
+@dataclass(frozen=True)
+class MapOf:
+    """A map with free keys, to texts or to sections."""
+
+    key: Text
+    value: Kind
+    #: Whether null is a value, and not a slip.
+    nullable: bool = False
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+            return
+        if not isinstance(value, Mapping):
+            yield Fault(
+                where,
+                f"this is {given(value)}, and has to be a map",
+                f"{key.rstrip()}\n  {yaml_text(self.key.example)}: {self._example()}",
+            )
+            return
+        for name, item in value.items():
+            if not isinstance(name, str):
+                yield Fault(
+                    where, f"one of its keys is {given(name)}, and has to be a text: quote it", f'"{name}": …'
+                )
+                continue
+            place = f"{where}{member(name)}"
+            if wrong := self.key.rule(name):
+                better = f"{yaml_text(wrong.better)}: …" if wrong.better else ""
+                fix = better or f"remove it, or choose a name such as {self.key.example}"
+                yield Fault(place, f"{shown(name)}: {wrong.reason}", fix)
+            if item is not None or not self.nullable:
+                yield from self.value.faults(item, place, f"{yaml_text(name)}: ")
+
+    def _example(self) -> str:
+        if isinstance(self.value, Section):
+            return f"{{{', '.join(field.example for field in self.value.shortest())}}}"
+        return yaml_text(self.value.example) if isinstance(self.value, Text) else "…"
+
+    def complete(self, value: Any) -> Any:
+        return {name: self.value.complete(item) for name, item in (value or {}).items()}
+
+    def described(self) -> str:
+        null = " or null" if self.nullable else ""
+        return f"map of {self.key.described()} to {self.value.described()}{null}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `b` and `c`."""
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[:-1] else quoted)
+
+
+def member(name: str) -> str:
+    """How a place names a key: `.env`, or `["/static/"]` where a bare word would mislead."""
+    return f".{name}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else f"[{shown(name)}]"
+
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    kind: Kind
+    description: str
+    #: YAML of one sensible use, pasted into messages and the reference.
+    example: str
+    required: bool = False
+    default: Any = None
+
+    def complete(self, value: Any) -> Any:
+        """*value*, or the default where it is None."""
+        if value is None:
+            value = self.default
+        if value is None and isinstance(self.kind, Text | Number | Choice | Flag):
+            return None
+        return self.kind.complete(value)
+
+    def nothing_chosen(self) -> Any:
+        """What `chosen` makes of the default."""
+        return chosen(self.kind, self.complete(None))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A map with known keys."""
+
+    fields: tuple[Field, ...]
+    exactly_one_of: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        return [field.name for field in self.fields]
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        if isinstance(value, Unresolved):
+            yield unresolved(value, where)
+            return
+        if not isinstance(value, Mapping):
+            lines = "\n".join(f"  {line}" for field in self.shortest() for line in field.example.splitlines())
+            yield Fault(where, f"this is {given(value)}, and has to be a map", f"{key.rstrip()}\n{lines}")
+            return
+        for name in value:
+            if name not in self.names:
+                yield self._unknown(name, where)
+        if self.exactly_one_of:
+            yield from self._choice(value, where)
+        for field in self.fields:
+            if value.get(field.name) is None:
+                if field.required:
+                    yield Fault(where, f"`{field.name}` is missing", field.example)
+            else:
+                yield from field.kind.faults(value[field.name], f"{where}.{field.name}", f"{field.name}: ")
+
+    def shortest(self) -> list[Field]:
+        """The fields of the smallest section that is complete."""
+        wanted = [field for field in self.fields if field.required or field.name in self.exactly_one_of[:1]]
+        return wanted or [self.fields[0]]
+
+    def _choice(self, value: Mapping[str, Any], where: str) -> Iterator[Fault]:
+        found = [name for name in self.exactly_one_of if value.get(name) is not None]
+        if len(found) == 1:
+            return
+        names = listed(found or self.exactly_one_of)
+        examples = "\n# or\n".join(
+            field.example for field in self.fields if field.name in (found or self.exactly_one_of)
+        )
+        if found:
+            which = "both" if len(found) == 2 else "all"
+            yield Fault(
+                where, f"{names} exclude each other, and {which} are there", f"keep one of them:\n{examples}"
+            )
+        else:
+            none = "neither" if len(self.exactly_one_of) == 2 else "none"
+            yield Fault(where, f"exactly one of {names} is needed, and {none} is there", examples)
+
+    def _unknown(self, name: object, where: str) -> Fault:
+        if not isinstance(name, str):
+            return Fault(
+                where,
+                f"one of its keys is {given(name)}, and no such key is known",
+                f"known: {self._known()}",
+            )
+        reason = f"the key {shown(name)} is not known"
+        if elsewhere := self._deeper(name):
+            return Fault(where, reason, f"did you mean {elsewhere}?")
+        if near := closest(name, self.names):
+            return Fault(where, reason, f"did you mean {near}?")
+        return Fault(where, reason, f"known: {self._known()}")
+
+    def _known(self) -> str:
+        return ", ".join(self.names)
+
+    def _deeper(self, name: str) -> str:
+        """Where a key belongs that was written one level too high."""
+        for field in self.fields:
+            if isinstance(field.kind, Section) and name in field.kind.names:
+                return f"{field.name}.{name}"
+        return ""
+
+    def complete(self, value: Any) -> dict[str, Any]:
+        declared = value or {}
+        return {field.name: field.complete(declared.get(field.name)) for field in self.fields}
+
+    def described(self) -> str:
+        return "map"
+
+
+def chosen(kind: Kind, value: Any) -> Any:
+    """What of *value*, which *kind* has completed, somebody chose: without what equals a default, at every depth.
+
+    Entries of lists and of maps with free keys stay, whatever is left of them.
+    """
+    match kind:
+        case Section():
+            found = {field.name: chosen(field.kind, value[field.name]) for field in kind.fields}
+            without = {field.name: field.nothing_chosen() for field in kind.fields}
+            return {name: one for name, one in found.items() if one != without[name]}
+        case MapOf():
+            return {name: chosen(kind.value, one) for name, one in value.items()}
+        case ListOf():
+            return [chosen(kind.item, one) for one in value]
+    return value

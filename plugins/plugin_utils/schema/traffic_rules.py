@@ -1,0 +1,169 @@
+"""What a single text of the traffic features may be. As in `values/rules.py`: nothing that passes can end a directive."""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+import re
+
+from ...module_utils.values.rules import Wrong, file_path, static_url, unprintable, words
+
+#: Said by the server itself, by the app, or by another key; a second one would contradict the first.
+OTHERS_HEADERS = words(
+    """
+    accept-ranges age alt-svc cache-control connection content-disposition content-encoding content-length
+    content-location content-range content-type date etag expires keep-alive last-modified location proxy-authenticate
+    proxy-connection refresh retry-after server set-cookie status strict-transport-security te trailer transfer-encoding
+    upgrade vary via www-authenticate x-accel-buffering x-accel-charset x-accel-expires x-accel-limit-rate
+    x-accel-redirect x-cache x-release x-request-id
+    """
+)
+
+#: The server's own names below each app's path.
+OWN_URLS = "/emperor-stack-"
+
+LONGEST_HEADER = 2000
+
+
+def mount_path(text: str) -> Wrong | None:
+    """Where below its domains an app answers: `/`, or a directory's URL."""
+    if text == "/":
+        return None
+    if wrong := static_url(text):
+        return wrong
+    if not text.endswith("/"):
+        return Wrong("the path of an app is a directory, and ends in a slash", f"{text}/")
+    return _own(text)
+
+
+def _own(text: str) -> Wrong | None:
+    return Wrong(f"names that begin with {OWN_URLS} are the web server's own") if OWN_URLS in text else None
+
+
+def files_url(text: str) -> Wrong | None:
+    """The URL of a directory that only the app can send visitors to."""
+    if not text.endswith("/") and not static_url(text):
+        return Wrong("this is a directory, and ends in a slash", f"{text}/")
+    return static_url(text) or _own(text)
+
+
+def redirect_source(text: str) -> Wrong | None:
+    """A plain path: no pattern."""
+    return None if text == "/" else static_url(text) or _own(text)
+
+
+_STATUS = ("301", "302", "303", "307", "308")
+
+
+def redirect_target(text: str) -> Wrong | None:
+    """A path or a URL, perhaps with a status after it."""
+    target, blank, status = text.partition(" ")
+    if blank and status not in _STATUS:
+        better = "" if redirect_target(target) else f"{target} 302"
+        return Wrong(f"after the target comes one of {', '.join(_STATUS)}, or nothing", better)
+    if re.match(r"[a-z]+:", target) and not re.match(r"https?://[A-Za-z0-9]", target):
+        return Wrong("a redirect leads to a path, or to an http or https URL")
+    if not re.match(r"/(?!/)|https?://", target):
+        better = f"/{target.lstrip('/')}"
+        return Wrong(
+            "it has to be a path that starts with one slash, or a whole URL",
+            better if not redirect_target(better) else "",
+        )
+    if found := re.search(r"[^A-Za-z0-9._~:/?#\[\]@!&()*+,=%-]", target):
+        return Wrong(f"the character {found.group()!a} is not allowed in a URL here: write it as %XX")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", target) or re.search(r"%(0[0-9A-Fa-f]|1[0-9A-Fa-f]|7[Ff])", target):
+        return Wrong("after % come two hex digits, and no control character is meant")
+    return None
+
+
+def network(text: str) -> Wrong | None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            better = str(ipaddress.ip_network(text.strip(), strict=False))
+        except ValueError:
+            return Wrong("it has to be an address or a network, as in 192.0.2.7 or 10.0.0.0/8")
+        return Wrong("it has bits set behind the length of its network", better)
+    if "%" in text:
+        return Wrong("a zone means nothing here", text.partition("%")[0])
+    return None
+
+
+def rate(text: str) -> Wrong | None:
+    found = re.fullmatch(r"([1-9][0-9]{0,5})/(s|m)", text)
+    if found:
+        return None
+    near = re.fullmatch(r"([1-9][0-9]{0,5})\s*(?:r|req|requests)?\s*/\s*(s|m)[a-z]*", text.strip().lower())
+    return Wrong(
+        "it has to be requests per second or per minute, as in 10/s or 300/m",
+        f"{near[1]}/{near[2]}" if near else "",
+    )
+
+
+def user_name(text: str) -> Wrong | None:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", text):
+        return None
+    return Wrong("a user's name has letters, digits and . _ @ + -, 64 at most, a letter or digit first")
+
+
+#: What crypt(3) of both Debians knows and checks in few milliseconds: each request has its password checked.
+_HASH = re.compile(
+    r"\$(?:5\$(?:rounds=[1-9][0-9]{3,5}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{43}"
+    r"|6\$(?:rounds=[1-9][0-9]{3,5}\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86})"
+)
+
+
+def password_hash(text: str) -> Wrong | None:
+    if _HASH.fullmatch(text):
+        return None
+    return Wrong(
+        "it has to be the hash of a password, as `openssl passwd -6` prints it, and never the password itself"
+    )
+
+
+def header_name(text: str) -> Wrong | None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", text):
+        guess = re.sub(r"[^A-Za-z0-9]+", "-", text.strip()).strip("-")[:64]
+        better = guess if guess and guess != text and header_name(guess) is None else ""
+        return Wrong("the name of a header has letters, digits and hyphens, a letter first", better)
+    if text.lower() == "strict-transport-security":
+        return Wrong("this header is said by `tls: {hsts: …}`")
+    if text.lower() in OTHERS_HEADERS:
+        return Wrong("this header is the app's, or the web server's own")
+    return None
+
+
+def header_value(text: str) -> Wrong | None:
+    """One line of ASCII. nginx has no way to write a `$`."""
+    if not text.strip():
+        return Wrong("it is empty; null drops a header that is sent by default")
+    if found := unprintable(text):
+        return Wrong(f"the character {found} is not allowed in a header")
+    if not text.isascii():
+        return Wrong("a header is ASCII")
+    if taken := re.search(r"[$\\]", text):
+        return Wrong(f"the character {taken.group()} cannot be written into a web server's configuration")
+    if text != text.strip():
+        return Wrong("it has a blank at its start or end", text.strip())
+    if len(text) > LONGEST_HEADER:
+        return Wrong(f"it is longer than {LONGEST_HEADER} characters")
+    return None
+
+
+#: Statuses for which a site may have a page of its own.
+PAGE_STATUSES = ("404", "500", "502", "503", "504")
+
+
+def page_status(text: str) -> Wrong | None:
+    if text in PAGE_STATUSES:
+        return None
+    return Wrong(f"a page of one's own is possible for {', '.join(PAGE_STATUSES)}")
+
+
+def page_file(text: str) -> Wrong | None:
+    if wrong := file_path(text):
+        return wrong
+    if posixpath.splitext(text)[1] not in (".html", ".htm"):
+        return Wrong("it has to be an HTML file, whose name ends in .html")
+    return None

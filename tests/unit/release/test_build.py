@@ -1,0 +1,367 @@
+"""Making a release: what can be asked without a network, uv or other users."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.host import command as host_command
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout, masking
+from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.release import build
+from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Manifest
+from ansible_collections.emperor.stack.plugins.module_utils.source.fetch import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import emperor_check
+
+RELEASE = "20261122T193000-ab12cd3"
+ENTRY = Path(__file__).resolve().parents[3] / "roles/python_apps/files/entry.py"
+
+
+# Environment
+
+
+def test_the_platform_has_the_last_word_on_its_own_names() -> None:
+    declared = {"APP_RELEASE": "x", "LANG": "C", "PYTHONUTF8": "0", "PATH": "/x", "HOME": "/x", "A": "1"}
+    found = build.app_environment("blog", "r", "v", declared)
+    assert found == {
+        "A": "1",
+        "HOME": "/srv/apps/blog/cache",
+        "USER": "blog",
+        "LOGNAME": "blog",
+        "TMPDIR": "/srv/apps/blog/cache/tmp",
+        "VIRTUAL_ENV": "/srv/apps/blog/releases/r/venv",
+        "PATH": "/srv/apps/blog/releases/r/venv/bin:/usr/local/bin:/usr/bin:/bin",
+        "APP_NAME": "blog",
+        "APP_RELEASE": "r",
+        "APP_REVISION": "v",
+        "LANG": "C.UTF-8",
+        "PYTHONUTF8": "1",
+    }
+
+
+def test_a_command_of_the_app_sees_its_environment_and_its_venv_first(host: Path) -> None:
+    directory = layout.release("blog", RELEASE)
+    os.makedirs(directory)
+    Path(directory, "environment.json").write_text(
+        json.dumps({"environment": {"A": "1", "PATH": "/evil", "HOME": "/"}})
+    )
+    found = build.command_environment("blog", RELEASE)
+    assert found["A"] == "1"
+    assert found["PATH"].startswith(f"{directory}/venv/bin:")
+    assert found["HOME"] == layout.cache("blog")
+
+
+def test_fill_puts_the_release_in(host: Path) -> None:
+    text = "@RELEASE@ @RELEASE_DIRECTORY@/code @OTHER@"
+    assert build.fill(text, "blog", RELEASE) == f"{RELEASE} {layout.releases('blog')}/{RELEASE}/code @OTHER@"
+
+
+@pytest.mark.parametrize("declared", [{}, {"TMPDIR": "/srv/apps/blog/shared/tmp", "A": "x'$(id)\n"}])
+@pytest.mark.parametrize("made", ["now", "by an earlier version"])
+def test_the_environment_is_the_same_everywhere(
+    host: Path, monkeypatch: pytest.MonkeyPatch, declared: dict[str, str], made: str
+) -> None:
+    """In a web process (entry.py), in workers and timers (launch.py), in builds, hooks, migrations and commands."""
+    files = Path(__file__).resolve().parents[3] / "roles/python_apps/files"
+    directory = Path(layout.release("blog", RELEASE))
+    (directory / "code").mkdir(parents=True)
+    environment = build.app_environment("blog", RELEASE, "a" * 40, declared)
+    if made != "now":
+        kept = {*declared, "APP_NAME", "APP_RELEASE", "APP_REVISION", "LANG", "PYTHONUTF8"}
+        environment = {name: value for name, value in environment.items() if name in kept}
+    entry = {
+        "environment": environment,
+        "app": {"name": "blog", "home": layout.cache("blog")},
+        "wsgi": "sample",
+        "paste": None,
+    }
+    (directory / "environment.json").write_text(json.dumps(entry))
+    (directory / "code/sample.py").write_text("application = print\n")
+    for name in ("entry.py", "launch.py"):
+        (directory / name).write_text((files / name).read_text())
+    dump = "import json, os; print(json.dumps(dict(os.environ)))"
+    clean = {"PATH": os.environ["PATH"]}
+
+    def printed(*words: str) -> dict[str, str]:
+        done = subprocess.run([sys.executable, *words], env=clean, capture_output=True, text=True, check=True)
+        # What Python itself sets where there is no locale.
+        return {name: value for name, value in json.loads(done.stdout).items() if name != "LC_CTYPE"}
+
+    wanted = build.command_environment("blog", RELEASE)
+    program = [sys.executable, "-c", dump]
+    assert printed("-I", str(directory / "launch.py"), "program", *program) == wanted
+    loads = f"import runpy; runpy.run_path({str(directory / 'entry.py')!r}); {dump}"
+    if made == "now":
+        assert printed("-c", loads) == wanted
+
+
+def test_a_release_is_loaded_by_the_uwsgi_that_will_serve_it(
+    host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which that is, the unit of the running emperor says."""
+    ran: list[dict[str, Any]] = []
+    monkeypatch.setattr(build, "run", lambda words, **how: ran.append({"words": words, **how}))
+    asked: list[tuple[str, str]] = []
+
+    def unit_property(emperor: str, name: str) -> str:
+        asked.append((emperor, name))
+        return "EMPEROR_STACK_UWSGI=/usr/local/lib/x-13-abc"
+
+    monkeypatch.setattr(emperor_check, "unit_property", unit_property)
+    monkeypatch.setattr(emperor_check, "running_emperor", lambda: "b")
+    build.check_vassal("blog", str(host), 5)
+    assert asked == [("b", "Environment")]
+    assert ran[0]["env"]["EMPEROR_STACK_UWSGI"] == "/usr/local/lib/x-13-abc"
+    # Without a socket uWSGI has no process, and does not mind that nothing could be loaded.
+    assert ran[0]["words"][-3:] == ["--socket", "127.0.0.1:0", "--no-server"]
+
+
+def test_a_host_of_an_earlier_version_is_named_as_such(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "START_UWSGI", str(host / "start-uwsgi"))
+    build.check_host("gunicorn")
+    with pytest.raises(build.ReleaseError, match=r"run site\.yml first"):
+        build.check_host("uwsgi")
+    (host / "start-uwsgi").touch()
+    build.check_host("uwsgi")
+
+
+# Files of the app
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_files_take_the_place_of_what_the_source_has(host: Path, as_myself: None) -> None:
+    code, outside = host / "code", host / "outside"
+    (code / "conf").mkdir(parents=True)
+    outside.write_text("kept")
+    (code / "conf/a.ini").write_text("the source's")
+    (code / "conf/b.ini").symlink_to(outside)
+    files = {"conf/a.ini": "it's $(id) `x` é\n", "conf/b.ini": "b", "new/deep/c": "", "-x": "no option"}
+    build.furnish("blog", str(code), files, [])
+    assert {name: (code / name).read_text() for name in files} == files
+    assert outside.read_text() == "kept"
+    assert all(mode(code / name) == 0o640 for name in files)
+    (code / "conf/d").mkdir()
+    with pytest.raises(CommandFailed, match="conf/d: failed") as caught:
+        build.furnish("blog", str(code), {"a": "", "conf/d": "secret text", "z": ""}, [])
+    assert "secret text" not in str(caught.value)
+
+
+def test_a_command_that_says_a_secret_is_not_quoted(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "_hidden", set())
+    monkeypatch.setattr(
+        build,
+        "run_shell",
+        lambda command, **options: host_command.run_shell(command, **{**options, "user": None, "cwd": "/"}),
+    )
+    os.makedirs(layout.release("blog", RELEASE))
+    Path(layout.release("blog", RELEASE), "environment.json").write_text(
+        json.dumps({"environment": {"KEY": "hunter22", "OPEN": "visible"}, "secrets": ["KEY"]})
+    )
+    said = build.run_app_command("blog", RELEASE, 'echo "$KEY $OPEN"', "build")
+    assert said == "******** visible\n"
+    with pytest.raises(CommandFailed) as caught:
+        build.run_app_command("blog", RELEASE, 'echo "$KEY"; exit 1', "build")
+    assert "hunter22" not in str(caught.value)
+
+
+# Another Python
+
+
+@pytest.mark.parametrize(
+    ("changes", "python", "pins"),
+    [
+        ({}, "3.13", {"six": "1.16.0"}),
+        ({"own_server": "pyuwsgi==2.0.29"}, "3.11", {"six": "1.16.0"}),
+        ({}, "3.11", {}),
+        ({"revision": "b" * 40}, "3.13", {}),
+        ({"fingerprint": f"2:{'g' * 64}"}, "3.13", {}),
+    ],
+    ids=["only the Python", "only its own uWSGI", "nothing", "the code too", "the settings too"],
+)
+def test_what_serves_is_kept_where_only_the_python_changes(
+    host: Path,
+    manifest: Callable[..., Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    python: str,
+    pins: dict[str, str],
+) -> None:
+    state = AppState("blog")
+    os.makedirs(layout.release("blog", RELEASE))
+    state.save(manifest(RELEASE, own_server=changes.get("own_server", "")))
+    Path(layout.release("blog", RELEASE), "requirements.lock").write_text("six==1.16.0\n")
+    monkeypatch.setattr(AppState, "live_release", lambda self: RELEASE)
+    wanted = {"revision": "a" * 40, "fingerprint": f"2:{'f' * 64}", **changes}
+    spec = {"fingerprint": wanted["fingerprint"]}
+    assert build._pins(state, spec, wanted["revision"], python) == pins
+
+
+# Persistent directories
+
+
+@pytest.mark.parametrize(
+    ("in_code", "outside", "expected"),
+    [
+        ({"seed.txt": "seed"}, {}, {"seed.txt": "seed"}),
+        ({"seed.txt": "seed"}, {"kept.txt": "kept"}, {"kept.txt": "kept"}),
+        (None, {}, {}),
+        ("link", {}, {}),
+    ],
+    ids=["seeded", "not over what is kept", "not in the source", "a link in the source"],
+)
+def test_a_persistent_directory_takes_the_place_of_the_sources(
+    host: Path, as_myself: None, in_code: Any, outside: dict[str, str], expected: dict[str, str]
+) -> None:
+    code = host / "code"
+    code.mkdir()
+    place = code / "var/media"
+    kept = Path(layout.shared("blog"), "var/media")
+    kept.mkdir(parents=True)
+    for name, content in outside.items():
+        (kept / name).write_text(content)
+    if in_code == "link":
+        place.parent.mkdir()
+        place.symlink_to("/etc")
+    elif in_code is not None:
+        place.mkdir(parents=True)
+        for name, content in in_code.items():
+            (place / name).write_text(content)
+    build.furnish("blog", str(code), {"x": "before", "y": ""}, [{"path": "var/media"}])
+    assert (code / "x").read_text() == "before"
+    assert os.readlink(place) == str(kept)
+    assert {path.name: path.read_text() for path in kept.iterdir()} == expected
+
+
+# On disk before it is vouched for
+
+
+def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
+    host: Path, as_myself: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut leaves a whole release or none: what the manifest vouches for is synced first, and nothing comes later."""
+    calls: list[str] = []
+
+    def recorded(name: str, makes: str = "") -> Callable[..., Any]:
+        def call(*_: Any, **__: Any) -> Any:
+            calls.append(name)
+            if makes:
+                os.makedirs(f"{layout.release('blog', RELEASE)}/{makes}", exist_ok=True)
+            return [] if name == "build_venv" else ""
+
+        return call
+
+    for module, name, makes in (
+        (build, "check_host", ""),
+        (build, "check_server", ""),
+        (build, "run", ""),
+        (build, "sync", ""),
+        (build.fetch, "fetch", "code"),
+        (build.release_venv, "python_version", ""),
+        (build.release_venv, "build_venv", "venv"),
+    ):
+        monkeypatch.setattr(module, name, recorded(name, makes))
+    monkeypatch.setattr(build.release_venv, "freeze", lambda *_: "six==1.16.0\n")
+    real = AppState.save
+    monkeypatch.setattr(AppState, "save", lambda self, made: (calls.append("save"), real(self, made)))
+    os.makedirs(layout.APPS, exist_ok=True)
+    spec = {
+        "name": "blog",
+        "source": {"path": "x"},
+        "server": "uwsgi",
+        "hooks": {"before_prepare": [], "after_prepare": []},
+        "build": [],
+        "persistent_directories": [],
+        "static_files": [],
+        "environment": {},
+        "workers": {},
+        "schedule": {},
+        "wsgi": "wsgi",
+        "paste": None,
+        "entry": "",
+        "launch": "",
+        "server_files": {},
+        "units": {},
+        "requirements": None,
+        "health": {"timeout": 5},
+        "fingerprint": "f" * 64,
+        "domains": ["blog.example.com"],
+        "migrate": None,
+        "limits": {"request_timeout": 60},
+        "on_demand": False,
+        "path": "/",
+        "python": None,
+    }
+    build.prepare(spec, "a" * 40, RELEASE, {}, calls.append)
+    assert calls[-2:] == ["sync", "save"]
+    assert {"fetch", "build_venv", "check_server"} <= set(calls[:-2])
+    assert AppState("blog").manifest(RELEASE) is not None
+
+
+# Space
+
+
+def test_a_disk_that_is_nearly_full(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build.check_space()
+    monkeypatch.setattr(build, "NEEDED_BYTES", 2**70)
+    with pytest.raises(ReleaseError, match="MiB left and a build wants"):
+        build.check_space()
+
+
+# entry.py
+
+
+@pytest.mark.parametrize(
+    ("app", "wsgi", "says"),
+    [
+        ("import os\ndef application(e, s): pass\nassert os.environ['A'] == '1'", "app:application", None),
+        ("class X: pass\nx = X()\nx.y = print", "app:x.y", None),
+        ("application = print", "app", None),
+        ("application = 3", "app:application", "is 3, which cannot be called"),
+        ("", "app:application", "has no attribute 'application'"),
+        ("import nothing_there", "app:application", "No module named 'nothing_there'"),
+        ("def (", "app:application", "SyntaxError"),
+        (
+            "import sys\nsys.path.insert(0, {other!r})\nimport older\napplication = print",
+            "app",
+            "another release",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [(["--check"], {}), ([], {"EMPEROR_STACK_CHECK": "1"})],
+    ids=["word", "variable"],
+)
+def test_the_entry_checks_the_app(
+    tmp_path: Path, app: str, wsgi: str, says: str | None, words: list[str], environment: dict[str, str]
+) -> None:
+    mine, other = tmp_path / "releases/r2", tmp_path / "releases/r1/code"
+    (mine / "code").mkdir(parents=True)
+    other.mkdir(parents=True)
+    (other / "older.py").write_text("")
+    (mine / "code/app.py").write_text(app.replace("{other!r}", repr(str(other))))
+    (mine / "entry.py").write_text(ENTRY.read_text())
+    (mine / "environment.json").write_text(
+        json.dumps(
+            {"environment": {"A": "1"}, "wsgi": wsgi, "paste": None, "app": {"name": "blog", "home": "/"}}
+        )
+    )
+    result = subprocess.run(
+        [sys.executable, "-B", str(mine / "entry.py"), *words],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode == 0) is (says is None), result.stderr
+    assert (says or "") in result.stderr

@@ -1,0 +1,202 @@
+"""Where code lies: what is shipped to hosts and what is not, which package may use which, and how long a text gets.
+
+plugins/README.md says what each package is for.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PLUGINS = ROOT / "plugins"
+
+#: Packages in the order in which they stand on each other: each may use itself and those before it.
+ON_HOSTS = (
+    "host",
+    "values",
+    "files",
+    "systemd",
+    "uwsgi",
+    "source",
+    "release",
+    "file_set",
+    "tls",
+    "app",
+    "emperor",
+)
+ON_THE_CONTROLLER = ("controller", "front", "schema", "file_set", "release", "hardening")
+
+#: Imports upward that are known, from one file to another.
+UPWARD = {
+    ("host/command", "systemd/app_process"),
+    ("systemd/app_units", "release/state"),
+    ("source/git", "release/state"),
+}
+#: A circle of imports that is known.
+CIRCLES = {("module_utils/host/command", "module_utils/systemd/app_process")}
+
+#: What needs Ansible's own code on a host. Nothing else does, so that what runs there by itself can use it.
+WITH_ANSIBLE = {"host/dry_run"}
+
+LONGEST_FILE = 400
+#: Files that are longer.
+LONG_FILES = {
+    "plugins/module_utils/file_set/apply.py",
+    "plugins/module_utils/file_set/items.py",
+    "plugins/module_utils/hardening.py",
+    "plugins/module_utils/release/build.py",
+    "plugins/module_utils/release/phases.py",
+    "plugins/module_utils/release/state.py",
+    "plugins/module_utils/source/git.py",
+    "plugins/module_utils/tls/store.py",
+    "plugins/module_utils/values/rules.py",
+    "plugins/plugin_utils/schema/fields.py",
+    "plugins/plugin_utils/schema/kinds.py",
+    "plugins/plugin_utils/schema/problems.py",
+}
+LONGEST_FUNCTION = 60
+#: Functions that are longer.
+LONG_FUNCTIONS = {
+    "plugins/action/release.py: run",
+    "plugins/module_utils/release/build.py: prepare",
+    "plugins/module_utils/release/phases.py: _rollback",
+    "plugins/module_utils/release/venv.py: build_venv",
+    "plugins/modules/emperor.py: main",
+}
+
+
+def name(path: Path) -> str:
+    """`module_utils/host/layout`; that of its package for an `__init__.py`."""
+    path = path.relative_to(PLUGINS).with_suffix("")
+    return str(path.parent if path.name == "__init__" else path)
+
+
+FILES = {name(path): path for path in sorted(PLUGINS.rglob("*.py"))}
+
+
+def imports(file: str, source: str) -> Iterator[str]:
+    """What *file* of FILES, whose text is *source*, imports: names of FILES, and of packages of others as they are."""
+    package = file.split("/") if FILES[file].name == "__init__.py" else file.split("/")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield str(node.module)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1]
+            path = "/".join([*start, *(node.module.split(".") if node.module else ())])
+            yield from {path if path in FILES else f"{path}/{each.name}" for each in node.names}
+
+
+GRAPH = {file: set(imports(file, path.read_text())) for file, path in FILES.items()}
+OURS = {file: found & FILES.keys() for file, found in GRAPH.items()}
+
+
+def place(file: str) -> tuple[str, str, str]:
+    """Side, package and the rest of the name."""
+    side, package, *rest = file.split("/")
+    return side, package, "/".join(rest)
+
+
+def test_every_relative_import_is_of_a_file() -> None:
+    """So the tests below see all of them."""
+    sides = ("module_utils/", "plugin_utils/", "modules/", "action/", "filter/")
+    assert {found for all_of in GRAPH.values() for found in all_of if found.startswith(sides)} <= FILES.keys()
+
+
+def test_what_is_shipped_to_hosts_uses_nothing_of_the_controller() -> None:
+    for file, found in OURS.items():
+        if file.startswith(("module_utils/", "modules/")):
+            assert all(each.startswith("module_utils/") for each in found), file
+        if file.startswith("plugin_utils/"):
+            assert all(each.startswith(("module_utils/", "plugin_utils/")) for each in found), file
+
+
+def test_what_only_the_controller_uses_is_not_shipped() -> None:
+    """And what nobody uses is not there."""
+    shipped = reachable(file for file in FILES if file.startswith("modules/"))
+    all_of = reachable(file for file in FILES if file.split("/")[0] in ("action", "filter", "callback"))
+    # A program of role hardening.
+    shipped.add("module_utils/hardening")
+    assert {file for file in FILES if file.startswith("module_utils/")} <= shipped
+    assert {file for file in FILES if file.startswith("plugin_utils/")} <= all_of
+
+
+def reachable(starts: Iterator[str]) -> set[str]:
+    found: set[str] = set()
+    left = list(starts)
+    while left:
+        file = left.pop()
+        if file not in found:
+            found.add(file)
+            left += OURS[file]
+    return found
+
+
+@pytest.mark.parametrize(("side", "order"), [("module_utils", ON_HOSTS), ("plugin_utils", ON_THE_CONTROLLER)])
+def test_no_package_uses_one_above_it(side: str, order: tuple[str, ...]) -> None:
+    packages = {path.name for path in (PLUGINS / side).iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    assert packages == set(order)
+    upward = {
+        (file.partition("/")[2], each.partition("/")[2])
+        for file, found in OURS.items()
+        for each in found
+        if file.startswith(f"{side}/")
+        and each.startswith(f"{side}/")
+        and order.index(place(each)[1]) > order.index(place(file)[1])
+    }
+    assert upward == (UPWARD if side == "module_utils" else set())
+
+
+def test_no_file_is_needed_by_what_it_needs() -> None:
+    graph = {file: set(found) for file, found in OURS.items()}
+    for file, needed in CIRCLES:
+        graph[file].remove(needed)
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_hosts_need_nothing_of_ansible_where_it_can_be_helped() -> None:
+    found = {
+        file.partition("/")[2]
+        for file, all_of in GRAPH.items()
+        if file.startswith("module_utils/") and any(f"{each}.".startswith("ansible") for each in all_of)
+    }
+    assert found == WITH_ANSIBLE
+
+
+def test_packages_on_hosts_have_no_code_of_their_own() -> None:
+    """ansible-test wants that of an `__init__.py` in module_utils; Ansible needs none."""
+    assert not list((PLUGINS / "module_utils").rglob("__init__.py"))
+
+
+def programs() -> Iterator[Path]:
+    """All Python of plugins and of what roles bring to hosts."""
+    yield from FILES.values()
+    for path in sorted((ROOT / "roles").glob("*/files/**/*")):
+        if path.is_file() and (
+            path.suffix == ".py" or path.read_bytes().startswith((b"#!/usr/bin/python3", b'"""'))
+        ):
+            yield path
+
+
+def test_no_file_is_too_long() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in programs()
+        if len(path.read_text().splitlines()) > LONGEST_FILE
+    }
+    assert found == LONG_FILES
+
+
+def test_no_function_is_too_long() -> None:
+    found = set()
+    for path in programs():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST_FUNCTION:
+                found.add(f"{path.relative_to(ROOT)}: {node.name}")
+    assert found == LONG_FUNCTIONS

@@ -1,0 +1,402 @@
+"""What a single text may be: the exact reasons, and that nothing accepted means anything to a config."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.values import rules as rule
+from hypothesis import given
+from hypothesis import strategies as st
+
+ACCEPTED = {
+    rule.name: ["blog", "b", "a-1", "a" * 31, "local"],
+    rule.domain: [
+        "blog.example.com",
+        "notes.localhost",
+        "intranet",
+        "xn--bcher-kva.example",
+        "1.example",
+        "a" * 63 + ".example",
+        ".".join(["a" * 60] * 4),
+    ],
+    rule.relative_path: ["media", "media/", "a/b.c/d_e", ".well-known", "web/img@2x"],
+    rule.file_path: ["requirements.txt", "requirements/production.txt"],
+    rule.static_url: ["/static/", "/robots.txt", "/.well-known/security.txt", "/a/b~c/"],
+    rule.env_name: ["SECRET_KEY", "a", "_X1", "LDAP_URL", "APP_MODE", "LC_ALL"],
+    rule.env_value: ["", "a\nb", "100% $HOME `x`", "grüße"],
+    rule.command: ["python manage.py migrate", "make 'a b' && echo \"$HOME\"", "a\tb"],
+    rule.wsgi: ["app:app", "a.b_c.d:application"],
+    rule.paste: ["production.ini", "conf/production.ini#main"],
+    rule.git_url: [
+        "https://git.example.com/team/blog.git",
+        "ssh://git@git.example.com:2222/blog.git",
+        "git@git.example.com:team/blog.git",
+        "/srv/git/blog.git",
+        "file:///srv/git/blog.git",
+        "ssh://git@[::1]/blog.git",
+        "https://user:token@git.example.com/blog.git",
+    ],
+    rule.git_version: ["v1.4.0", "main", "feature/x-1", "0123abc", "release_2026-11"],
+    rule.archive: [
+        "https://example.com/blog-1.0.tar.gz?x=1",
+        "http://u:p@127.0.0.1:8080/a.zip",
+        "dist/blog.tar.xz",
+    ],
+    rule.checksum: [f"sha256:{'0a' * 32}"],
+    rule.package: [
+        "kinto==25.1.0",
+        "zope.interface==8.7",
+        "kinto[redis,postgresql]==25.1.0",
+        "a==1!2.0.post1+local",
+    ],
+    rule.python: ["3.9", "3.11", "3.13"],
+    rule.controller_path: ["examples/django", "/srv/code", "../blog", "with blank"],
+    rule.key_path: ["secrets/key", "/root/.ssh/id_ed25519"],
+    rule.known_hosts: ["git.example.com ssh-ed25519 AAAA", "# a\n\n[h]:22 ssh-rsa AAAA comment\n"],
+    rule.size: ["1", "512k", "20m", "1024g"],
+    rule.health_path: ["/", "/healthz?full=1", "/a%20b"],
+    rule.secret_value: ["x", "a\nb", " "],
+    rule.process_name: ["jobs", "a-b", "webs", "a" * 31],
+    rule.span: ["1s", "15m", "36h", "366d"],
+    rule.calendar: [
+        "03:00",
+        "03:00:30",
+        "daily",
+        "hourly UTC",
+        "Mon..Fri 18:30",
+        "Sat,Sun 04:00 Europe/Berlin",
+        "*-*-01 00:00:00",
+        "2026-11-22",
+        "*:0/15",
+        "Mon *-*~07/1 00:00 America/Argentina/Ushuaia",
+    ],
+}
+
+IN_A_CONFIG = [
+    rule.name,
+    rule.domain,
+    rule.relative_path,
+    rule.file_path,
+    rule.static_url,
+    rule.wsgi,
+    rule.paste,
+    rule.size,
+    rule.process_name,
+    rule.span,
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "text"), [(check, text) for check, texts in ACCEPTED.items() for text in texts]
+)
+def test_what_people_write_is_accepted(check: rule.Rule, text: str) -> None:
+    assert check(text) is None
+
+
+TAKEN = "it belongs to Debian, to a package or to this bundle, and an app's name becomes its Unix user"
+NAME = (
+    "it becomes a Unix user and a path: a small letter first, then small letters, digits and hyphens, "
+    "31 characters at most"
+)
+PART = "between dots there are 1 to 63 letters, digits or hyphens, with no hyphen at the ends"
+PLAIN = "use letters, digits and . _ ~ @ + -"
+URL = "a plain path is needed (no pattern), of letters, digits and . _ ~ @ + -"
+WSGI = "it has to be module:callable, as in blog.wsgi:application"
+ENV = "the name of an environment variable has letters, digits and underscores, and no digit first"
+OPTION = "it starts with a hyphen, so that git would take it for an option"
+HELPER = "git would run a helper program for this kind of URL (as for ext::); use https or ssh"
+
+PROCESS = (
+    "it becomes a part of a unit's name: a small letter first, then small letters, digits and hyphens, "
+    "31 characters at most"
+)
+CALENDAR = 'it has to be a time, as in "03:00", or a calendar expression of systemd, as in "Mon..Fri 18:30"'
+LONG = "it has 128 KiB, and a variable of a process can hold 127: render it into a file, by `files`"
+ARCHIVE = "an archive is fetched by https (or http: its checksum is compared in any case)"
+CHECKSUM = "it has to be sha256: and 64 hex digits, as `sha256sum FILE` prints them"
+PACKAGE = (
+    "it has to be a package of the index with its exact version, as in kinto==25.1.0, so that every host and every day "
+    "gets the same"
+)
+PYTHON = "it has to be a minor version, as in 3.12"
+REFUSED = [
+    (rule.name, "root", TAKEN, "root-app"),
+    (rule.name, "www-data", TAKEN, "www-data-app"),
+    (rule.name, "systemd-x", TAKEN, ""),
+    (rule.name, "Blog", NAME, "blog"),
+    (rule.name, "my_blog", NAME, "my-blog"),
+    (rule.name, "1blog", NAME, "blog"),
+    (rule.name, "Root", NAME, ""),
+    (rule.name, "a" * 32, NAME, "a" * 31),
+    (rule.name, "", NAME, ""),
+    (rule.name, "blog\n", NAME, "blog"),
+    (rule.name, "../x", NAME, "x"),
+    (rule.domain, "", "it is empty", ""),
+    (
+        rule.domain,
+        "https://Blog.example.com/x",
+        "this is a URL, and only the host name belongs here",
+        "blog.example.com",
+    ),
+    (
+        rule.domain,
+        "blog.example.com/x",
+        "this has a path, and only the host name belongs here",
+        "blog.example.com",
+    ),
+    (
+        rule.domain,
+        "blog.example.com:8080",
+        "this has a port, and only the host name belongs here",
+        "blog.example.com",
+    ),
+    (rule.domain, "*.example.com", "a wildcard is not possible: list every name", ""),
+    (rule.domain, "bücher.example", "write it in the ASCII form that DNS uses", "xn--bcher-kva.example"),
+    (rule.domain, "blog.example.com.", "write it without the dot at the end", "blog.example.com"),
+    (
+        rule.domain,
+        "Blog.Example.com",
+        "host names are compared in small letters: write it so",
+        "blog.example.com",
+    ),
+    (
+        rule.domain,
+        "my_blog.example.com",
+        "a host name has no underscore (certificate authorities and some browsers refuse it)",
+        "my-blog.example.com",
+    ),
+    (rule.domain, "a b.example", "the character ' ' is not allowed in a host name", ""),
+    (rule.domain, "a.example;", "the character ';' is not allowed in a host name", ""),
+    (rule.domain, "a.example\n", "the character '\\n' is not allowed in a host name", ""),
+    (rule.domain, "a\u200b.example", "the character '\\u200b' is not allowed in a host name", ""),
+    (rule.domain, "$host", "the character '$' is not allowed in a host name", ""),
+    (rule.domain, "~^x", "the character '~' is not allowed in a host name", ""),
+    (rule.domain, ".".join(["a" * 60] * 5), "it has 304 characters, and DNS allows 253", ""),
+    (
+        rule.domain,
+        "10.0.0.1",
+        "this is an address, and a host name is needed: nginx chooses the app by name",
+        "",
+    ),
+    (rule.domain, "a..example", f"the part '' is not valid: {PART}", ""),
+    (rule.domain, "-a.example", f"the part '-a' is not valid: {PART}", ""),
+    (rule.domain, "a" * 64 + ".example", f"the part '{'a' * 64}' is not valid: {PART}", ""),
+    (rule.domain, "xn--a.example", "the part 'xn--a' is not valid punycode", ""),
+    (rule.relative_path, "", "it is empty", ""),
+    (
+        rule.relative_path,
+        "/media",
+        "it has to be relative to the app's code, without a slash at the start",
+        "media",
+    ),
+    (rule.relative_path, "/", "it has to be relative to the app's code, without a slash at the start", ""),
+    (rule.relative_path, "../x", "it leaves the app's code by '..'", ""),
+    (rule.relative_path, "a/../b", "it leaves the app's code by '..'", ""),
+    (rule.relative_path, ".", "this is the whole code, and only a part of it can be meant", ""),
+    (rule.relative_path, "./media", "it has an empty or a '.' part", "media"),
+    (rule.relative_path, "a//b", "it has an empty or a '.' part", "a/b"),
+    (
+        rule.relative_path,
+        "a/.git/x",
+        "nothing inside .git can be used: it holds the history and perhaps credentials",
+        "",
+    ),
+    (rule.relative_path, "a b", f"the character ' ' is not allowed: {PLAIN}", ""),
+    (rule.relative_path, "a\nb", f"the character '\\n' is not allowed: {PLAIN}", ""),
+    (rule.relative_path, "a;b", f"the character ';' is not allowed: {PLAIN}", ""),
+    (rule.relative_path, "a%b", f"the character '%' is not allowed: {PLAIN}", ""),
+    (rule.relative_path, "a/-b", "the part '-b' starts with a hyphen, which programs take for an option", ""),
+    (rule.file_path, "a/", "it has to be a file, and the slash at the end means a directory", "a"),
+    (rule.static_url, "static/", "a URL path starts with a slash", "/static/"),
+    (
+        rule.static_url,
+        "/",
+        "this would hide the whole app behind files; name a path below it, such as /static/",
+        "",
+    ),
+    (rule.static_url, "/a/../b", "it has an empty, '.' or '..' part", "/b"),
+    (rule.static_url, "/a//", "it has an empty, '.' or '..' part", "/a/"),
+    (rule.static_url, "/s {", f"the character ' ' is not allowed: {URL}", ""),
+    (rule.static_url, "/s;", f"the character ';' is not allowed: {URL}", ""),
+    (rule.static_url, "/s$", f"the character '$' is not allowed: {URL}", ""),
+    (rule.static_url, '/"', f"the character '\"' is not allowed: {URL}", ""),
+    (rule.static_url, "/a\n", f"the character '\\n' is not allowed: {URL}", ""),
+    (rule.static_url, "/.git/", "nothing is served under a name .git", ""),
+    (rule.static_url, "/.well-known/acme-challenge/", "this path is kept for the issue of certificates", ""),
+    (rule.env_name, "MY-KEY", ENV, "MY_KEY"),
+    (rule.env_name, "1A", ENV, ""),
+    (rule.env_name, "A\n", ENV, "A_"),
+    (rule.env_name, "PATH", "PATH is set by the platform and cannot be changed by an app", ""),
+    (rule.env_name, "LD_PRELOAD", "LD_PRELOAD is set by the platform and cannot be changed by an app", ""),
+    (rule.env_name, "UWSGI_X", "UWSGI_X is set by the platform and cannot be changed by an app", ""),
+    (rule.env_value, "a\0b", "it has a NUL character, which no environment can hold", ""),
+    (rule.env_value, "\ud800", "it has characters that cannot be written as UTF-8", ""),
+    (rule.secret_value, "", "it is empty", ""),
+    (rule.command, " ", "it is empty", ""),
+    (
+        rule.command,
+        "a\nb",
+        "it has a line break, and a command is one line: make two of it, or add a script to the code",
+        "",
+    ),
+    (rule.command, "a\0b", "the character '\\x00' is not allowed in a command", ""),
+    (rule.wsgi, "blog/wsgi.py", WSGI, "blog.wsgi:application"),
+    (rule.wsgi, "blog.wsgi", WSGI, "blog.wsgi:application"),
+    (rule.wsgi, "a:b c", WSGI, ""),
+    (rule.wsgi, "a:b\n", WSGI, ""),
+    (
+        rule.wsgi,
+        "app:create_app()",
+        "a call is not possible here: let a module of the code do it (application = create_app()) and "
+        "name the result",
+        "",
+    ),
+    (rule.paste, "app.py", "it has to be a PasteDeploy file ending in .ini, perhaps with #section", ""),
+    (
+        rule.paste,
+        "a.ini#b c",
+        "after the # comes the name of a section [app:NAME]: letters, digits and . _ -",
+        "",
+    ),
+    (
+        rule.paste,
+        "/etc/a.ini",
+        "it has to be relative to the app's code, without a slash at the start",
+        "etc/a.ini",
+    ),
+    (rule.git_url, "", "it is empty", ""),
+    (rule.git_url, "--upload-pack=x", OPTION, ""),
+    (rule.git_url, "ext::sh -c x", "a URL has no blanks", ""),
+    (rule.git_url, "ext::sh", HELPER, ""),
+    (rule.git_url, "fd::17", HELPER, ""),
+    (rule.git_url, "a\nb", "the character '\\n' is not allowed in a URL", ""),
+    (
+        rule.git_url,
+        "ssh://-oProxyCommand=x/y",
+        "its host starts with a hyphen, so that ssh would take it for an option",
+        "",
+    ),
+    (rule.git_url, "git@-x:y", "its host starts with a hyphen, so that ssh would take it for an option", ""),
+    (rule.git_url, "https://a/$(x)", "it has a character that no URL has unescaped: quote it as %XX", ""),
+    (rule.archive, "ftp://example.com/x", ARCHIVE, ""),
+    (rule.archive, "file:///etc/x.tar", ARCHIVE, ""),
+    (rule.archive, "https://exa mple.com/x", ARCHIVE, ""),
+    (rule.archive, "https:///x", "this URL has no host", ""),
+    (rule.archive, "", "it is empty", ""),
+    (rule.checksum, "0A" * 32, CHECKSUM, f"sha256:{'0a' * 32}"),
+    (rule.checksum, "md5:00", CHECKSUM, ""),
+    (rule.checksum, f"sha256:{'0' * 63}", CHECKSUM, ""),
+    (rule.package, "kinto", PACKAGE, ""),
+    (rule.package, "kinto>=25", PACKAGE, ""),
+    (rule.package, "kinto==25.*", PACKAGE, ""),
+    (rule.package, "kinto == 25.1", PACKAGE, "kinto==25.1"),
+    (rule.package, "--index-url=x", PACKAGE, ""),
+    (rule.package, "kinto==25.1\n-r x", PACKAGE, ""),
+    (rule.package, "kinto @ https://x/y.whl", PACKAGE, ""),
+    (rule.python, "python3.12", PYTHON, "3.12"),
+    (rule.python, "3.12.4", PYTHON, "3.12"),
+    (rule.python, "3", PYTHON, ""),
+    (rule.python, "2.7", PYTHON, ""),
+    (
+        rule.env_value,
+        "é" * 65536,
+        "it has 128 KiB, and a variable of a process can hold 127: render it into a file, by `files`",
+        "",
+    ),
+    (rule.git_version, "", "it is empty", ""),
+    (rule.git_version, "-x", OPTION, ""),
+    (rule.git_version, "a..b", "it has to be one tag, branch or commit, as in v1.4.0", ""),
+    (rule.git_version, "a b", "it has to be one tag, branch or commit, as in v1.4.0", ""),
+    (rule.git_version, "v1:refs", "it has to be one tag, branch or commit, as in v1.4.0", ""),
+    (rule.controller_path, "", "it is empty", ""),
+    (
+        rule.controller_path,
+        "~/x",
+        "~ is not expanded: start with a slash, or with a directory of the bundle",
+        "",
+    ),
+    (rule.controller_path, "a\0", "the character '\\x00' is not allowed in a path", ""),
+    (
+        rule.key_path,
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nx",
+        "this is the key itself; put it into a file, encrypt that by ansible-vault and name it",
+        "",
+    ),
+    (
+        rule.known_hosts,
+        "git.example.com",
+        "a line has to be 'git.example.com ssh-ed25519 AAAA…', as ssh-keyscan prints it",
+        "",
+    ),
+    (rule.size, "20MB", "it has to be a number with k, m or g, as in 20m", "20m"),
+    (rule.size, "20 m", "it has to be a number with k, m or g, as in 20m", "20m"),
+    (rule.size, "20m;", "it has to be a number with k, m or g, as in 20m", ""),
+    (rule.size, "20m\n", "it has to be a number with k, m or g, as in 20m", "20m"),
+    (rule.size, "0", "0 would mean no limit at all in nginx; write the largest upload that you want", ""),
+    (rule.size, "1025g", "it is more than 1024g", ""),
+    (rule.process_name, "web", "the app's units of this name have another use", "web-1"),
+    (rule.process_name, "run", "the app's units of this name have another use", "run-1"),
+    (rule.process_name, "Send_Mail", PROCESS, "send-mail"),
+    (rule.process_name, "a@7", PROCESS, "a-7"),
+    (rule.process_name, "a" * 32, PROCESS, "a" * 31),
+    (rule.process_name, "", PROCESS, ""),
+    (rule.span, "15", "it has to be a number with s, m, h or d, as in 15m", ""),
+    (rule.span, "15 minutes", "it has to be a number with s, m, h or d, as in 15m", "15m"),
+    (rule.span, "0m", "it has to be between 1s and 366d", ""),
+    (rule.span, "367d", "it has to be between 1s and 366d", ""),
+    (rule.calendar, "15m", "this is a length of time; write it as `every`", ""),
+    (rule.calendar, "0 3 * * *", f"this is an expression of cron; {CALENDAR}", ""),
+    (rule.calendar, "at 3", CALENDAR, ""),
+    (rule.calendar, "", CALENDAR, ""),
+    (rule.calendar, " 03:00", CALENDAR, ""),
+    (rule.calendar, "03:00\nPersistent=false", CALENDAR, ""),
+    (rule.calendar, "03:00%n", CALENDAR, ""),
+    (rule.health_path, "healthz", "a URL path starts with a slash", "/healthz"),
+    (rule.health_path, "/a b", "the character ' ' is not allowed in a URL: write it as %XX", ""),
+    (rule.health_path, "/a\r\nX: y", "the character '\\r' is not allowed in a URL: write it as %XX", ""),
+]
+
+
+@pytest.mark.parametrize(("check", "text", "reason", "better"), REFUSED)
+def test_refused_with_reason_and_a_better_text(check: rule.Rule, text: str, reason: str, better: str) -> None:
+    assert check(text) == (reason, better)
+
+
+@given(st.sampled_from(list(ACCEPTED)), st.text())
+def test_what_is_offered_instead_is_accepted(check: rule.Rule, text: str) -> None:
+    wrong = check(text)
+    if wrong and wrong.better:
+        assert check(wrong.better) is None
+
+
+_NASTY = st.sampled_from([*"\n\r\0\t ;{}$%\"'`\\#|&<>()*\x7f\x85\u2028\u00a0", "$(", "@(", "..", "//"])
+
+
+@given(st.sampled_from(IN_A_CONFIG), st.data(), _NASTY)
+def test_a_config_never_gets_a_character_that_means_something_there(
+    check: rule.Rule, data: st.DataObject, nasty: str
+) -> None:
+    text = data.draw(st.sampled_from(ACCEPTED[check]))
+    at = data.draw(st.integers(0, len(text)))
+    changed = text[:at] + nasty + text[at:]
+    if check(changed) is None:
+        assert not set(changed) & set("\n\r\0\t ;{}$%\"'`\\|&<>()*\x7f\x85\u2028\u00a0")
+        assert ".." not in changed.split("/")
+        assert check is rule.paste or "#" not in changed
+
+
+@given(st.sampled_from(IN_A_CONFIG), st.text())
+def test_any_accepted_text_is_printable_ascii(check: rule.Rule, text: str) -> None:
+    if check(text) is None:
+        assert text.isascii()
+        assert text.isprintable()
+
+
+@given(
+    st.from_regex(
+        r"[A-Za-z0-9*.,/~: +-]{0,30}[^A-Za-z0-9*.,/~: +-]?[A-Za-z0-9*.,/~: +-]{0,10}", fullmatch=True
+    )
+)
+def test_any_accepted_calendar_is_one_word_of_a_unit(text: str) -> None:
+    if rule.calendar(text) is None:
+        assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*.,/~: _+-")
+        assert text == text.strip()
