@@ -144,3 +144,12 @@ def test_molecule_and_ansible_agree_on_the_settings_that_change_what_a_playbook_
     ours = parser["defaults"]
     for name in ("interpreter_python", "gathering", "inject_facts_as_vars"):
         assert str(molecule[name]).lower() == ours[name].lower(), name
+
+
+def test_options_of_the_verifier_are_texts_or_flags():
+    """Molecule puts them into a command line as they are, and breaks on a number when its tests should begin."""
+    files = [ROOT / ".config/molecule/config.yml", *ROOT.glob("molecule/*/molecule.yml")]
+    options = [
+        (yaml.safe_load(path.read_text()).get("verifier") or {}).get("options") or {} for path in files
+    ]
+    assert {type(value) for option in options for value in option.values()} <= {str, bool}
