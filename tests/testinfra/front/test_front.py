@@ -234,6 +234,9 @@ def test_whatever_drifts_is_named_and_put_right_by_a_run_of_everything(machine: 
     calm = stack.good("site.yml", "-v").output
     assert re.search(r"differs: \{\}", calm) and "changed=0 " in calm, calm[-3000:]
     assert "Write, check and load nginx's configuration" not in calm
+    full = stack.good("site.yml", "-v", "-e", "full=true").output
+    assert "Write, check and load nginx's configuration" in full and "changed=0 " in full, full[-3000:]
+    assert "differs:" not in full
     damages = {
         "base/configure": "echo 'net.core.somaxconn = 1' >/etc/sysctl.d/60-emperor-stack.conf",
         "hardening/configure": "rm /etc/needrestart/conf.d/emperor-stack.conf",
