@@ -171,7 +171,7 @@ class Renderer:
         (site,) = sites([entry])
         (slice_,) = app_slices([entry])
         users = [{**SMALLEST, "name": app["name"]}]
-        shared = {"app": slice_, "python_apps": users, "python_apps_memory_of_one": "1G"}
+        shared = {"app": slice_, "python_apps": users, "python_apps_memory_per_app": "1G"}
         return {
             **self.of_release(app),
             **self.of_role("python_apps", "app.slice.j2", shared),

@@ -563,7 +563,7 @@ APP = Section(
                         Text(rule.memory, "number with M or G", "512M"),
                         "Memory that all processes of the app together may take, builds, hooks and migrations included; "
                         "above it the kernel ends one of them, what serves last. "
-                        "Without it `python_apps_memory_of_one` holds. A web app with a limit is counted with it when the "
+                        "Without it `python_apps_memory_per_app` holds. A web app with a limit is counted with it when the "
                         "host's memory is shared out.",
                         "memory: 512M",
                     ),

@@ -12,8 +12,12 @@ OPTIONS = {"again": "force"}
 
 #: Old name → new name, of roles. The default of the new name is the old name's value.
 ROLE_VARIABLES = {
+    "base_asked_paths": "base_probed_paths",
+    "base_further_packages": "base_extra_packages",
     "python_apps_again": "python_apps_force",
+    "python_apps_memory_of_one": "python_apps_memory_per_app",
     "tls_again": "tls_force",
+    "tls_left": "tls_cleanup",
 }
 
 #: All names of this module, old and new.

@@ -349,17 +349,17 @@ def test_files_of_others_that_the_inventory_loads_are_not_reported(role_value: C
     known = {one["directory"]: one.get("known") for one in prune}
     assert known["/etc/nginx/conf.d"] == ["*.conf"]
     assert known["/etc/nginx/sites-enabled"] == ["default", "own"]
-    assert all("nginx does not load it" in one["warning"] for one in prune)
+    assert all("a foreign file that nginx does not load" in one["warning"] for one in prune)
 
 
 def test_what_could_break_out_is_refused(role_value: Callable[..., Any]) -> None:
     assert (
         role_value(
-            "nginx", "__nginx_strange", nginx_sites=[SITE, SECURED | {"name": "b", "domains": ["b.c"]}]
+            "nginx", "__nginx_site_problems", nginx_sites=[SITE, SECURED | {"name": "b", "domains": ["b.c"]}]
         )
         == []
     )
     bad = {**SITE, "tls": {**TLS, "key": "/k;}"}}
-    assert role_value("nginx", "__nginx_strange", nginx_sites=[bad]) == [
+    assert role_value("nginx", "__nginx_site_problems", nginx_sites=[bad]) == [
         "key: '/k;}' is not written as it has to be"
     ]

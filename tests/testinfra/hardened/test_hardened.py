@@ -126,7 +126,7 @@ def test_a_run_that_cannot_come_back_says_so_and_the_host_goes_back(machine: Mac
     wanted = [{"port": 9100}, {"port": 9300}]
     outcome = stack.play("site.yml", *HARDENING, hardening_firewall_allow=wanted, hardening_firewall_trial=20)
     assert outcome.code != 0
-    assert "the new firewall lets this controller not in" in " ".join(outcome.output.split())
+    assert "the new firewall locks out this controller" in " ".join(outcome.output.split())
     machine.until(lambda: machine.ssh("true").returncode == 0)
     machine.until(lambda: machine.host.run("systemctl is-active spoiler").rc != 0)
     assert "9300" not in machine.host.check_output("nft list table inet emperor_stack")

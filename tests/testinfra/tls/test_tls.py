@@ -38,7 +38,10 @@ def visitors(host: Host) -> Iterator[None]:
 def test_sites_are_up_when_the_authority_is_down(machine: Host, stack: Stack) -> None:
     outcome = stack.play("site.yml")
     assert outcome.code != 0
-    assert "All else is done, and every site is up; but these certificates could not be had" in outcome.output
+    assert (
+        "Everything else is done, and every site is up; but these certificates could not be issued"
+        in outcome.output
+    )
     assert "the authority https://localhost:14000/dir does not answer" in " ".join(outcome.output.split())
     for domain in APPS:
         assert "Self-signed" in shown(machine, domain).issuer

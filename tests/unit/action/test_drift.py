@@ -98,7 +98,7 @@ def test_the_packages_of_both_web_servers_are_asked_for() -> None:
     defaults = yaml.safe_load((ROOT / "roles/apache/defaults/main.yml").read_text())["apache_packages"]
     assert f"apache_packages | default({defaults})" in front
     site = tasks(ROOT / "playbooks/site.yml")[1]["vars"]
-    assert "__front_packages" in site["base_further_packages"]
+    assert "__front_packages" in site["base_extra_packages"]
 
 
 def test_a_role_without_the_template_says_so(tmp_path: Path) -> None:

@@ -139,5 +139,5 @@ def test_units_of_many_apps() -> None:
 
 def test_slices_of_many_apps() -> None:
     text = (ROLES / "python_apps/templates/app.slice.j2").read_text()
-    rows = [{"app": app, "python_apps_memory_of_one": "50%"} for app in fleet()]
+    rows = [{"app": app, "python_apps_memory_per_app": "50%"} for app in fleet()]
     assert at_once(text, rows, **BLOCKS) == one_by_one(text, rows, **BLOCKS)
