@@ -83,6 +83,7 @@ from typing import Any  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 from ..module_utils.app import removal as app_removal  # noqa: E402
+from ..module_utils.app import traces  # noqa: E402
 from ..module_utils.app.removal import Refused  # noqa: E402
 from ..module_utils.host.command import CommandFailed  # noqa: E402
 from ..module_utils.host.output import printable  # noqa: E402
@@ -95,7 +96,7 @@ def wanted(parameters: dict[str, Any]) -> dict[str, str | None]:
     chosen = {app["name"]: app.get("successor") for app in parameters["apps"]}
     if parameters["undeclared"]:
         stay = set(parameters["only"] or ())
-        chosen |= {name: None for name in app_removal.found_apps() if name not in stay and name not in chosen}
+        chosen |= {name: None for name in traces.found_apps() if name not in stay and name not in chosen}
     return chosen
 
 
@@ -106,7 +107,7 @@ def work(name: str, successor: str | None, options: dict[str, Any], check_mode: 
     try:
         if not check_mode:
             return app_removal.remove(name, successor, archive, options["break_lock"], options["dead"])
-        listing = app_removal.listing(name)
+        listing = traces.listing(name)
         found = {**listing.described(), "archive": None}
         if listing:
             app_removal.check(listing, successor, archive, options["break_lock"], options["dead"], site=False)

@@ -14,12 +14,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.files.atomic import link_atomically
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
-from ansible_collections.emperor.stack.plugins.module_utils.release.state import (
-    AppState,
-    Manifest,
-    link_atomically,
-)
+from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Manifest
 from hypothesis import settings
 
 # A machine that is busy with other things is no finding.

@@ -34,8 +34,6 @@ ON_THE_CONTROLLER = ("controller", "console", "front", "schema", "file_set", "re
 #: Imports upward that are known, from one file to another.
 UPWARD = {
     ("host/command", "systemd/app_process"),
-    ("systemd/app_units", "release/state"),
-    ("source/git", "release/state"),
 }
 #: A circle of imports that is known.
 CIRCLES = {("module_utils/host/command", "module_utils/systemd/app_process")}
@@ -158,6 +156,18 @@ def test_no_file_is_needed_by_what_it_needs() -> None:
     for file, needed in CIRCLES:
         graph[file].remove(needed)
     graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_what_a_file_keeps_to_itself_is_imported_by_no_other() -> None:
+    taken = {
+        f"{file}: {each.name}"
+        for file, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+        for each in node.names
+        if each.name.startswith("_")
+    }
+    assert not taken
 
 
 def test_hosts_need_nothing_of_ansible_where_it_can_be_helped() -> None:

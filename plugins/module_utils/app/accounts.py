@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..files.atomic import write_atomically
 from ..host import disk_quota, layout, sizing
 from ..host.dry_run import Module
-from ..release.state import write_atomically
 from . import owned_paths, renaming
 from . import users as app_users
 from .owned_paths import Misplaced
-from .removal import found_apps
+from .traces import found_apps
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from typing import IO
 
+from ..files.atomic import sync_directory
 from ..host import layout
 from ..host.command import run
-from ..release.state import sync_directory
 
 #: Directories inside of each other, and bytes of a path: Linux itself takes no longer path at once.
 DEEPEST = 100

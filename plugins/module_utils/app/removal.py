@@ -15,31 +15,21 @@ import os
 import pwd
 import re
 import stat
-import subprocess
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from ..files import trees
+from ..files.atomic import sync_directory, write_atomically
 from ..host import disk_quota, layout
 from ..host.command import CommandFailed, run
 from ..release import lifecycle
-from ..release.state import AppState, sync_directory, write_atomically
-from ..systemd import unit_names
-from ..values import rules as rule
+from ..release.state import AppState
 from . import archive as app_archive
 from . import ending as app_ending
-from .renaming import MARK, shares_user
+from .renaming import MARK
+from .traces import Listing, left_behind, listing, names_in, paths_of, uid_of
 
 #: Room that stays free beside an archive.
 SPARE_BYTES = 64 * 1024 * 1024
-
-#: Where programs leave files outside of what belongs to the app.
-ELSEWHERE = ("/tmp", "/var/tmp", "/dev/shm", "/var/spool/cron", "/var/mail", "/var/lib/systemd/linger")  # noqa: S108
-
-#: How much is read of what a command says of an app's files, in bytes, and how many of those elsewhere are named.
-MOST_SAID = 1 << 20
-MOST_LEFT = 50
 
 #: Further tries at a user that somebody starts processes of.
 USERDEL_TRIES = 3
@@ -49,139 +39,6 @@ MOUNTS = "/proc/self/mountinfo"
 
 class Refused(Exception):
     """The app is not removed, and nothing of it was touched. The message says what to do."""
-
-
-@dataclass
-class Listing:
-    """What there is of one app."""
-
-    app: str
-    #: None when there is no user of this name.
-    uid: int | None = None
-    #: Another app took this one over, and has the same uid.
-    shared: bool = False
-    activations: list[str] = field(default_factory=list)
-    units: list[str] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
-    #: Bytes of its persistent files, and of all of its directory.
-    data: int = 0
-    size: int = 0
-    #: What stays, and why.
-    left: list[str] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return self.uid is not None or bool(self.units or self.paths)
-
-    def described(self) -> dict[str, Any]:
-        return {
-            "user": self.app if self.uid is not None else None,
-            "activations": self.activations,
-            "units": self.units,
-            "paths": self.paths,
-            "data_bytes": self.data,
-            "bytes": self.size,
-            "left": self.left,
-        }
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-# looking
-
-
-def found_apps() -> list[str]:
-    """Every app that this host has something of, by accounts, directories, vassals, units and slices."""
-    names = {account.pw_name for account in pwd.getpwall() if account.pw_gecos.startswith(MARK)}
-    for name in _names(layout.APPS):
-        whole = name.removeprefix(".leaving-")
-        # Other directories that somebody put there are none of ours.
-        ours = os.path.isdir(layout.releases(name)) and os.path.isdir(layout.state(name))
-        if ours or whole != name:
-            names.add(whole)
-    for name in (name for emperor in lifecycle.EMPERORS for name in _names(layout.vassals(emperor))):
-        if found := re.fullmatch(r"(.+)@[0-9]+\.ini(?:\.socket)?", name):
-            names.add(found[1])
-    for name in _names(layout.UNITS):
-        if found := re.fullmatch(r"app_([^_]+)_[^_]+\.(?:service|socket|timer)", name):
-            names.add(found[1])
-        elif found := re.fullmatch(r"apps-([^-]+)\.slice", name):
-            names.add(found[1].replace("\\x2d", "-"))
-    return sorted(name for name in names if rule.name(name) is None)
-
-
-def paths_of(app: str) -> list[str]:
-    """All that is there of `layout.everything_of`."""
-    return [
-        f"{directory}/{name}"
-        for directory, pattern in layout.everything_of(app)
-        for name in _names(directory)
-        if re.fullmatch(pattern, name)
-    ]
-
-
-def listing(app: str) -> Listing:
-    """What there is of exactly *app*. Changes nothing."""
-    found = Listing(app, _uid(app), shares_user(app))
-    found.activations = [activation for _, activation in lifecycle.running_activations(app)]
-    found.units = unit_names.all_units(app)
-    found.paths = paths_of(app)
-    if any(os.path.dirname(path) == layout.APPS for path in found.paths):
-        found.data = _bytes(layout.shared(app))
-        found.size = sum(_bytes(path) for path in (layout.app_root(app), layout.leaving(app)))
-    found.left = [*_behind_links(found), *_left(found)]
-    return found
-
-
-def _uid(app: str) -> int | None:
-    try:
-        return pwd.getpwnam(app).pw_uid
-    except KeyError:
-        return None
-
-
-def _said(seconds: int, *command: str) -> bytes:
-    """The first `MOST_SAID` bytes that *command* prints within *seconds*."""
-    # `timeout` ends it, as nobody else would where it still holds the pipe.
-    line = f'timeout --kill-after=1 {seconds} "$@" 2>/dev/null | head --bytes={MOST_SAID}'
-    return subprocess.run(
-        ["/bin/sh", "-c", line, "sh", *command], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False
-    ).stdout
-
-
-def _bytes(path: str) -> int:
-    """Disk space of *path* on its own filesystem; files may vanish meanwhile. 0 where it takes too long to say."""
-    if not os.path.lexists(path):
-        return 0
-    said = _said(600, "du", "--summarize", "--one-file-system", "--block-size=1", "--", path).split()
-    return int(said[0]) if said and said[0].isdigit() else 0
-
-
-def _behind_links(found: Listing) -> list[str]:
-    """What root's own links in the place of the app's directories lead to, such as one to a larger disk."""
-    places = () if found.shared else (layout.app_root, layout.shared, layout.cache)
-    paths = [place(found.app) for place in places]
-    return [f"{os.path.realpath(path)}: {path} is a link to it" for path in paths if os.path.islink(path)]
-
-
-def _left(found: Listing) -> Iterator[str]:
-    """What else a removal does not touch, one line each."""
-    for path in layout.front_locals(found.app):
-        if os.path.lexists(path):
-            yield f"{path}: directives of your own"
-    if found.uid is not None and not found.shared:
-        places = [path for path in ELSEWHERE if os.path.isdir(path)]
-        said = _said(120, "find", *places, "-xdev", "-uid", str(found.uid), "-prune", "-print0")
-        whole = sorted(said.split(b"\0")[:-1])
-        for name in whole[:MOST_LEFT]:
-            path = trees.printable(os.fsdecode(name))
-            yield f"{path}: owned by uid {found.uid}, which a later user may get"
-        if len(whole) > MOST_LEFT or len(said) == MOST_SAID:
-            yield f"… and more, owned by uid {found.uid}: find {' '.join(places)} -xdev -uid {found.uid}"
 
 
 def mounts_below(path: str, mountinfo: str) -> list[str]:
@@ -250,7 +107,7 @@ def _sites_that_lead_to(app: str) -> list[str]:
     found = []
     for unit, mine in own.items():
         directory = os.path.dirname(mine)
-        for path in (f"{directory}/{name}" for name in _names(directory) if name.endswith(".conf")):
+        for path in (f"{directory}/{name}" for name in names_in(directory) if name.endswith(".conf")):
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 if path != mine and socket in file.read():
                     found.append((unit, path))
@@ -315,7 +172,12 @@ def remove(
             os.unlink(f"{layout.activations(successor)}/{app}")
     _remove_user(found)
     behind = [line for line in found.left if " is a link to it" in line]
-    return {**found.described(), "left": [*behind, *_left(found)], "archive": kept, "not_archived": not_kept}
+    return {
+        **found.described(),
+        "left": [*behind, *left_behind(found)],
+        "archive": kept,
+        "not_archived": not_kept,
+    }
 
 
 def _delete(app: str) -> None:
@@ -383,7 +245,7 @@ def _remove_user(found: Listing) -> None:
     with contextlib.suppress(KeyError):
         grp.getgrnam(app)
         run(["groupdel", "--force", app], what=f"removing group {app}", timeout=60)
-    if _uid(app) is None:
+    if uid_of(app) is None:
         return
     # userdel would refuse where processes of the app that took this one over have the uid.
     force = ["--force"] if found.shared else []

@@ -14,9 +14,10 @@ import os
 import pwd
 import shutil
 
+from ..files.atomic import link_atomically, sync_directory
 from ..host import layout
 from ..host.command import run
-from ..release.state import AppState, link_atomically, sync_directory
+from ..release.state import AppState
 
 #: Stands in the comment field of the users that are made for apps.
 MARK = "Emperor Stack app"

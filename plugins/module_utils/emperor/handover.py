@@ -7,13 +7,14 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from ..files.atomic import write_atomically
 from ..host import layout
 from ..host.command import CommandFailed, run
 from ..release import lifecycle
 from ..release import workers as release_workers
 from ..release.failure import Undoing, described
 from ..release.lifecycle import SYSTEMD, Health, NotHealthy
-from ..release.state import AppState, write_atomically
+from ..release.state import AppState
 from ..systemd import unit_names
 from . import old_sockets
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..files.atomic import sync_directory, write_atomically
 from ..host.dry_run import Module
 from . import items as logic
 from . import parts
@@ -77,14 +78,6 @@ def temporary(path: str, role: str) -> str:
 def forget(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-
-
-def sync_directory(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_new(path: str, item: Item, current: Current, uid: int | None, gid: int | None) -> None:
@@ -500,18 +493,7 @@ class FileSet:
 
     def save(self, manifest: Manifest, known: Manifest | None = None) -> None:
         if known is None or manifest != known:
-            self.write(self.manifest_path, logic.dump_manifest(manifest))
-
-    def write(self, path: str, text: str) -> None:
-        new = f"{path}.new"
-        forget(new)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(new, path)
-        sync_directory(os.path.dirname(path))
+            write_atomically(self.manifest_path, logic.dump_manifest(manifest))
 
     def change(self, plan: Plan, untold: bool = False) -> None:
         """Swap in what is planned and let the service load it, or put everything back. *untold*: see `put`."""
@@ -591,7 +573,7 @@ class FileSet:
             self.must("systemctl daemon-reload")
         self.save(logic.after_run(manifest, plan.items, plan.removed))
         if self.service and (ran := self._ran(plan)) != good:
-            self.write(self.good_path, parts.dump(ran))
+            write_atomically(self.good_path, parts.dump(ran))
         return plan
 
     def _ran(self, plan: Plan) -> parts.Ran:

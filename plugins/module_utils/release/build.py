@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ..files.atomic import write_atomically
 from ..files.trees import own, sync
 from ..host import disk_quota, layout
 from ..host.command import ANSWER, CommandFailed, TimedOut, run, run_shell
@@ -24,7 +25,7 @@ from . import venv as release_venv
 from .migrations import migrations_digest
 from .public import publish
 from .spec import PlanSpec, ReleaseSpec
-from .state import AppState, Manifest, now, write_atomically
+from .state import AppState, Manifest, now
 
 #: Makes uWSGI of a Python; see its own text.
 START_UWSGI = f"{layout.LIBRARY}/start-uwsgi"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..files import trees
+from ..files.atomic import link_atomically, sync_directory, write_atomically
 from ..host import layout, output, unix_sockets
 from ..host.release_error import ReleaseError
 from ..systemd import app_units, unit_names
@@ -21,7 +22,7 @@ from ..uwsgi import stats as uwsgi_stats
 from ..uwsgi import vassal_config
 from ..uwsgi.client import Answer, NoAnswer
 from ..uwsgi.emperor_check import EMPERORS
-from .state import AppState, Manifest, link_atomically, sync_directory, write_atomically
+from .state import AppState, Manifest
 
 #: What runs an activation whose web server is a unit of its own.
 SYSTEMD = "systemd"

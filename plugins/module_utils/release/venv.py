@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 
+from ..files.atomic import write_atomically
 from ..files.copies import Mirror, made_directory
 from ..files.reading import text
 from ..files.trees import FILE, Entry, opened, walk
@@ -19,7 +20,6 @@ from ..host import layout
 from ..host.command import ANSWER, CommandFailed, run
 from ..host.release_error import ReleaseError
 from . import uv_settings
-from .state import write_atomically
 
 #: Debian's. The host's uWSGI is an extension of it, so a venv that this serves must have the same minor version.
 PYTHON = "/usr/bin/python3"

@@ -22,11 +22,11 @@ from typing import IO, Any
 from urllib.parse import urljoin
 
 from ..files import trees
+from ..files.atomic import write_atomically
 from ..host import credentials, disk_quota, layout
 from ..host.command import SYSTEM_PATH, CommandFailed, run
 from ..host.credentials import Login, without_credentials
 from ..host.release_error import ReleaseError
-from ..release.state import write_atomically
 from ..values import rules
 from . import git_tree
 from .git_tree import Entry

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..files.atomic import link_atomically, write_atomically
 from ..host import layout, output
 from ..host.command import ANSWER, CommandFailed, run
-from ..release.state import link_atomically, write_atomically
 from .unit_names import LONGEST_STOP, WEB, activation_units, all_units, release_units
 
 #: Seconds after which a worker that was just started has to run still.

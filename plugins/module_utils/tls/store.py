@@ -28,9 +28,9 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..files.atomic import link_atomically, sync_directory, write_atomically
 from ..host import layout
 from ..host.command import ANSWER, CommandFailed, run
-from ..release.state import link_atomically, sync_directory, write_atomically
 from . import certificates
 from .certificates import Certificate, Refused
 

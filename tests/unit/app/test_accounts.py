@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.app import accounts as app_accounts
-from ansible_collections.emperor.stack.plugins.module_utils.app import removal as app_removal
-from ansible_collections.emperor.stack.plugins.module_utils.app import renaming
+from ansible_collections.emperor.stack.plugins.module_utils.app import renaming, traces
 from ansible_collections.emperor.stack.plugins.module_utils.app import users as app_users
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout, sizing
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
@@ -269,4 +268,4 @@ def test_the_module_does_not_fail_for_one_app(
     result = json.loads(capsys.readouterr().out)
     assert not result.get("failed")
     assert "groupdel bad" in result["apps"]["bad"]["error"]
-    assert app_removal.found_apps
+    assert traces.found_apps

@@ -24,15 +24,12 @@ import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.app import archive as app_archive
 from ansible_collections.emperor.stack.plugins.module_utils.app import ending as app_ending
 from ansible_collections.emperor.stack.plugins.module_utils.app import removal as app_removal
-from ansible_collections.emperor.stack.plugins.module_utils.app import renaming
+from ansible_collections.emperor.stack.plugins.module_utils.app import renaming, traces
 from ansible_collections.emperor.stack.plugins.module_utils.app.removal import Refused
+from ansible_collections.emperor.stack.plugins.module_utils.files.atomic import link_atomically
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
-from ansible_collections.emperor.stack.plugins.module_utils.release.state import (
-    AppState,
-    Locked,
-    link_atomically,
-)
+from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Locked
 from ansible_collections.emperor.stack.plugins.module_utils.systemd import app_units
 from ansible_collections.emperor.stack.plugins.module_utils.tls import store as certificate_store
 
@@ -121,7 +118,7 @@ def machine(
     monkeypatch.setattr(layout, "TLS", str(tmp_path / "tls"))
     monkeypatch.setattr(layout, "SIZES", str(tmp_path / "host_state" / "sizes.json"))
     monkeypatch.setattr(layout, "TMPFILES", str(tmp_path / "tmpfiles.conf"))
-    monkeypatch.setattr(app_removal, "ELSEWHERE", (str(tmp_path / "tmp"),))
+    monkeypatch.setattr(traces, "ELSEWHERE", (str(tmp_path / "tmp"),))
     monkeypatch.setattr(app_ending, "VASSAL_SECONDS", 0.1)
     monkeypatch.setattr(app_ending, "processes_of", lambda uid: [])
     monkeypatch.setattr(app_ending.lifecycle, "drain", lambda *_: True)
@@ -222,7 +219,7 @@ def test_found_apps(machine: Commands, accounts: dict[str, Any]) -> None:
     write(f"{layout.UNITS}/{layout.app_slice('only-slice')}")
     os.makedirs(layout.leaving("half"))
     wanted = {"app", *NEAR, "bare", "only-vassal", "only-unit", "only-slice", "half"}
-    assert set(app_removal.found_apps()) == wanted
+    assert set(traces.found_apps()) == wanted
 
 
 def test_the_archive(machine: Commands) -> None:
@@ -275,7 +272,7 @@ def test_files_elsewhere_are_told(machine: Commands, tmp_path: Path, accounts: d
     accounts["app2"].pw_uid = 60099
     write(str(tmp_path / "tmp" / "stray"))
     os.chmod(tmp_path / "tmp", 0o777)
-    found = app_removal.listing("app")
+    found = traces.listing("app")
     assert found.left
     assert all(f"owned by uid {os.getuid()}" in line for line in found.left)
 
@@ -311,7 +308,7 @@ def test_whatever_moment_it_dies_at_the_next_run_finishes(
             app_removal.remove("app")
         except KeyboardInterrupt:
             deaths += 1
-            assert "app" in app_removal.found_apps()
+            assert "app" in traces.found_apps()
             kept = os.path.exists(f"{layout.shared('app')}/data/kept")
             assert kept or [name for name in os.listdir(layout.BACKUPS) if name.endswith(".tar.gz")]
         commands_by(run, monkeypatch)
@@ -319,7 +316,7 @@ def test_whatever_moment_it_dies_at_the_next_run_finishes(
         assert [path for path in files_of("app") if os.path.lexists(path)] == []
         assert not os.path.lexists(layout.leaving("app"))
         assert "app" not in accounts
-        assert "app" not in app_removal.found_apps()
+        assert "app" not in traces.found_apps()
         if left[0] > 0:
             break
     assert deaths > 5
@@ -420,7 +417,7 @@ def test_not_every_file_elsewhere_is_told(
         path = tmp_path / "tmp" / f"\x1b[2J{number:04}"
         path.touch()
         os.chown(path, 61237, -1)
-    left = app_removal.listing("app").left
+    left = traces.listing("app").left
     assert len(left) == lines
     assert all(line.isprintable() for line in left)
     if count > 50:
@@ -735,7 +732,7 @@ def test_the_room_of_a_hole(machine: Commands) -> None:
     """What is counted is disk space, so that a sparse file makes no removal impossible."""
     with open(f"{layout.shared('app')}/data/hole", "wb") as file:
         file.truncate(2**40)
-    found = app_removal.listing("app")
+    found = traces.listing("app")
     assert found.data < 2**30
     assert isinstance(app_removal.remove("app")["archive"], str)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.emperor.stack.plugins.module_utils.file_set import apply as file_set_apply
+from ansible_collections.emperor.stack.plugins.module_utils.files import atomic
 from ansible_collections.emperor.stack.plugins.modules import file_set
 
 #: Of conftest.py.
@@ -46,7 +47,8 @@ def test_what_the_manifest_vouches_for_is_on_disk_before_it(
 ) -> None:
     """Files by their own fsync, names by that of each directory, a new directory by the one above it."""
     synced: list[str] = []
-    monkeypatch.setattr(file_set_apply, "sync_directory", synced.append)
+    for module in (file_set_apply, atomic):
+        monkeypatch.setattr(module, "sync_directory", synced.append)
     host.run(ALL_KINDS)
     (manifest,) = [number for number, path in enumerate(synced) if path == str(host.manifests)][-1:]
     assert {str(host.root), host.path("d")} <= set(synced[:manifest])

@@ -14,16 +14,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.emperor import handover, old_sockets
+from ansible_collections.emperor.stack.plugins.module_utils.files.atomic import link_atomically
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout, unix_sockets
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.host.unix_sockets import Connections
 from ansible_collections.emperor.stack.plugins.module_utils.release import lifecycle
 from ansible_collections.emperor.stack.plugins.module_utils.release.lifecycle import Health, NotHealthy
-from ansible_collections.emperor.stack.plugins.module_utils.release.state import (
-    AppState,
-    Manifest,
-    link_atomically,
-)
+from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Manifest
 from ansible_collections.emperor.stack.plugins.module_utils.systemd import app_units
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import client as uwsgi_client
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import emperor_check
