@@ -1,6 +1,6 @@
 """Write docs/reference/python_apps.md from the schema: `python tools/reference.py`.
 
-With --check it only compares, and exits 1 when the file is not what the schema says.
+With --check it only compares, and exits 1 when the file is outdated.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ HEAD = """\
 
 <!-- Written by tools/reference.py from plugins/plugin_utils/schema/fields.py. Change it there. -->
 
-The list of apps of a host. It is checked on the controller before any host is touched, over the whole
-inventory at once; whatever is not listed here is refused. The smallest app:
+Describe the apps of a host in this list. The controller checks it for the whole inventory before any host is
+touched; a key that is not listed here is refused. The smallest app:
 
 ```yaml
 python_apps:
@@ -38,14 +38,14 @@ python_apps:
 
 
 def reference() -> str:
-    parts = [HEAD, "## An app\n", *_table(APP), *_sections(APP, ""), *_rules()]
+    parts = [HEAD, "## Keys of an app\n", *_table(APP), *_sections(APP, ""), *_rules()]
     return "\n".join(parts)
 
 
 def _table(section: Section) -> Iterator[str]:
     if section.exactly_one_of:
         names = listed(section.exactly_one_of)
-        yield f"Exactly one of {names} has to be given.\n"
+        yield f"Exactly one of {names} is required.\n"
     yield "| key | value | default | meaning |\n|---|---|---|---|"
     for field in section.fields:
         cells = (f"`{field.name}`", _cell(field.kind.described()), _default(field), _cell(field.description))
@@ -71,16 +71,16 @@ def _rules() -> Iterator[str]:
     yield f"""\
 ## Rules between apps and hosts
 
-- A name is unique on a host. On several hosts it means one app, which has to be equal there: only
+- A name is unique on a host. On several hosts it means the same app, whose entries must be identical: only
   {may_differ} may differ.
-- A domain leads to one app of the whole inventory, or to several at different `path`s. Those have the same `domains`, the
-  same `tls` and the same hosts, and none serves a URL below the path of another.
-- A static URL lies neither below another one nor above the health path, and its directory does not hold a
-  persistent one.
-- Persistent directories do not lie in each other.
-- No redirect and no private directory is in the way of the health path, or of a static URL.
-- Each name of `secrets` has a value in `vault_python_apps_secrets.<app>`, and so has each one that `users` names; each
-  value there has its name in one of the two:
+- A domain belongs to one app of the whole inventory, or to several at different `path`s. These apps have the same
+  `domains`, the same `tls` and the same hosts, and none serves a URL below the path of another.
+- A static URL lies neither below another static URL nor above the health path, and its directory contains no persistent
+  directory.
+- Persistent directories do not contain each other.
+- No redirect and no private directory covers the health path or a static URL.
+- Each name of `secrets` and each name in `users` has a value in `vault_python_apps_secrets.<app>`, and each value there
+  is named by one of the two:
 
 ```yaml
 vault_python_apps_secrets:    # in a file encrypted by ansible-vault
@@ -88,14 +88,14 @@ vault_python_apps_secrets:    # in a file encrypted by ansible-vault
     SECRET_KEY: …
 ```
 
-## Names that are taken
+## Reserved names
 
-App names: {_listed(rules.RESERVED_NAMES)}, and all that start with
+App names: {_listed(rules.RESERVED_NAMES)}, and all names that start with
 {_listed(rules.RESERVED_PREFIXES)}.
 
-Names of workers and of scheduled commands: {_listed(rules.RESERVED_PROCESSES)}; and no name can stand for both.
+Names of workers and of scheduled commands: {_listed(rules.RESERVED_PROCESSES)}. No name can stand for both.
 
-Environment variables: {_listed(rules.RESERVED_ENV)}, and all that start with
+Environment variables: {_listed(rules.RESERVED_ENV)}, and all names that start with
 {_listed(rules.RESERVED_ENV_PREFIXES)}.
 """
 
@@ -121,7 +121,7 @@ def main(arguments: list[str]) -> int:
         if TARGET.is_file() and TARGET.read_text() == text:
             return 0
         print(
-            f"{TARGET.relative_to(ROOT)} is not what the schema says: run python tools/reference.py",
+            f"{TARGET.relative_to(ROOT)} is outdated: run python tools/reference.py",
             file=sys.stderr,
         )
         return 1
