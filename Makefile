@@ -30,6 +30,8 @@ setup: ## Make .venv with the locked tools of the controller (PYTHON=python3.12 
 
 lock: ## Lock newer versions of the controller's tools
 	@$(PYTHON) -m tools.setup --lock
+	@$(PYTHON) -m tools.setup
+	@$(BIN)/python -m tools.sanity --lock
 
 images: setup ## Build the images of the test hosts, Debian 12 and 13, bare and with packages
 	@$(BIN)/python -m tools.image
@@ -57,12 +59,13 @@ clean: ## As down, and remove images, .venv, caches and logs too
 
 test: lint unit examples scenarios ## All tests: lint, unit tests, the examples' own tests, all scenarios
 
-lint: setup ## ansible-lint, yamllint, ruff, mypy
+lint: setup ## ansible-lint, yamllint, ruff, mypy, ansible-test sanity on the built collection
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline
+	@$(BIN)/python -m tools.sanity
 
 unit: setup ## Unit tests of plugins and tools, and rendered templates; no container
 	$(BIN)/pytest -n auto

@@ -137,14 +137,13 @@ def compile_bytecode(interpreter: Path) -> None:
     run([*command, packages], check=False)
 
 
-def lock() -> None:
-    """Write the lock anew: for every platform, with hashes, without a word on where packages came from."""
-    uv = find_uv(choose_python())
-    compile_lock = [
-        uv, "pip", "compile", "--quiet", "--universal", "--upgrade", "--generate-hashes", "--no-annotate",
+def compile_lock(wanted: Path, into: Path, *more: str) -> None:
+    """Lock what the file *wanted* asks for: for every platform, with hashes, without a word on where packages came from."""
+    compile_wanted = [
+        find_uv(choose_python()), "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate",
         "--no-header", "--no-emit-index-url", "--no-emit-find-links",
-        f"--python-version={MINIMUM[0]}.{MINIMUM[1]}",
-        f"--output-file={LOCK}", str(INPUT),
+        f"--python-version={MINIMUM[0]}.{MINIMUM[1]}", *more,
+        f"--output-file={into}", str(wanted),
     ]  # fmt: skip
     # A local directory of wheels would put hashes into the lock that nobody else can fetch.
     env = {
@@ -152,7 +151,7 @@ def lock() -> None:
         for name, value in environment().items()
         if name not in {"PIP_FIND_LINKS", "UV_FIND_LINKS"}
     }
-    run(compile_lock, env=env, cwd=str(ROOT))
+    run(compile_wanted, env=env, cwd=str(ROOT))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -160,7 +159,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--lock", action="store_true", help="write requirements/controller.txt anew")
     if parser.parse_args(arguments).lock:
         step("Locking requirements/controller.txt")
-        lock()
+        compile_lock(INPUT, LOCK, "--upgrade")
     elif ensure():
         note(f"ready: {Path(VENV).name}/bin")
     return 0

@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
         # The module's arguments hold keys and whole files, and Ansible would write them to the host's journal.
         quiet = {**variables, "ansible_no_target_syslog": True}
         result: dict[str, Any] = self._execute_module(
-            "emperor.stack.drift", module_args={"questions": questions}, task_vars=quiet
+            "emperor.stack.host_drift", module_args={"questions": questions}, task_vars=quiet
         )
         # Whole files went in, and secrets.
         result.pop("invocation", None)

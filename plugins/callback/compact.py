@@ -26,7 +26,7 @@ extends_documentation_fragment:
   - result_format_callback
 requirements:
   - Set it as C(stdout_callback) in C(ansible.cfg); in a checkout of the collection it is.
-author: [Emperor Stack maintainers]
+author: ["Emperor Stack maintainers (!UNKNOWN)"]
 """
 
 import sys  # noqa: E402

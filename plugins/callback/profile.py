@@ -13,7 +13,7 @@ description:
   - C(make profile) turns it on.
 requirements:
   - Turn it on by C(ANSIBLE_CALLBACKS_ENABLED=emperor.stack.profile).
-author: [Emperor Stack maintainers]
+author: ["Emperor Stack maintainers (!UNKNOWN)"]
 """
 
 import os  # noqa: E402

@@ -61,7 +61,7 @@ options:
     description: MiB that one process of an app is expected to take.
     type: int
     required: true
-author: [Emperor Stack maintainers]
+author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
     description: Says what would change.

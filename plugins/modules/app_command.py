@@ -24,7 +24,7 @@ options:
     description: Seconds after which it is ended.
     type: int
     default: 3600
-author: [Emperor Stack maintainers]
+author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
     description: Nothing is run.

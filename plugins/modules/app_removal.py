@@ -49,7 +49,7 @@ options:
     type: list
     elements: str
     default: []
-author: [Emperor Stack maintainers]
+author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
     description: Lists what would go, and changes nothing.

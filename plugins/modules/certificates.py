@@ -45,7 +45,7 @@ options:
   data:
     description: The archive to C(restore), in base64.
     type: str
-author: [Emperor Stack maintainers]
+author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
     description: Says for which apps a certificate would be made; asks no authority.

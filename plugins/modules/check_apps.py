@@ -24,7 +24,7 @@ options:
     description: Inventory group of the managed hosts.
     type: str
     default: app_hosts
-author: Emperor Stack
+author: Emperor Stack maintainers (!UNKNOWN)
 attributes:
   check_mode:
     description: Nothing is changed in any mode.

@@ -24,7 +24,7 @@ options:
     description: Port of nginx on the host, for the probe after each switch.
     type: int
     default: 80
-author: [Emperor Stack maintainers]
+author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
     description: Says what would be done and why.

@@ -3,12 +3,6 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.file_set.apply import FileSet, argument_spec
-from ..module_utils.file_set.items import FileSetError
-from ..module_utils.host.output import clean, printable
-
 DOCUMENTATION = r"""
 module: file_set
 short_description: Render, compare, check and swap in many files in one round trip
@@ -202,8 +196,7 @@ attributes:
   idempotence:
     description: A second run with the same input changes nothing.
     support: full
-author:
-  - Emperor Stack maintainers
+author: ["Emperor Stack maintainers (!UNKNOWN)"]
 """
 
 EXAMPLES = r"""
@@ -320,6 +313,12 @@ validated:
   type: bool
   returned: always
 """
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ..module_utils.file_set.apply import FileSet, argument_spec  # noqa: E402
+from ..module_utils.file_set.items import FileSetError  # noqa: E402
+from ..module_utils.host.output import clean, printable  # noqa: E402
 
 
 def main() -> None:

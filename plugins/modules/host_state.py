@@ -26,7 +26,7 @@ options:
     type: list
     elements: str
     default: []
-author: [Emperor Stack maintainers]
+author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
     description: Nothing is changed in any mode.

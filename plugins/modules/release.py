@@ -27,6 +27,7 @@ options:
         a task of its own instead, so that it ends everywhere before the next begins.
     type: list
     elements: str
+    choices: [plan, prepare, migrate, start, switch, drain, rollback, status]
     default: []
   apps:
     description:
@@ -81,7 +82,7 @@ options:
     description: Port of nginx on the host, for the probe after the switch.
     type: int
     default: 80
-author: [Emperor Stack maintainers]
+author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
     description: C(plan) and C(status) change nothing; every other phase changes nothing in check mode.

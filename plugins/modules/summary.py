@@ -25,7 +25,7 @@ options:
     description: Whether errors in the report make the task fail.
     type: bool
     default: true
-author: Emperor Stack
+author: Emperor Stack maintainers (!UNKNOWN)
 attributes:
   check_mode:
     description: Nothing is changed in any mode.

@@ -688,6 +688,7 @@ def argument_spec() -> dict[str, Any]:
         "mode": {"type": "str"},
         "sensitive": {"type": "bool", "default": False},
         "part": {"type": "str"},
+        **logic.OF_THE_CONTROLLER,
     }
     service = {
         "unit": {"type": "str", "required": True},

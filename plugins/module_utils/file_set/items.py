@@ -20,6 +20,14 @@ State = Literal["absent", "file", "link", "directory", "other"]
 #: Where a set remembers what it wrote.
 MANIFESTS = "/var/lib/emperor-stack/file_set"
 
+#: Options of an item that the action plugin uses up when it renders. The module accepts and never gets them.
+OF_THE_CONTROLLER: Mapping[str, Mapping[str, str]] = {
+    "template": {"type": "str"},
+    "vars": {"type": "dict"},
+    "each": {"type": "list", "elements": "raw"},
+    "as": {"type": "str", "default": "item"},
+}
+
 #: In a content it stands for the digest of the whole set, so that a service can be asked which set it loaded.
 DIGEST_PLACEHOLDER = "@FILE_SET_DIGEST@"
 

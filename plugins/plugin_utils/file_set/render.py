@@ -14,10 +14,6 @@ from ...module_utils.file_set import items as logic
 from ..controller.plain import plain
 from ..controller.rendering import render_each
 
-#: Keys of an item that are used up here.
-CONTROLLER_KEYS = {"template", "vars", "each", "as"}
-#: Everything else is the module's, which refuses what it does not know.
-
 
 class Renderer:
     """Renders items over *variables*; *find* gives the path of a template, and raises AnsibleError where there is none."""
@@ -39,8 +35,8 @@ class Renderer:
         return [known for item, rows in expanded(files) for known in self._rendered(item, rows)]
 
     def _rendered(self, item: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The item as the module takes it, once for each of *rows*."""
-        common = {key: value for key, value in item.items() if key not in CONTROLLER_KEYS}
+        """The item as the module takes it, once for each of *rows*; the module refuses what it does not know."""
+        common = {key: value for key, value in item.items() if key not in logic.OF_THE_CONTROLLER}
         found = [dict(common) for _ in rows]
         if "each" in item:
             try:

@@ -260,7 +260,7 @@ def test_whatever_drifts_is_named_and_put_right_by_a_run_of_everything(machine: 
     # Their arguments hold keys, hashes and whole files. Other modules have left their lines there.
     journal = machine.check_output("journalctl --no-pager")
     assert "ansible-" in journal
-    quiet = ("drift", "file_set", "release", "certificates")
+    quiet = ("host_drift", "file_set", "release", "certificates")
     assert [name for name in quiet if f"ansible-emperor.stack.{name}" in journal] == []
     # A package that is gone is asked for before all that.
     machine.check_output("dpkg --remove --force-depends needrestart >/dev/null 2>&1")

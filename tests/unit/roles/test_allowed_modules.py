@@ -52,11 +52,11 @@ ADVICE = """
 This task never runs on a host where nothing else differs: site.yml asks `drift` what differs, and ends the host before its
 roles when nothing does. Choose one:
  1. Use emperor.stack.file_set: `apply`, `running`, `units`, `present` and `service` do what a further task would do.
- 2. Teach `drift` the module: ASKED in plugins/action/drift.py, ASK in plugins/modules/drift.py.
+ 2. Teach `drift` the module: ASKED in plugins/action/drift.py, ASK in plugins/modules/host_drift.py.
  3. If the result of a task that `drift` asks about starts this one whenever it is needed, add it to JUSTIFIED in
     {test}, with that reason.
  4. If the module cannot change a host, add it to HARMLESS there.
-See "Conventions" in docs/development.md.
+See "Follow the conventions" in docs/development.md.
 """
 
 SECTIONS = ("pre_tasks", "roles", "tasks", "post_tasks", "handlers")

@@ -10,13 +10,13 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.emperor.stack.plugins.module_utils.app import accounts as app_accounts
 from ansible_collections.emperor.stack.plugins.module_utils.host.dry_run import Module
-from ansible_collections.emperor.stack.plugins.modules import drift
+from ansible_collections.emperor.stack.plugins.modules import host_drift
 
 
 def ask(capsys: pytest.CaptureFixture[str], *questions: dict[str, Any]) -> dict[str, Any]:
     capsys.readouterr()
     with patch_module_args({"questions": list(questions)}), pytest.raises(SystemExit):
-        drift.main()
+        host_drift.main()
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
     return result
 
