@@ -40,7 +40,6 @@ _FILTERS: dict[str, tuple[Callable[..., Any], str]] = {
     "longest_request_timeout": (apps.longest_request_timeout, _CHECKED),
     "app_timeouts": (apps.timeouts, "a number of seconds"),
     "maintenance_flag": (layout.maintenance, "the name of an app"),
-    "ini_value": (quoting.ini_value, "a text that a uWSGI ini can hold"),
     "nginx_value": (quoting.nginx_value, "a text that an nginx config can hold"),
 }
 

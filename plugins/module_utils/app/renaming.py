@@ -26,10 +26,6 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-class CannotRename(Exception):
-    """The app cannot be taken over. Nothing was changed; the message says what to do."""
-
-
 def is_app(name: str) -> bool:
     """Whether *name* is a user that was made for an app."""
     try:

@@ -69,7 +69,7 @@ def release(app: str, release_id: str) -> str:
 
 
 def release_units(app: str, release_id: str) -> str:
-    """The release's units as they are put into `UNITS`; `@SERIAL@` stands for the number of the activation."""
+    """The release's units; in those of an activation, `@ACTIVATION@` stands for its name."""
     return f"{release(app, release_id)}/units"
 
 

@@ -459,7 +459,6 @@ def _migrate(state: AppState, held: dict[str, Any], manifest: Manifest, options:
     said = ""
     if manifest.migrate:
         said = build.run_app_command(state.app, manifest.release, manifest.migrate, "migrate")
-        state.mark(manifest.release, migrated=True)
     _hooks(manifest, "after_migrate")
     return {"release": manifest.release, "changed": bool(manifest.migrate), "output": output.last(said, 2000)}
 

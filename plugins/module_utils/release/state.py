@@ -69,7 +69,6 @@ class Manifest:
     status: str = "prepared"
     reason: str = ""
     switched: float = 0.0
-    migrated: bool = False
     server: str = "uwsgi"
     #: The uWSGI in its venv, where that is not the host's: name and version.
     own_server: str = ""

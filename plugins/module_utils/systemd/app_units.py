@@ -17,7 +17,7 @@ from typing import Any
 from ..files.atomic import link_atomically, write_atomically
 from ..host import layout, output
 from ..host.command import ANSWER, CommandFailed, run
-from .unit_names import LONGEST_STOP, WEB, activation_units, all_units, release_units
+from .unit_names import LONGEST_STOP, WEB, activation_units, release_units
 
 #: Seconds after which a worker that was just started has to run still.
 SETTLE_SECONDS = 3.0
@@ -293,13 +293,6 @@ def use_timers(app: str, release: str | None, names: Iterable[str]) -> None:
         _reload()
     if due := [unit for unit in changed if unit.endswith(".timer")]:
         _systemctl("restart", *due, what="starting the timers")
-
-
-def remove_all(app: str) -> None:
-    """Stop and remove every unit of exactly *app*; timers first, so that nothing starts anew."""
-    units = sorted(all_units(app), key=lambda unit: (not unit.endswith(".timer"), unit))
-    remove(units)
-    _forget_runs(units)
 
 
 def _forget_runs(units: Iterable[str]) -> None:
