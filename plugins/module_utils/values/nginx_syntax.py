@@ -58,13 +58,13 @@ class _Reader:
         self.at += 1
         while self.letter != quote:
             if not self.letter:
-                raise Broken(line, f"the {quote} here is never closed")
+                raise Broken(line, f"the {quote} here is not closed")
             self.at += 2 if self.letter == "\\" else 1
         self.at += 1
         if self.letter == ")":  # as of `if ($uri = "/")`
             return self.text[began : self.at]
         if self.letter and self.letter not in _BLANK + ";{":
-            raise Broken(self.line, f"after the closing {quote} there has to be a blank, a ; or a {{")
+            raise Broken(self.line, f"after the closing {quote} a blank, a ; or a {{ must follow")
         return self.text[began : self.at]
 
     def _plain(self) -> str:
@@ -91,7 +91,7 @@ def directives(text: str) -> Iterator[Directive]:
         letter = reader.letter
         if not letter:
             if words:
-                raise Broken(began, f"the directive {words[0]} is not ended by a ;")
+                raise Broken(began, f"the directive {words[0]} does not end with a ;")
             return
         if letter in ";{":
             if not words:
@@ -103,7 +103,7 @@ def directives(text: str) -> Iterator[Directive]:
             yield Directive((), "}", reader.line)
             reader.at += 1
         elif letter == "}":
-            raise Broken(began, f"the directive {words[0]} is not ended by a ; before the }}")
+            raise Broken(began, f"the directive {words[0]} does not end with a ; before the }}")
         else:
             began = began if words else reader.line
             words.append(reader.word())
@@ -118,11 +118,11 @@ def problem(text: str) -> Broken | None:
                 open_blocks.append(directive)
             elif directive.end == "}":
                 if not open_blocks:
-                    return Broken(directive.line, "this } closes a block that was not opened here")
+                    return Broken(directive.line, "this } has no opening {")
                 open_blocks.pop()
             if directive.words and directive.words[0].endswith("_by_lua_block"):
                 name = directive.words[0]
-                return Broken(directive.line, f"{name} holds another language: use {name[:-5]}file")
+                return Broken(directive.line, f"{name} contains another language: use {name[:-5]}file")
     except Broken as error:
         return error
     if open_blocks:

@@ -79,14 +79,14 @@ def _odd_character(text: str, allowed: str) -> str:
 def name(text: str) -> Wrong | None:
     if text in RESERVED_NAMES or text.startswith(RESERVED_PREFIXES):
         return Wrong(
-            "it belongs to Debian, to a package or to this bundle, and an app's name becomes its Unix user",
+            "it is reserved for Debian, a package or Emperor Stack, and an app's name becomes its Unix user",
             f"{text}-app" if not text.startswith(RESERVED_PREFIXES) else "",
         )
     if re.fullmatch(r"[a-z][a-z0-9-]{0,30}", text):
         return None
     guess = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-0123456789")[:31]
     return Wrong(
-        "it becomes a Unix user and a path: a small letter first, then small letters, digits and hyphens, "
+        "it becomes a Unix user and a path: start with a lowercase letter, then use lowercase letters, digits and hyphens, "
         "31 characters at most",
         guess if guess and name(guess) is None else "",
     )
@@ -105,21 +105,21 @@ def _domain(text: str) -> Wrong | None:
     if found := unprintable(text):
         return Wrong(f"the character {found} is not allowed in a host name")
     if "://" in text:
-        return Wrong("this is a URL, and only the host name belongs here", _hostname(text))
+        return Wrong("this is a URL; write the host name only", _hostname(text))
     if "*" in text:
-        return Wrong("a wildcard is not possible: list every name")
+        return Wrong("wildcards are not supported: list every name")
     if "/" in text:
-        return Wrong("this has a path, and only the host name belongs here", _hostname(f"http://{text}"))
+        return Wrong("this has a path; write the host name only", _hostname(f"http://{text}"))
     if re.fullmatch(r"[^:]+:\d+", text):
-        return Wrong("this has a port, and only the host name belongs here", text.partition(":")[0].lower())
+        return Wrong("this has a port; write the host name only", text.partition(":")[0].lower())
     if not text.isascii():
         return Wrong("write it in the ASCII form that DNS uses", _idna(text))
     if text.endswith("."):
         return Wrong("write it without the dot at the end", text.rstrip(".").lower())
     if text != text.lower():
-        return Wrong("host names are compared in small letters: write it so", text.lower())
+        return Wrong("write host names in lowercase", text.lower())
     if "_" in text:
-        reason = "a host name has no underscore (certificate authorities and some browsers refuse it)"
+        reason = "a host name has no underscore (certificate authorities and some browsers reject it)"
         return Wrong(reason, text.replace("_", "-"))
     if found := _odd_character(text, "a-z0-9.-"):
         return Wrong(f"the character {found} is not allowed in a host name")
@@ -127,7 +127,7 @@ def _domain(text: str) -> Wrong | None:
         return Wrong(f"it has {len(text)} characters, and DNS allows 253")
     labels = text.split(".")
     if labels[-1].isdigit():
-        return Wrong("this is an address, and a host name is needed: nginx chooses the app by name")
+        return Wrong("this is an address, but nginx chooses the app by host name: write a host name")
     for label in labels:
         if not _LABEL.fullmatch(label):
             return Wrong(
@@ -167,22 +167,22 @@ def relative_path(text: str) -> Wrong | None:
     if not text:
         return Wrong("it is empty")
     if text.startswith("/"):
-        return Wrong("it has to be relative to the app's code, without a slash at the start", _tidy(text))
+        return Wrong("it must be relative to the app's code, without a slash at the start", _tidy(text))
     if ".." in text.split("/"):
-        return Wrong("it leaves the app's code by '..'")
+        return Wrong("it leads out of the app's code with '..'")
     body = text.removesuffix("/")
     if any(part in ("", ".") for part in body.split("/")):
         better = _tidy(text)
         if better:
             return Wrong("it has an empty or a '.' part", better)
-        return Wrong("this is the whole code, and only a part of it can be meant")
+        return Wrong("this is the whole code: name a part of it")
     if ".git" in body.split("/"):
-        return Wrong("nothing inside .git can be used: it holds the history and perhaps credentials")
+        return Wrong(".git cannot be used: it contains the history and possibly credentials")
     if found := _odd_character(body, "A-Za-z0-9._~@+/-"):
         return Wrong(f"the character {found} is not allowed: use letters, digits and . _ ~ @ + -")
     for part in body.split("/"):
         if not _SEGMENT.fullmatch(part):
-            return Wrong(f"the part {part!r} starts with a hyphen, which programs take for an option")
+            return Wrong(f"the part {part!r} starts with a hyphen, so programs would take it for an option")
     return None
 
 
@@ -194,7 +194,7 @@ def _tidy(text: str) -> str:
 
 def file_path(text: str) -> Wrong | None:
     if text.endswith("/") and not relative_path(text):
-        return Wrong("it has to be a file, and the slash at the end means a directory", text.rstrip("/"))
+        return Wrong("it must be a file, but a trailing slash means a directory", text.rstrip("/"))
     return relative_path(text)
 
 
@@ -203,10 +203,10 @@ def static_url(text: str) -> Wrong | None:
         better = f"/{text}"
         return Wrong("a URL path starts with a slash", "" if static_url(better) else better)
     if text == "/":
-        return Wrong("this would hide the whole app behind files; name a path below it, such as /static/")
+        return Wrong("this would hide the whole app behind files: use a path such as /static/")
     if found := _odd_character(text, "A-Za-z0-9._~@+/-"):
         return Wrong(
-            f"the character {found} is not allowed: a plain path is needed (no pattern), of letters, "
+            f"the character {found} is not allowed: write a plain path (no pattern) of letters, "
             "digits and . _ ~ @ + -"
         )
     parts = text[1:].removesuffix("/").split("/")
@@ -215,9 +215,9 @@ def static_url(text: str) -> Wrong | None:
         good = better != text and not static_url(better)
         return Wrong("it has an empty, '.' or '..' part", better if good else "")
     if ".git" in parts:
-        return Wrong("nothing is served under a name .git")
+        return Wrong(".git is never served")
     if text == _CHALLENGES.rstrip("/") or text.startswith(_CHALLENGES):
-        return Wrong("this path is kept for the issue of certificates")
+        return Wrong("this path is reserved for issuing certificates")
     return None
 
 
@@ -225,25 +225,26 @@ def env_name(text: str) -> Wrong | None:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
         guess = re.sub(r"[^A-Za-z0-9_]+", "_", text)
         return Wrong(
-            "the name of an environment variable has letters, digits and underscores, and no digit first",
+            "the name of an environment variable consists of letters, digits and underscores, and does "
+            "not start with a digit",
             guess if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", guess) and env_name(guess) is None else "",
         )
     if text in RESERVED_ENV or text.startswith(RESERVED_ENV_PREFIXES):
-        return Wrong(f"{text} is set by the platform and cannot be changed by an app")
+        return Wrong(f"{text} is set by Emperor Stack, and an app cannot change it")
     return None
 
 
 def env_value(text: str) -> Wrong | None:
     """Newlines are fine: values reach the app by a JSON file, not by a config."""
     if "\0" in text:
-        return Wrong("it has a NUL character, which no environment can hold")
+        return Wrong("it has a NUL character, which an environment cannot contain")
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        return Wrong("it has characters that cannot be written as UTF-8")
+        return Wrong("it has characters that cannot be encoded as UTF-8")
     if size > LONGEST_ENV_VALUE:
         return Wrong(
-            f"it has {size // 1024} KiB, and a variable of a process can hold 127: render it into a file, by `files`"
+            f"it has {size // 1024} KiB, but an environment variable holds at most 127: render it into a file with `files`"
         )
     return None
 
@@ -256,9 +257,7 @@ def command(text: str) -> Wrong | None:
     if not text.strip():
         return Wrong("it is empty")
     if "\n" in text or "\r" in text:
-        return Wrong(
-            "it has a line break, and a command is one line: make two of it, or add a script to the code"
-        )
+        return Wrong("it has a line break, but a command is one line: split it, or add a script to the code")
     if found := unprintable(text.replace("\t", " ")):
         return Wrong(f"the character {found} is not allowed in a command")
     return None
@@ -267,12 +266,12 @@ def command(text: str) -> Wrong | None:
 def process_name(text: str) -> Wrong | None:
     """The name of a worker or of a scheduled command: a part of the name of its units."""
     if text in RESERVED_PROCESSES:
-        return Wrong("the app's units of this name have another use", f"{text}-1")
+        return Wrong("this name is reserved for another unit of the app", f"{text}-1")
     if re.fullmatch(r"[a-z][a-z0-9-]{0,30}", text):
         return None
     guess = re.sub(r"[^a-z0-9]+", "-", text.lower()).lstrip("-0123456789").rstrip("-")[:31]
     return Wrong(
-        "it becomes a part of a unit's name: a small letter first, then small letters, digits and hyphens, "
+        "it becomes a part of a unit's name: start with a lowercase letter, then use lowercase letters, digits and hyphens, "
         "31 characters at most",
         guess if guess and process_name(guess) is None else "",
     )
@@ -286,10 +285,10 @@ def span(text: str) -> Wrong | None:
     if not found:
         near = re.fullmatch(r"([0-9]+)\s*([smhd])[a-z]*", text.strip().lower())
         better = f"{near[1]}{near[2]}" if near else ""
-        return Wrong("it has to be a number with s, m, h or d, as in 15m", better)
+        return Wrong("it must be a number with s, m, h or d, as in 15m", better)
     seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
     if not 1 <= seconds <= 366 * 86400:
-        return Wrong("it has to be between 1s and 366d")
+        return Wrong("it must be between 1s and 366d")
     return None
 
 
@@ -307,11 +306,11 @@ def calendar(text: str) -> Wrong | None:
     """A systemd calendar expression, as far as its form goes; the host asks systemd before anything changes."""
     if text.strip() and _CALENDAR.fullmatch(text) and text[0] != " ":
         return None
-    reason = 'it has to be a time, as in "03:00", or a calendar expression of systemd, as in "Mon..Fri 18:30"'
+    reason = 'it must be a time, as in "03:00", or a calendar expression of systemd, as in "Mon..Fri 18:30"'
     if _SPAN.fullmatch(text):
-        return Wrong("this is a length of time; write it as `every`")
+        return Wrong("this is an interval; use `every` instead")
     if re.fullmatch(r"[-0-9*/,]+( [-0-9*/,]+){4}", text):
-        return Wrong(f"this is an expression of cron; {reason}")
+        return Wrong(f"this is a cron expression; {reason}")
     return Wrong(reason)
 
 
@@ -320,13 +319,13 @@ def wsgi(text: str) -> Wrong | None:
         return None
     if text.endswith(")") and ":" in text:
         return Wrong(
-            "a call is not possible here: let a module of the code do it (application = create_app()) and "
+            "a call is not supported here: call it in a module of the code (application = create_app()) and "
             "name the result"
         )
     module, _, attribute = text.partition(":")
     better = f"{module.removesuffix('.py').strip('./').replace('/', '.')}:{attribute or 'application'}"
     return Wrong(
-        "it has to be module:callable, as in blog.wsgi:application",
+        "it must be module:callable, as in blog.wsgi:application",
         better if better != text and wsgi(better) is None else "",
     )
 
@@ -336,9 +335,9 @@ def paste(text: str) -> Wrong | None:
     if wrong := file_path(path):
         return wrong
     if not path.endswith(".ini"):
-        return Wrong("it has to be a PasteDeploy file ending in .ini, perhaps with #section")
+        return Wrong("it must be a PasteDeploy file ending in .ini, optionally with #section")
     if hash_sign and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", section):
-        return Wrong("after the # comes the name of a section [app:NAME]: letters, digits and . _ -")
+        return Wrong("the name of a section [app:NAME] must follow the #: letters, digits and . _ -")
     return None
 
 
@@ -348,7 +347,7 @@ def git_url(text: str) -> Wrong | None:
     if found := unprintable(text):
         return Wrong(f"the character {found} is not allowed in a URL")
     if re.search(r"\s", text):
-        return Wrong("a URL has no blanks")
+        return Wrong("a URL must not contain blanks")
     if text.startswith("-"):
         return Wrong("it starts with a hyphen, so that git would take it for an option")
     if "::" in text.split("/")[0] and not text.startswith("["):
@@ -356,7 +355,7 @@ def git_url(text: str) -> Wrong | None:
     if re.match(r"(?:[a-z+]+://)?(?:[^/@]*@)?-", text):
         return Wrong("its host starts with a hyphen, so that ssh would take it for an option")
     if not text.isascii() or re.search(r"[\"'`\\<>|;{}$]", text):
-        return Wrong("it has a character that no URL has unescaped: quote it as %XX")
+        return Wrong("it has a character that must be escaped in a URL: write it as %XX")
     return None
 
 
@@ -366,7 +365,7 @@ def git_version(text: str) -> Wrong | None:
     if text.startswith("-"):
         return Wrong("it starts with a hyphen, so that git would take it for an option")
     if ".." in text or "@{" in text or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/@+#-]*", text):
-        return Wrong("it has to be one tag, branch or commit, as in v1.4.0")
+        return Wrong("it must be one tag, branch or commit, as in v1.4.0")
     return None
 
 
@@ -377,7 +376,7 @@ def archive(text: str) -> Wrong | None:
     if found := unprintable(text):
         return Wrong(f"the character {found} is not allowed in a URL")
     if not re.fullmatch(r"https?://[^\s\"'`\\<>|;{}$]+", text) or not text.isascii():
-        return Wrong("an archive is fetched by https (or http: its checksum is compared in any case)")
+        return Wrong("use https for an archive (or http: the checksum is verified in any case)")
     if not _hostname(text):
         return Wrong("this URL has no host")
     return None
@@ -387,7 +386,7 @@ def checksum(text: str) -> Wrong | None:
     if re.fullmatch(r"sha256:[0-9a-f]{64}", text):
         return None
     better = f"sha256:{text.strip().lower().removeprefix('sha256:').strip()}"
-    reason = "it has to be sha256: and 64 hex digits, as `sha256sum FILE` prints them"
+    reason = "it must be sha256: and 64 hex digits, as `sha256sum FILE` prints them"
     return Wrong(reason, better if better != text and not checksum(better) else "")
 
 
@@ -398,7 +397,7 @@ def package(text: str) -> Wrong | None:
     found = re.fullmatch(rf"({name}(?:\[[^]]*\])?)\s*===?\s*([0-9][A-Za-z0-9.!+_-]*)", text.strip())
     better = re.sub(r"\s", "", f"{found[1]}=={found[2]}") if found else ""
     return Wrong(
-        "it has to be a package of the index with its exact version, as in kinto==25.1.0, so that every host and "
+        "it must be a package of the index with its exact version, as in kinto==25.1.0, so that every host and "
         "every day gets the same",
         better if better != text and better and not package(better) else "",
     )
@@ -408,7 +407,7 @@ def python(text: str) -> Wrong | None:
     if re.fullmatch(r"3\.(9|[1-9][0-9])", text):
         return None
     found = re.match(r"(?:python)?(3\.(?:9|[1-9][0-9]))(?:\.[0-9]+)?$", text.strip())
-    return Wrong("it has to be a minor version, as in 3.12", found[1] if found and found[1] != text else "")
+    return Wrong("it must be a minor version, as in 3.12", found[1] if found and found[1] != text else "")
 
 
 def controller_path(text: str) -> Wrong | None:
@@ -417,20 +416,22 @@ def controller_path(text: str) -> Wrong | None:
     if found := unprintable(text):
         return Wrong(f"the character {found} is not allowed in a path")
     if text.startswith("~"):
-        return Wrong("~ is not expanded: start with a slash, or with a directory of the bundle")
+        return Wrong("~ is not expanded: start with a slash, or with a directory of this repository")
     return None
 
 
 def key_path(text: str) -> Wrong | None:
     if "\n" in text or "PRIVATE KEY" in text:
-        return Wrong("this is the key itself; put it into a file, encrypt that by ansible-vault and name it")
+        return Wrong(
+            "this is the key itself: put it into a file, encrypt the file with ansible-vault, and name the file here"
+        )
     return controller_path(text)
 
 
 def dns_provider(text: str) -> Wrong | None:
     if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", text):
         return None
-    return Wrong("it has to be a name that `lego dnshelp` lists: small letters, digits and hyphens", "")
+    return Wrong("it must be a name that `lego dnshelp` lists: small letters, digits and hyphens", "")
 
 
 def known_hosts(text: str) -> Wrong | None:
@@ -448,10 +449,10 @@ def size(text: str) -> Wrong | None:
     if not re.fullmatch(r"[0-9]+[kmg]?", text):
         found = re.fullmatch(r"([0-9]+)\s*([KkMmGg])(?:i?[Bb])?", text.strip())
         better = f"{found[1]}{found[2].lower()}" if found else ""
-        return Wrong("it has to be a number with k, m or g, as in 20m", better)
+        return Wrong("it must be a number with k, m or g, as in 20m", better)
     number = int(text.rstrip("kmg"))
     if number == 0:
-        return Wrong("0 would mean no limit at all in nginx; write the largest upload that you want")
+        return Wrong("0 means no limit in nginx: write the size of the largest upload")
     if number * {"k": 1024, "m": 1024**2, "g": 1024**3}.get(text[-1], 1) > 1024**4:
         return Wrong("it is more than 1024g")
     return None
@@ -463,9 +464,9 @@ def memory(text: str) -> Wrong | None:
     if not found:
         near = re.fullmatch(r"([0-9]{1,7})\s*([MmGg])(?:i?[Bb])?", text.strip())
         better = f"{near[1]}{near[2].upper()}" if near else ""
-        return Wrong("it has to be a number with M or G, as in 512M", better)
+        return Wrong("it must be a number with M or G, as in 512M", better)
     if int(found[1]) * (1024 if found[2] == "G" else 1) < 16:
-        return Wrong("no app runs in less than 16M")
+        return Wrong("an app needs at least 16M")
     return None
 
 

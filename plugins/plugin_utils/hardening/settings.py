@@ -79,9 +79,7 @@ def problems(
                 "Write net.ipv4.tcp_syncookies: 1"
             )
     if reboot and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(reboot)):
-        found.append(
-            f'hardening_upgrades_reboot is {reboot!r}, and has to be a time such as "04:00", or empty'
-        )
+        found.append(f'hardening_upgrades_reboot is {reboot!r}, but must be a time such as "04:00", or empty')
     return found
 
 

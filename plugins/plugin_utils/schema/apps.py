@@ -193,9 +193,7 @@ def site_problems(sites: Iterable[Mapping[str, Any]]) -> list[str]:
         ]
         rules += [(key, site["tls"][key], rule) for key, rule in _TLS_VALUES.items() if "tls" in site]
         found += [
-            f"{key}: {value!r} is not written as it has to be"
-            for key, value, rule in rules
-            if not re.fullmatch(rule, value)
+            f"{key}: {value!r} is invalid" for key, value, rule in rules if not re.fullmatch(rule, value)
         ]
     return found
 

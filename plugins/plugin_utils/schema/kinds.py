@@ -28,14 +28,14 @@ class Unresolved:
 class Hidden(Unresolved):
     """Stands in the data where a value must not reach a message, in any form."""
 
-    reason: str = "the value has a secret in it, so that neither it nor its problem can be shown"
+    reason: str = "the value contains a secret, so neither the value nor its problem is shown"
 
 
 @dataclass(frozen=True)
 class TemplateLike(Unresolved):
     """Stands in the place of a secret that Ansible would take for a template which nobody can have meant."""
 
-    reason: str = "it holds {% or {#, and Ansible would take it for a template and change it"
+    reason: str = "it contains {% or {#, so Ansible would treat it as a template and change it"
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,17 @@ class Kind(Protocol):
 def unresolved(value: Unresolved, where: str) -> Fault:
     if isinstance(value, Hidden):
         return Fault(
-            where, value.reason, "name the secret in `secrets`: the app then finds it in its environment"
+            where, value.reason, "name the secret in `secrets`: the app then gets it in its environment"
         )
     if isinstance(value, TemplateLike):
         return Fault(
-            where, value.reason, "put !unsafe before the value, and it is taken as it is: KEY: !unsafe '…'"
+            where, value.reason, "put !unsafe before the value to keep it unchanged: KEY: !unsafe '…'"
         )
     return Fault(
         where,
         f"the template cannot be resolved: {value.reason}",
-        "define it in the inventory (facts of the hosts are not known yet), or give a default: "
-        "\"{{ it | default('…') }}\"; a text that is no template takes !unsafe before it",
+        "define it in the inventory (facts of hosts are not known here), or give a default: "
+        "\"{{ it | default('…') }}\"; put !unsafe before a text that is not a template",
     )
 
 
@@ -88,13 +88,15 @@ def given(value: Any) -> str:
         case None:
             return "nothing"
         case bool():
-            return f"the boolean {str(value).lower()} (YAML reads a bare yes, no, on and off so, too)"
+            return (
+                f"the boolean {str(value).lower()} (YAML also reads unquoted yes, no, on and off as booleans)"
+            )
         case int():
             return f"the number {value}"
         case float():
-            return f"the number {value} (YAML reads a bare 1.10 as 1.1)"
+            return f"the number {value} (YAML reads an unquoted 1.10 as 1.1)"
         case datetime.date():
-            return f"the date {value} (YAML reads a bare 2026-11-22 so)"
+            return f"the date {value} (YAML reads an unquoted 2026-11-22 as a date)"
         case str():
             return "a text"
         case Mapping():
@@ -136,7 +138,7 @@ class Text:
             if fix != example and self.rule(fix.removeprefix(key).strip('"')):
                 fix = example
             advice = ": quote it" if fix != example else ""
-            yield Fault(where, f"this is {given(value)}, and has to be a text{advice}", fix)
+            yield Fault(where, f"this is {given(value)}, but must be a text{advice}", fix)
         elif wrong := self.rule(value):
             better = f"{key}{yaml_text(wrong.better)}" if wrong.better else example
             yield Fault(where, self._reason(value, wrong), better)
@@ -172,17 +174,17 @@ class Number:
         elif isinstance(value, str) and value.strip().isdecimal() and self.least <= int(value) <= self.most:
             yield Fault(
                 where,
-                f"this is the text {shown(value)}, and has to be {limits}: write it without quotes "
-                "(or end its template with | int)",
+                f"this is the text {shown(value)}, but must be {limits}: write it without quotes "
+                "(or end the template with | int)",
                 f"{key}{int(value)}",
             )
         elif isinstance(value, bool) or not isinstance(value, int):
             yield Fault(
-                where, f"this is {given(value)}, and has to be {limits}", f"{key}{self._nearest(value)}"
+                where, f"this is {given(value)}, but must be {limits}", f"{key}{self._nearest(value)}"
             )
         elif not self.least <= value <= self.most:
             yield Fault(
-                where, f"{value} is out of range: it has to be {limits}", f"{key}{self._nearest(value)}"
+                where, f"{value} is out of range: it must be {limits}", f"{key}{self._nearest(value)}"
             )
 
     def _nearest(self, value: Any) -> int:
@@ -208,10 +210,10 @@ class Choice:
         if isinstance(value, Unresolved):
             yield unresolved(value, where)
         elif not isinstance(value, str):
-            yield Fault(where, f"this is {given(value)}, and has to be {known}", f"{key}{self.words[0]}")
+            yield Fault(where, f"this is {given(value)}, but must be {known}", f"{key}{self.words[0]}")
         elif value not in self.words:
             near = closest(value, self.words) or self.words[0]
-            yield Fault(where, f"{shown(value)} is not possible: it has to be {known}", f"{key}{near}")
+            yield Fault(where, f"{shown(value)} is invalid: it must be {known}", f"{key}{near}")
 
     def complete(self, value: Any) -> Any:
         return value
@@ -229,7 +231,7 @@ class Flag:
             yield unresolved(value, where)
         elif not isinstance(value, bool):
             meant = "false" if str(value).lower() in ("false", "no", "off", "0") else "true"
-            reason = f"this is {given(value)}, and has to be true or false, without quotes"
+            reason = f"this is {given(value)}, but must be true or false, without quotes"
             yield Fault(where, reason, f"{key}{meant}")
 
     def complete(self, value: Any) -> Any:
@@ -254,11 +256,11 @@ class ListOf:
             good = one is not None and not next(self.item.faults(one, "", ""), None)
             private = isinstance(self.item, Text) and not self.item.show
             text = (yaml_text(one) if isinstance(one, str) else str(one)) if good and not private else "…"
-            yield Fault(where, f"this is {given(value)}, and has to be a list", f"{key}[{text}]")
+            yield Fault(where, f"this is {given(value)}, but must be a list", f"{key}[{text}]")
             return
         if len(value) < self.least:
             example = getattr(self.item, "example", "…")
-            yield Fault(where, "the list is empty, and needs at least one entry", f"{key}[{example}]")
+            yield Fault(where, "the list is empty, but needs at least one entry", f"{key}[{example}]")
         seen: dict[str, int] = {}
         for index, item in enumerate(value):
             yield from self.item.faults(item, f"{where}[{index}]", "- ")
@@ -294,14 +296,14 @@ class MapOf:
         if not isinstance(value, Mapping):
             yield Fault(
                 where,
-                f"this is {given(value)}, and has to be a map",
+                f"this is {given(value)}, but must be a map",
                 f"{key.rstrip()}\n  {yaml_text(self.key.example)}: {self._example()}",
             )
             return
         for name, item in value.items():
             if not isinstance(name, str):
                 yield Fault(
-                    where, f"one of its keys is {given(name)}, and has to be a text: quote it", f'"{name}": …'
+                    where, f"one of its keys is {given(name)}, but must be a text: quote it", f'"{name}": …'
                 )
                 continue
             place = f"{where}{member(name)}"
@@ -376,7 +378,7 @@ class Section:
             return
         if not isinstance(value, Mapping):
             lines = "\n".join(f"  {line}" for field in self.shortest() for line in field.example.splitlines())
-            yield Fault(where, f"this is {given(value)}, and has to be a map", f"{key.rstrip()}\n{lines}")
+            yield Fault(where, f"this is {given(value)}, but must be a map", f"{key.rstrip()}\n{lines}")
             return
         for name in value:
             if name not in self.names:
@@ -406,20 +408,20 @@ class Section:
         if found:
             which = "both" if len(found) == 2 else "all"
             yield Fault(
-                where, f"{names} exclude each other, and {which} are there", f"keep one of them:\n{examples}"
+                where, f"{names} exclude each other, but {which} are given", f"keep one of them:\n{examples}"
             )
         else:
             none = "neither" if len(self.exactly_one_of) == 2 else "none"
-            yield Fault(where, f"exactly one of {names} is needed, and {none} is there", examples)
+            yield Fault(where, f"exactly one of {names} is required, but {none} is given", examples)
 
     def _unknown(self, name: object, where: str) -> Fault:
         if not isinstance(name, str):
             return Fault(
                 where,
-                f"one of its keys is {given(name)}, and no such key is known",
+                f"one of its keys is {given(name)}, which is not a known key",
                 f"known: {self._known()}",
             )
-        reason = f"the key {shown(name)} is not known"
+        reason = f"the key {shown(name)} is unknown"
         if elsewhere := self._deeper(name):
             return Fault(where, reason, f"did you mean {elsewhere}?")
         if near := closest(name, self.names):

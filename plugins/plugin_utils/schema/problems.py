@@ -103,7 +103,7 @@ def _host_faults(
     if isinstance(apps, Unresolved):
         yield unresolved(apps, APPS)
     elif not isinstance(apps, list | tuple) and apps is not None:
-        yield Fault(APPS, f"this is {given(apps)}, and has to be a list of apps", _smallest_app())
+        yield Fault(APPS, f"this is {given(apps)}, but must be a list of apps", _smallest_app())
     for where, app in _entries(apps, everything=True):
         # Most hosts of a fleet share their apps by a group variable: each distinct entry is checked once.
         key = f"{where} {app!r}"
@@ -191,10 +191,10 @@ def _renaming_faults(apps: Any) -> Iterator[Fault]:
             continue
         if old == _name(app):
             yield Fault(
-                place, "this is the name that the app has now", "put its earlier name here, or remove it"
+                place, "this is the current name of the app", "write its old name here, or remove the key"
             )
         elif old in places:
-            reason = f"{places[old]} still is in the list, and would be removed once {_name(app) or 'this app'} is live"
+            reason = f"{places[old]} is still in the list, and would be removed once {_name(app) or 'this app'} is live"
             yield Fault(place, reason, f"remove {places[old]}, or remove renamed_from")
         elif first.setdefault(old, where) != where:
             reason = f"{first[old]} takes over {shown(old)} already"
@@ -210,11 +210,11 @@ def _source_faults(app: Mapping[str, Any], where: str, controller: Controller) -
         return
     place = f"{where}.source"
     if source.get("git") is not None and source.get("version") is None:
-        reason = "`version` is missing: which tag, branch or commit is to be deployed?"
+        reason = "`version` is missing: name the tag, branch or commit to deploy"
         yield Fault(place, reason, "version: v1.4.0")
     kind = next((name for name in _SOURCES if source.get(name) is not None), "")
     if kind == "archive" and source.get("checksum") is None:
-        reason = "`checksum` is missing: an archive is only taken when it is the one that was meant"
+        reason = "`checksum` is missing: an archive is deployed only if its checksum matches"
         yield Fault(place, reason, "checksum: sha256:…    # what `sha256sum FILE` prints")
     for name, kinds in _BELONGS.items():
         # False is what `submodules` is anyway.
@@ -223,21 +223,21 @@ def _source_faults(app: Mapping[str, Any], where: str, controller: Controller) -
             and source.get(name) not in (None, False)
             and not any(source.get(one) is not None for one in kinds)
         ):
-            reason = f"`{name}` belongs to {listed(kinds)}, and means nothing beside `{kind}`"
+            reason = f"`{name}` applies to {listed(kinds)}, and has no effect with `{kind}`"
             yield Fault(f"{place}.{name}", reason, f"remove {name}")
     key, path = _good(source.get("key"), rule.key_path), _good(source.get("path"), rule.controller_path)
     if key and not controller.is_file(controller.at(key)):
         yield Fault(
             f"{place}.key",
             f"there is no file {controller.at(key)} on the controller",
-            "create it there, or correct the path (a relative one starts at the root of the bundle)",
+            "create it there, or correct the path (a relative path starts at the root of this repository)",
         )
     archive = _good(source.get("archive"), rule.archive)
     if archive and "://" not in archive and not controller.is_file(controller.at(archive)):
         yield Fault(
             f"{place}.archive",
             f"there is no file {controller.at(archive)} on the controller",
-            "put it there, or correct the path (a relative one starts at the root of the bundle)",
+            "put it there, or correct the path (a relative path starts at the root of this repository)",
         )
     if path:
         yield from _directory_faults(app, where, path, controller)
@@ -262,7 +262,7 @@ def _package_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
     files = _pairs(app.get("files"), rule.file_path, rule.controller_path)
     for name, file in _named_files(app).items():
         if file and file not in files:
-            reason = f"the code of a package holds nothing but `files`, and {shown(file)} is none of them"
+            reason = f"the code of a package consists of `files` alone, and {shown(file)} is not one of them"
             yield Fault(f"{where}.{name}", reason, f"files: {{{file}: templates/{file}.j2}}")
 
 
@@ -282,7 +282,7 @@ def _file_faults(app: Mapping[str, Any], where: str, controller: Controller) -> 
             yield Fault(
                 place,
                 f"there is no file {controller.at(template)} on the controller",
-                "create it there, or correct the path (a relative one starts at the root of the bundle)",
+                "create it there, or correct the path (a relative path starts at the root of this repository)",
             )
         for index, kept in _items(app.get("persistent"), rule.relative_path):
             if _inside(name, kept):
@@ -313,7 +313,7 @@ def _directory_faults(
         yield Fault(
             f"{where}.source.path",
             f"there is no directory {code} on the controller",
-            "create it there, or correct the path (a relative one starts at the root of the bundle)",
+            "create it there, or correct the path (a relative path starts at the root of this repository)",
         )
         return
     rendered = _pairs(app.get("files"), rule.file_path, rule.controller_path)
@@ -337,7 +337,7 @@ def _static_faults(app: Mapping[str, Any], where: str, _controller: Controller) 
             if other != url and _inside(url, other) and len(other) < len(url):
                 yield Fault(
                     place,
-                    f"it overlaps with {shown(other)}, so that one URL would mean two files",
+                    f"it overlaps with {shown(other)}, so one URL would mean two files",
                     f"choose a URL that is not below {other}",
                 )
 
@@ -354,8 +354,8 @@ def _persistent_faults(app: Mapping[str, Any], where: str, _controller: Controll
             if path.rstrip("/") != kept.rstrip("/") and _inside(kept, path):
                 yield Fault(
                     f"{where}.static{member(url)}",
-                    f"{shown(path)} holds the persistent directory {shown(kept)}: one part changes with each "
-                    "release, the other never",
+                    f"{shown(path)} contains the persistent directory {shown(kept)}: releases replace one and "
+                    "keep the other",
                     f"move {kept} out of {path}, and give it a URL of its own",
                 )
 
@@ -365,7 +365,7 @@ def _health_faults(app: Mapping[str, Any], where: str, _controller: Controller) 
     path = _good(health.get("path", "/"), rule.health_path) if isinstance(health, Mapping) else None
     for url in _pairs(app.get("static"), rule.static_url, rule.relative_path):
         if path and (path.partition("?")[0] == url or (url.endswith("/") and path.startswith(url))):
-            reason = f"{shown(path)} is below {shown(url)}, which nginx serves without asking the app"
+            reason = f"{shown(path)} is below {shown(url)}, which nginx serves without the app"
             yield Fault(
                 f"{where}.health.path", reason, "path: /healthz    # a URL that the app itself answers"
             )
@@ -378,7 +378,7 @@ def _env_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> 
             yield Fault(
                 f"{where}.env.{name}",
                 f"{name} is in `env` and in `secrets`",
-                f"remove it from one of them (from env, when it is a secret: secrets[{index}] stays)",
+                f"remove it from one of them (if it is a secret, remove it from env and keep secrets[{index}])",
             )
 
 
@@ -389,19 +389,21 @@ def _process_faults(app: Mapping[str, Any], where: str, _controller: Controller)
     for name, job in schedule.items():
         place = f"{where}.schedule{member(str(name))}"
         if isinstance(workers, Mapping) and name in workers:
-            yield Fault(place, "there is a worker of this name", "rename one of the two")
+            yield Fault(place, "a worker has this name", "rename one of the two")
         if isinstance(job, Mapping) and job.get("every") is not None and job.get("missed") is not None:
-            reason = "`missed` belongs to `at`: with `every` the next run never depends on a time of the day"
+            reason = (
+                "`missed` applies to `at` only: with `every` the next run does not depend on the time of day"
+            )
             yield Fault(f"{place}.missed", reason, "remove missed")
 
 
 def _sleep_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
     sleeps = app.get("on_demand") is True
     if sleeps and app.get("server") == "gunicorn":
-        reason = "the emperor wakes apps that sleep, and it runs uWSGI: gunicorn cannot sleep"
+        reason = "only the emperor can wake a sleeping app, and it runs uWSGI: gunicorn cannot sleep"
         yield Fault(f"{where}.on_demand", reason, "server: uwsgi    # or remove on_demand")
     if app.get("idle") is not None and not sleeps:
-        reason = "`idle` means nothing without `on_demand`: the app never sleeps"
+        reason = "`idle` has no effect without `on_demand`: the app never sleeps"
         yield Fault(f"{where}.idle", reason, "on_demand: true    # or remove idle")
 
 
@@ -415,7 +417,7 @@ def _tls_faults(app: Mapping[str, Any], where: str, controller: Controller) -> I
     if provider == "files":
         yield from _certificate_file_faults(tls.get("files"), place, controller)
     if provider == "acme" and tls.get("challenge") == "dns-01" and tls.get("dns_provider") is None:
-        reason = "`dns_provider` is missing: whose DNS gets the record?"
+        reason = "`dns_provider` is missing: name the provider that gets the DNS record"
         yield Fault(place, reason, "dns_provider: hetzner    # `lego dnshelp` on the host lists them all")
     hsts = tls.get("hsts")
     if isinstance(hsts, Mapping) and hsts.get("preload") is True:
@@ -423,7 +425,7 @@ def _tls_faults(app: Mapping[str, Any], where: str, controller: Controller) -> I
         if hsts.get("subdomains") is not True or not isinstance(age, int) or age < 31536000:
             yield Fault(
                 f"{place}.hsts.preload",
-                "browsers take a domain into their lists only with subdomains and for a year at least",
+                "browsers accept a domain for preloading only with subdomains, and for at least a year",
                 "hsts: {max_age: 63072000, subdomains: true, preload: true}",
             )
 
@@ -433,20 +435,20 @@ def _misplaced_tls_faults(tls: Mapping[str, Any], place: str, provider: str) -> 
     belongs = {"files": "files", "challenge": "acme", "dns_provider": "acme"}
     for name, owner in belongs.items():
         if tls.get(name) is not None and provider != owner:
-            reason = f"`{name}` belongs to `provider: {owner}`, and the provider is {provider}"
+            reason = f"`{name}` applies to `provider: {owner}` only, but the provider is {provider}"
             yield Fault(f"{place}.{name}", reason, f"provider: {owner}    # or remove {name}")
     if tls.get("dns_provider") is not None and provider == "acme" and tls.get("challenge") != "dns-01":
-        reason = "`dns_provider` means nothing without `challenge: dns-01`"
+        reason = "`dns_provider` has no effect without `challenge: dns-01`"
         yield Fault(f"{place}.dns_provider", reason, "challenge: dns-01    # or remove dns_provider")
     if tls.get("hsts") is not None and provider == "none":
-        reason = "`hsts` means nothing without TLS; a proxy that ends it has to say this"
+        reason = "`hsts` has no effect without TLS; set it in the proxy that terminates TLS"
         yield Fault(f"{place}.hsts", reason, "provider: acme    # or remove hsts")
 
 
 def _certificate_file_faults(files: Any, place: str, controller: Controller) -> Iterator[Fault]:
     example = "files: {certificate: secrets/blog.crt, key: secrets/blog.key}"
     if files is None:
-        yield Fault(place, "`files` is missing: which certificate and key?", example)
+        yield Fault(place, "`files` is missing: name the certificate and the key", example)
     if not isinstance(files, Mapping):
         return
     for name, check in (("certificate", rule.controller_path), ("key", rule.key_path)):
@@ -456,7 +458,7 @@ def _certificate_file_faults(files: Any, place: str, controller: Controller) -> 
             yield Fault(
                 f"{place}.files.{name}",
                 f"there is no file {controller.at(path)} on the controller",
-                "create it there, or correct the path (a relative one starts at the root of the bundle)",
+                "create it there, or correct the path (a relative path starts at the root of this repository)",
             )
 
 
@@ -464,8 +466,8 @@ def _traffic_faults(app: Mapping[str, Any], where: str, controller: Controller) 
     yield from traffic_problems.faults(app, where)
     for index, name in _items(app.get("secrets"), rule.env_name):
         if name in traffic_problems.secret_names(app):
-            reason = f"{name} is the hash of a user's password, and `secrets` would put it into the app's environment"
-            yield Fault(f"{where}.secrets[{index}]", reason, "remove it here: `users` alone needs it")
+            reason = f"{name} is the hash of a user's password, but `secrets` would put it into the app's environment"
+            yield Fault(f"{where}.secrets[{index}]", reason, "remove it here: only `users` needs it")
     source = app.get("source")
     source = source if isinstance(source, Mapping) else {}
     path = _good(source.get("path"), rule.controller_path)
@@ -473,7 +475,7 @@ def _traffic_faults(app: Mapping[str, Any], where: str, controller: Controller) 
     for status, file in pages.items():
         for index, kept in _items(app.get("persistent"), rule.relative_path):
             if _inside(file, kept):
-                reason = f"it lies in persistent[{index}], which the app may write to; a page belongs to the release"
+                reason = f"it lies in persistent[{index}], but an error page must be part of the release"
                 yield Fault(f"{where}.error_pages{member(status)}", reason, "choose a file outside of it")
         if path and not app.get("build") and controller.is_directory(controller.at(path)):
             code = f"{controller.at(path)}/{source.get('subdirectory') or '.'}"
@@ -509,7 +511,7 @@ def _secret_faults(declared: HostApps, known: set[str]) -> Iterator[Fault]:
         yield unresolved(secrets, SECRETS)
         return
     if not isinstance(secrets, Mapping):
-        reason = f"this is {given_privately(secrets)}, and has to be a map of apps"
+        reason = f"this is {given_privately(secrets)}, but must be a map of apps"
         yield Fault(SECRETS, reason, f"{SECRETS}:\n  blog:\n    SECRET_KEY: …")
         return
     for name in secrets:
@@ -517,7 +519,7 @@ def _secret_faults(declared: HostApps, known: set[str]) -> Iterator[Fault]:
             near = closest(name, known) if isinstance(name, str) else ""
             yield Fault(
                 f"{SECRETS}{member(str(name))}",
-                "no host has an app of this name",
+                "no host has an app with this name",
                 f"did you mean {near}?" if near else "remove it, or add the app",
             )
     for where, app in _present(declared.apps):
@@ -533,7 +535,7 @@ def _app_secret_faults(app: Mapping[str, Any], where: str, name: str, values: An
     if values is not None and not isinstance(values, Mapping):
         yield Fault(
             place,
-            f"this is {given_privately(values)}, and has to be a map of names to values",
+            f"this is {given_privately(values)}, but must be a map of names to values",
             f"{SECRETS}:\n  {name}:\n    SECRET_KEY: …",
         )
         return
@@ -566,12 +568,12 @@ def _secret_fault(
     if key not in declared:
         near = closest(key, missing or declared) if isinstance(key, str) else ""
         fix = f"did you mean {near}?" if near else f"secrets: [{key}]    # in the app, or remove the value"
-        yield Fault(place, "there is a value, and the app does not list this name in its `secrets`", fix)
+        yield Fault(place, "there is a value, but the app does not list this name in its `secrets`", fix)
     elif isinstance(value, Unresolved):
         yield unresolved(value, place)
     elif value is not None and not isinstance(value, str):
         yield Fault(
-            place, f"this is {given_privately(value)}, and has to be a text", f'{key}: "…"    # with quotes'
+            place, f"this is {given_privately(value)}, but must be a text", f'{key}: "…"    # with quotes'
         )
     elif isinstance(value, str) and (wrong := rule.secret_value(value)):
         yield Fault(place, wrong.reason, f"{key}: …    # in a file encrypted by ansible-vault")
@@ -580,7 +582,7 @@ def _secret_fault(
 def given_privately(value: Any) -> str:
     """What YAML made of a secret, without its value."""
     if isinstance(value, bool):
-        return "a boolean (YAML reads a bare yes, no, on and off so, too)"
+        return "a boolean (YAML also reads unquoted yes, no, on and off as booleans)"
     if isinstance(value, int | float | datetime.date):
         return "a number or a date"
     return given(value)
@@ -596,7 +598,7 @@ def _shared_machines(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
             hosts[declared.machine].append(host)
     for machine, names in hosts.items():
         if len(names) > 1:
-            reason = f"they are one machine ({machine}), and each would undo the other's apps"
+            reason = f"they are one machine ({machine}), so each would remove the other's apps"
             yield Problem(
                 tuple(names), "ansible_host", reason, "keep one of them, with all apps in its python_apps"
             )
@@ -615,7 +617,7 @@ def _name_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
                 clashes[where, other_host, ", ".join(different)].append(host)
     may_differ = " and ".join(PER_HOST)
     for (where, other_host, names), hosts in clashes.items():
-        reason = f"host {other_host} has another app of this name; they differ in: {names}"
+        reason = f"host {other_host} has a different app with this name; the two differ in: {names}"
         fix = f"make the two equal (only {may_differ} may differ between hosts), or rename one of them"
         yield Problem(tuple(hosts), where, reason, fix)
 
@@ -648,7 +650,7 @@ def _domain_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
             tuple(hosts),
             where,
             f"{shown(domain)} already leads to {at}",
-            f"remove it from one of the two apps, or give {owner} a name of its own",
+            f"remove it from one of the two apps, or give {owner} a domain of its own",
         )
     yield from _sharing_problems(fleet, sharing)
 

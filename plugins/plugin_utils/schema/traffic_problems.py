@@ -17,16 +17,18 @@ def faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
     yield from _header_faults(app, where)
     limit = app.get("rate_limit")
     if isinstance(limit, Mapping) and limit.get("burst") is not None and limit.get("requests") is None:
-        reason = "`burst` says how many requests may come early, and there is no limit of `requests`"
+        reason = "`burst` has no effect without `requests`"
         yield Fault(f"{where}.rate_limit.burst", reason, "requests: 10/s    # or remove burst")
     cache = app.get("cache")
     if isinstance(cache, Mapping) and cache.get("seconds") is None and cache.get("size") is not None:
-        yield Fault(f"{where}.cache", "nothing is kept without `seconds`", "seconds: 10    # or remove cache")
+        yield Fault(
+            f"{where}.cache", "nothing is cached without `seconds`", "seconds: 10    # or remove cache"
+        )
     if app.get("cache") and app.get("users"):
-        reason = "requests with a password are never answered from the cache, and with `users` all have one"
+        reason = "requests with a password are never answered from the cache, and with `users` every request has one"
         yield Fault(f"{where}.cache", reason, "remove cache, or users")
     if app.get("intercept_errors") is True and not app.get("error_pages"):
-        reason = "there are no `error_pages` that could take the place of the app's answers"
+        reason = "there are no `error_pages` to replace the app's answers with"
         yield Fault(f"{where}.intercept_errors", reason, 'error_pages: {"404": web/404.html}')
 
 
@@ -67,21 +69,21 @@ def _url_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
                 reason = f"{other_place} has the same URL"
                 yield Fault(f"{where}.{place}", reason, "remove one of the two")
             elif place.startswith("private") and place != other_place and _overlap(url, other):
-                reason = f"it overlaps with {other_place}, so that one URL would mean two things"
+                reason = f"it overlaps with {other_place}, so one URL would have two meanings"
                 yield Fault(f"{where}.{place}", reason, "choose another URL for one of them")
     health = app.get("health")
     path = health.get("path") if isinstance(health, Mapping) else None
     path = path.partition("?")[0] if isinstance(path, str) else "/"
     for place, url in known.items():
         if place.startswith("redirects") and url == path:
-            reason = f"this is the health path {shown(path)}, and the app is never asked for it then"
+            reason = f"this is the health path {shown(path)}, so the app would never be asked"
             yield Fault(
                 f"{where}.{place}", reason, "health: {path: /healthz}    # a URL that the app answers"
             )
         if place.startswith("private") and path.startswith(url):
             yield Fault(
                 f"{where}.{place}",
-                f"the health path {shown(path)} is below it, and the app is never asked for it then",
+                f"the health path {shown(path)} is below it, so the app would never be asked",
                 "health: {path: /healthz}    # a URL that the app answers",
             )
 
@@ -104,7 +106,7 @@ def _header_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
             and not rule.header_name(name)
             and seen.setdefault(name.lower(), name) != name
         ):
-            reason = f"{seen[name.lower()]} is the same header: upper and lower case make no difference"
+            reason = f"{seen[name.lower()]} is the same header: case makes no difference"
             yield Fault(f"{where}.headers{member(name)}", reason, "remove one of the two")
 
 
@@ -123,13 +125,13 @@ def sharing_faults(
     for name, what in (("domains", "domains"), ("tls", "settings of TLS")):
         if (app.get(name) or None) != (other.get(name) or None):
             reason = (
-                f"{other_where} has the same domain and other {what}: apps that share a domain make one site, "
-                f"and all their {what} have to be the same, in the same order"
+                f"{other_where} has the same domain and other {what}: apps that share a domain form one site, "
+                f"and their {what} must be identical, in the same order"
             )
             yield Fault(
                 f"{where}.{name}",
                 reason,
-                f"make {name} the same in both apps, or give one a domain of its own",
+                f"make {name} identical in both apps, or give one a separate domain",
             )
     for one, place, below in ((app, where, other), (other, other_where, app)):
         yield from _taken(one, place, below)
@@ -152,7 +154,7 @@ def _taken(app: Mapping[str, Any], where: str, other: Mapping[str, Any]) -> Iter
 def hosts_fault(where: str, other_where: str) -> Fault:
     return Fault(
         where,
-        f"it shares its domains with {other_where}, which is on other hosts: one of the two would be missing somewhere",
+        f"it shares its domains with {other_where}, which is on other hosts: on some hosts one of the two would be missing",
         "put both apps into the python_apps of the same hosts",
     )
 

@@ -360,6 +360,4 @@ def test_what_could_break_out_is_refused(role_value: Callable[..., Any]) -> None
         == []
     )
     bad = {**SITE, "tls": {**TLS, "key": "/k;}"}}
-    assert role_value("nginx", "__nginx_site_problems", nginx_sites=[bad]) == [
-        "key: '/k;}' is not written as it has to be"
-    ]
+    assert role_value("nginx", "__nginx_site_problems", nginx_sites=[bad]) == ["key: '/k;}' is invalid"]

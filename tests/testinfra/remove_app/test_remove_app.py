@@ -239,12 +239,12 @@ TROUBLE = (
     (
         "rm -r /srv/apps/app2/cache/tmp && ln -s /etc /srv/apps/app2/cache/tmp",
         "rm /srv/apps/app2/cache/tmp",
-        "app2: /srv/apps/app2/cache/tmp is a link, and has to be a directory",
+        "app2: /srv/apps/app2/cache/tmp is a link, but must be a directory",
     ),
     (
         "rm -r /srv/apps/my-app/cache/tmp && touch /srv/apps/my-app/cache/tmp",
         "rm /srv/apps/my-app/cache/tmp",
-        "my-app: /srv/apps/my-app/cache/tmp is a file, and has to be a directory",
+        "my-app: /srv/apps/my-app/cache/tmp is a file, but must be a directory",
     ),
     ("groupadd taken", "groupdel taken", "taken: group taken (gid "),
     ("useradd --comment Ann person", "userdel person", "person: user person (uid "),

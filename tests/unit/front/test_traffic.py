@@ -129,13 +129,13 @@ def test_every_header_that_passes_can_be_quoted(text: str) -> None:
         (
             {"rate_limit": {"burst": 5}},
             ".rate_limit.burst",
-            "`burst` says how many requests may come early, and there is no limit of `requests`",
+            "`burst` has no effect without `requests`",
         ),
-        ({"cache": {"size": "1m"}}, ".cache", "nothing is kept without `seconds`"),
+        ({"cache": {"size": "1m"}}, ".cache", "nothing is cached without `seconds`"),
         (
             {"intercept_errors": True},
             ".intercept_errors",
-            "there are no `error_pages` that could take the place of the app's answers",
+            "there are no `error_pages` to replace the app's answers with",
         ),
         (
             {"static": {"/a": "web/a"}, "redirects": {"/a": "/b"}},
@@ -145,27 +145,27 @@ def test_every_header_that_passes_can_be_quoted(text: str) -> None:
         (
             {"static": {"/a/": "web"}, "private": {"/a/b/": "data"}},
             '.private["/a/b/"]',
-            'it overlaps with static["/a/"], so that one URL would mean two things',
+            'it overlaps with static["/a/"], so one URL would have two meanings',
         ),
         (
             {"redirects": {"/": "/en/"}},
             '.redirects["/"]',
-            'this is the health path "/", and the app is never asked for it then',
+            'this is the health path "/", so the app would never be asked',
         ),
         (
             {"private": {"/p/": "data"}, "health": {"path": "/p/x"}},
             '.private["/p/"]',
-            'the health path "/p/x" is below it, and the app is never asked for it then',
+            'the health path "/p/x" is below it, so the app would never be asked',
         ),
         (
             {"headers": {"X-A": "b", "x-a": "c"}},
             '.headers["x-a"]',
-            "X-A is the same header: upper and lower case make no difference",
+            "X-A is the same header: case makes no difference",
         ),
         (
             {"persistent": ["media"], "error_pages": {"404": "media/404.html"}},
             '.error_pages["404"]',
-            "it lies in persistent[0], which the app may write to; a page belongs to the release",
+            "it lies in persistent[0], but an error page must be part of the release",
         ),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_network_that_is_none_is_refused(network: str) -> None:
         ({"Match User": "ann"}, {}, "", "no keyword with one line"),
         ({}, {"../../etc/passwd": 1}, "", "no kernel parameter"),
         ({}, {"net.ipv4.tcp_syncookies": True}, "", "no kernel parameter"),
-        ({}, {}, "25:00", "has to be a time"),
+        ({}, {}, "25:00", "must be a time"),
     ],
 )
 def test_settings_that_cannot_be_meant(

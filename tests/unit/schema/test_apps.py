@@ -257,35 +257,35 @@ TLS = {"certificate": "/c/live.pem", "key": "/c/key.pem", "challenges": "", "hst
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"name": "../blog"}, "name: '../blog' is not written as it has to be"),
-        ({"name": "Blog"}, "name: 'Blog' is not written as it has to be"),
-        ({"domains": ["a>b"]}, "domains: 'a>b' is not written as it has to be"),
-        ({"domains": ["*.example"]}, "domains: '*.example' is not written as it has to be"),
-        ({"domains": ["a.example\n"]}, "domains: 'a.example\\n' is not written as it has to be"),
+        ({"name": "../blog"}, "name: '../blog' is invalid"),
+        ({"name": "Blog"}, "name: 'Blog' is invalid"),
+        ({"domains": ["a>b"]}, "domains: 'a>b' is invalid"),
+        ({"domains": ["*.example"]}, "domains: '*.example' is invalid"),
+        ({"domains": ["a.example\n"]}, "domains: 'a.example\\n' is invalid"),
         ({"domains": ["a.example", "a.example"]}, "domains: 'a.example' is there twice"),
-        ({"socket": "relative.sock"}, "socket: 'relative.sock' is not written as it has to be"),
-        ({"socket": "/run/x|y"}, "socket: '/run/x|y' is not written as it has to be"),
-        ({"public": "/srv/../etc"}, "public: '/srv/../etc' is not written as it has to be"),
-        ({"public": "/srv/${x}"}, "public: '/srv/${x}' is not written as it has to be"),
-        ({"body": "20m\nProxyPass"}, "body: '20m\\nProxyPass' is not written as it has to be"),
-        ({"static": [{"url": "/", "directory": True}]}, "url: '/' is not written as it has to be"),
+        ({"socket": "relative.sock"}, "socket: 'relative.sock' is invalid"),
+        ({"socket": "/run/x|y"}, "socket: '/run/x|y' is invalid"),
+        ({"public": "/srv/../etc"}, "public: '/srv/../etc' is invalid"),
+        ({"public": "/srv/${x}"}, "public: '/srv/${x}' is invalid"),
+        ({"body": "20m\nProxyPass"}, "body: '20m\\nProxyPass' is invalid"),
+        ({"static": [{"url": "/", "directory": True}]}, "url: '/' is invalid"),
         (
             {"static": [{"url": "/static", "directory": True}]},
-            "url: '/static' is not written as it has to be",
+            "url: '/static' is invalid",
         ),
         (
             {"static": [{"url": "/a/../b/", "directory": True}]},
-            "url: '/a/../b/' is not written as it has to be",
+            "url: '/a/../b/' is invalid",
         ),
-        ({"static": [{"url": "/.git/", "directory": True}]}, "url: '/.git/' is not written as it has to be"),
-        ({"static": [{"url": "/a b", "directory": False}]}, "url: '/a b' is not written as it has to be"),
-        ({"static": [{"url": "/x/", "directory": False}]}, "url: '/x/' is not written as it has to be"),
-        ({"tls": {**TLS, "certificate": "c.pem"}}, "certificate: 'c.pem' is not written as it has to be"),
-        ({"tls": {**TLS, "key": "/k;}"}}, "key: '/k;}' is not written as it has to be"),
-        ({"tls": {**TLS, "challenges": "/x y"}}, "challenges: '/x y' is not written as it has to be"),
+        ({"static": [{"url": "/.git/", "directory": True}]}, "url: '/.git/' is invalid"),
+        ({"static": [{"url": "/a b", "directory": False}]}, "url: '/a b' is invalid"),
+        ({"static": [{"url": "/x/", "directory": False}]}, "url: '/x/' is invalid"),
+        ({"tls": {**TLS, "certificate": "c.pem"}}, "certificate: 'c.pem' is invalid"),
+        ({"tls": {**TLS, "key": "/k;}"}}, "key: '/k;}' is invalid"),
+        ({"tls": {**TLS, "challenges": "/x y"}}, "challenges: '/x y' is invalid"),
         (
             {"tls": {**TLS, "hsts": "max-age=1; evil"}},
-            "hsts: 'max-age=1; evil' is not written as it has to be",
+            "hsts: 'max-age=1; evil' is invalid",
         ),
     ],
 )
@@ -297,9 +297,7 @@ def test_what_a_web_servers_configuration_could_not_hold_is_named(
 
 def test_what_an_app_below_a_path_could_not_have_is_named_too() -> None:
     below = {**SITE, "name": "below", "public": "/srv/${x}"}
-    assert apps.site_problems([{**SITE, "mounts": [below]}]) == [
-        "public: '/srv/${x}' is not written as it has to be"
-    ]
+    assert apps.site_problems([{**SITE, "mounts": [below]}]) == ["public: '/srv/${x}' is invalid"]
 
 
 def test_sites_of_two_apps_have_names_and_domains_of_their_own() -> None:

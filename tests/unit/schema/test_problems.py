@@ -111,7 +111,7 @@ def test_a_worker_and_a_scheduled_command_have_different_names() -> None:
     (problem,) = found(app)
     assert (problem.where, problem.reason, problem.fix) == (
         "python_apps[0] (blog).schedule.jobs",
-        "there is a worker of this name",
+        "a worker has this name",
         "rename one of the two",
     )
 
@@ -120,7 +120,7 @@ def test_a_worker_and_a_scheduled_command_have_different_names() -> None:
     ("given", "place", "reason", "fix"),
     [
         ({"on_demand": True, "server": "gunicorn"}, "on_demand", "gunicorn cannot sleep", "server: uwsgi"),
-        ({"idle": 60}, "idle", "`idle` means nothing without `on_demand`", "on_demand: true"),
+        ({"idle": 60}, "idle", "`idle` has no effect without `on_demand`", "on_demand: true"),
         ({"idle": 60, "on_demand": False}, "idle", "the app never sleeps", "on_demand: true"),
     ],
 )
@@ -147,7 +147,7 @@ NAMES = (
     "maintenance, nginx"
 )
 BOTH = "wsgi: blog.wsgi:application\n# or\npaste: production.ini"
-NUMBER = "and has to be a whole number from 1 to"
+NUMBER = "but must be a whole number from 1 to"
 
 JOB = {"command": "x", "every": "5m"}
 
@@ -157,7 +157,7 @@ ONE_FIELD = [
         "workers.jobs",
         {"command": "x", "cuont": 2},
         ".workers.jobs",
-        'the key "cuont" is not known',
+        'the key "cuont" is unknown',
         "did you mean count?",
     ),
     (
@@ -171,57 +171,57 @@ ONE_FIELD = [
         "workers.jobs",
         "x",
         ".workers.jobs",
-        "this is a text, and has to be a map",
+        "this is a text, but must be a map",
         "jobs:\n  command: celery --app blog worker",
     ),
     (
         "workers",
         ["x"],
         ".workers",
-        "this is a list, and has to be a map",
+        "this is a list, but must be a map",
         "workers:\n  jobs: {command: celery --app blog worker}",
     ),
     (
         "workers",
         {"web": {"command": "x"}},
         ".workers.web",
-        '"web": the app\'s units of this name have another use',
+        '"web": this name is reserved for another unit of the app',
         "web-1: …",
     ),
     (
         "workers.jobs",
         {"command": "x", "stop_signal": "SIGINT"},
         ".workers.jobs.stop_signal",
-        '"SIGINT" is not possible: it has to be TERM or INT or QUIT or HUP or USR1 or USR2',
+        '"SIGINT" is invalid: it must be TERM or INT or QUIT or HUP or USR1 or USR2',
         "stop_signal: INT",
     ),
     (
         "workers.jobs",
         {"command": "x", "overlap": "no"},
         ".workers.jobs.overlap",
-        "this is a text, and has to be true or false, without quotes",
+        "this is a text, but must be true or false, without quotes",
         "overlap: false",
     ),
-    ("server", 5, ".server", "this is the number 5, and has to be uwsgi or gunicorn", "server: uwsgi"),
+    ("server", 5, ".server", "this is the number 5, but must be uwsgi or gunicorn", "server: uwsgi"),
     (
         "server",
         "gunicron",
         ".server",
-        '"gunicron" is not possible: it has to be uwsgi or gunicorn',
+        '"gunicron" is invalid: it must be uwsgi or gunicorn',
         "server: gunicorn",
     ),
     (
         "schedule.night",
         {**JOB, "at": "03:00"},
         ".schedule.night",
-        "`at` and `every` exclude each other, and both are there",
+        "`at` and `every` exclude each other, but both are given",
         'keep one of them:\nat: "Mon..Fri 03:00 Europe/Berlin"\n# or\nevery: 15m',
     ),
     (
         "schedule.night",
         {**JOB, "missed": "run"},
         ".schedule.night.missed",
-        "`missed` belongs to `at`: with `every` the next run never depends on a time of the day",
+        "`missed` applies to `at` only: with `every` the next run does not depend on the time of day",
         "remove missed",
     ),
     # 12:30 without quotes, as YAML reads it
@@ -229,7 +229,7 @@ ONE_FIELD = [
         "schedule.night",
         {"command": "x", "at": 750},
         ".schedule.night.at",
-        "this is the number 750, and has to be a text",
+        "this is the number 750, but must be a text",
         'at: "03:00"',
     ),
     # required, unknown, exactly one
@@ -241,69 +241,69 @@ ONE_FIELD = [
         "`domains` is missing",
         "domains: [blog.example.com, www.blog.example.com]",
     ),
-    ("domain", [], "python_apps[0] (blog)", 'the key "domain" is not known', "did you mean domains?"),
+    ("domain", [], "python_apps[0] (blog)", 'the key "domain" is unknown', "did you mean domains?"),
     (
         "processes",
         4,
         "python_apps[0] (blog)",
-        'the key "processes" is not known',
+        'the key "processes" is unknown',
         "did you mean web.processes?",
     ),
-    ("zzz", 1, "python_apps[0] (blog)", 'the key "zzz" is not known', f"known: {NAMES}"),
-    ("web.threds", 4, "python_apps[0] (blog).web", 'the key "threds" is not known', "did you mean threads?"),
+    ("zzz", 1, "python_apps[0] (blog)", 'the key "zzz" is unknown', f"known: {NAMES}"),
+    ("web.threds", 4, "python_apps[0] (blog).web", 'the key "threds" is unknown', "did you mean threads?"),
     (
         "hooks.after_swich",
         [],
         "python_apps[0] (blog).hooks",
-        'the key "after_swich" is not known',
+        'the key "after_swich" is unknown',
         "did you mean after_switch?",
     ),
-    ("source.pth", "x", "python_apps[0] (blog).source", 'the key "pth" is not known', "did you mean path?"),
+    ("source.pth", "x", "python_apps[0] (blog).source", 'the key "pth" is unknown', "did you mean path?"),
     (
         "wsgi",
         NOTHING,
         "python_apps[0] (blog)",
-        "exactly one of `wsgi` and `paste` is needed, and neither is there",
+        "exactly one of `wsgi` and `paste` is required, but neither is given",
         BOTH,
     ),
     (
         "paste",
         "production.ini",
         "python_apps[0] (blog)",
-        "`wsgi` and `paste` exclude each other, and both are there",
+        "`wsgi` and `paste` exclude each other, but both are given",
         f"keep one of them:\n{BOTH}",
     ),
     # types
-    ("domains", "a.example", ".domains", "this is a text, and has to be a list", "domains: [a.example]"),
+    ("domains", "a.example", ".domains", "this is a text, but must be a list", "domains: [a.example]"),
     (
         "domains",
         [],
         ".domains",
-        "the list is empty, and needs at least one entry",
+        "the list is empty, but needs at least one entry",
         "domains: [blog.example.com]",
     ),
-    ("domains", [5], ".domains[0]", "this is the number 5, and has to be a text", "- blog.example.com"),
-    ("build", "make all", ".build", "this is a text, and has to be a list", "build: […]"),
+    ("domains", [5], ".domains[0]", "this is the number 5, but must be a text", "- blog.example.com"),
+    ("build", "make all", ".build", "this is a text, but must be a list", "build: […]"),
     (
         "build",
         [["a"]],
         ".build[0]",
-        "this is a list, and has to be a text",
+        "this is a list, but must be a text",
         "- python manage.py check --deploy",
     ),
     (
         "env",
         ["A=1"],
         ".env",
-        "this is a list, and has to be a map",
+        "this is a list, but must be a map",
         "env:\n  DJANGO_SETTINGS_MODULE: blog.settings",
     ),
-    ("env", {"A": 8000}, ".env.A", "this is the number 8000, and has to be a text: quote it", 'A: "8000"'),
+    ("env", {"A": 8000}, ".env.A", "this is the number 8000, but must be a text: quote it", 'A: "8000"'),
     (
         "env",
         {"A": True},
         ".env.A",
-        "this is the boolean true (YAML reads a bare yes, no, on and off so, too), and has to be a text: "
+        "this is the boolean true (YAML also reads unquoted yes, no, on and off as booleans), but must be a text: "
         "quote it",
         'A: "true"',
     ),
@@ -311,7 +311,7 @@ ONE_FIELD = [
         "env",
         {False: "x"},
         ".env",
-        "one of its keys is the boolean false (YAML reads a bare yes, no, on and off so, too), and has to "
+        "one of its keys is the boolean false (YAML also reads unquoted yes, no, on and off as booleans), but must "
         "be a text: quote it",
         '"False": …',
     ),
@@ -319,64 +319,64 @@ ONE_FIELD = [
         "source",
         {**GIT, "version": 1.1},
         ".source.version",
-        "this is the number 1.1 (YAML reads a bare 1.10 as 1.1), and has to be a text: quote it",
+        "this is the number 1.1 (YAML reads an unquoted 1.10 as 1.1), but must be a text: quote it",
         'version: "1.1"',
     ),
     (
         "source",
         {**GIT, "version": datetime.date(2026, 11, 22)},
         ".source.version",
-        "this is the date 2026-11-22 (YAML reads a bare 2026-11-22 so), and has to be a text: quote it",
+        "this is the date 2026-11-22 (YAML reads an unquoted 2026-11-22 as a date), but must be a text: quote it",
         'version: "2026-11-22"',
     ),
     (
         "source",
         "code",
         ".source",
-        "this is a text, and has to be a map",
+        "this is a text, but must be a map",
         "source:\n  git: https://git.example.com/team/blog.git",
     ),
     (
         "web.processes",
         "4",
         ".web.processes",
-        f'this is the text "4", {NUMBER} 256: write it without quotes (or end its template with | int)',
+        f'this is the text "4", {NUMBER} 256: write it without quotes (or end the template with | int)',
         "processes: 4",
     ),
     (
         "web.processes",
         True,
         ".web.processes",
-        f"this is the boolean true (YAML reads a bare yes, no, on and off so, too), {NUMBER} 256",
+        f"this is the boolean true (YAML also reads unquoted yes, no, on and off as booleans), {NUMBER} 256",
         "processes: 1",
     ),
     (
         "web.threads",
         0,
         ".web.threads",
-        "0 is out of range: it has to be a whole number from 1 to 256",
+        "0 is out of range: it must be a whole number from 1 to 256",
         "threads: 1",
     ),
     (
         "limits.request_timeout",
         9000,
         ".limits.request_timeout",
-        "9000 is out of range: it has to be a whole number from 1 to 3600",
+        "9000 is out of range: it must be a whole number from 1 to 3600",
         "request_timeout: 3600",
     ),
-    ("health.status", 200, ".health.status", "this is the number 200, and has to be a list", "status: [200]"),
+    ("health.status", 200, ".health.status", "this is the number 200, but must be a list", "status: [200]"),
     (
         "health.status",
         [99],
         ".health.status[0]",
-        "99 is out of range: it has to be a whole number from 100 to 599",
+        "99 is out of range: it must be a whole number from 100 to 599",
         "- 100",
     ),
     (
         "limits.body",
         20,
         ".limits.body",
-        "this is the number 20, and has to be a text: quote it",
+        "this is the number 20, but must be a text: quote it",
         'body: "20"',
     ),
     # single texts, with the better one as YAML
@@ -384,14 +384,14 @@ ONE_FIELD = [
         "limits.body",
         "20MB",
         ".limits.body",
-        '"20MB": it has to be a number with k, m or g, as in 20m',
+        '"20MB": it must be a number with k, m or g, as in 20m',
         'body: "20m"',
     ),
     (
         "domains",
         ["a.example", "Blog.Example"],
         ".domains[1]",
-        '"Blog.Example": host names are compared in small letters: write it so',
+        '"Blog.Example": write host names in lowercase',
         "- blog.example",
     ),
     (
@@ -405,21 +405,22 @@ ONE_FIELD = [
         "env",
         {"MY-KEY": "x"},
         '.env["MY-KEY"]',
-        '"MY-KEY": the name of an environment variable has letters, digits and underscores, and no digit first',
+        '"MY-KEY": the name of an environment variable consists of letters, digits and underscores, and '
+        "does not start with a digit",
         "MY_KEY: …",
     ),
     (
         "env",
         {"PATH": "x"},
         ".env.PATH",
-        '"PATH": PATH is set by the platform and cannot be changed by an app',
+        '"PATH": PATH is set by Emperor Stack, and an app cannot change it',
         "remove it, or choose a name such as DJANGO_SETTINGS_MODULE",
     ),
     (
         "static",
         {"/s;": "a"},
         '.static["/s;"]',
-        "\"/s;\": the character ';' is not allowed: a plain path is needed (no pattern), of letters, "
+        "\"/s;\": the character ';' is not allowed: write a plain path (no pattern) of letters, "
         "digits and . _ ~ @ + -",
         "remove it, or choose a name such as /static/",
     ),
@@ -428,14 +429,14 @@ ONE_FIELD = [
         "source",
         {"git": "https://git.example.com/blog.git"},
         ".source",
-        "`version` is missing: which tag, branch or commit is to be deployed?",
+        "`version` is missing: name the tag, branch or commit to deploy",
         "version: v1.4.0",
     ),
     (
         "source",
         {"path": "code", "version": "v1"},
         ".source.version",
-        "`version` belongs to `git`, and means nothing beside `path`",
+        "`version` applies to `git`, and has no effect with `path`",
         "remove version",
     ),
     (
@@ -443,14 +444,14 @@ ONE_FIELD = [
         {"path": "cod"},
         ".source.path",
         "there is no directory /bundle/cod on the controller",
-        "create it there, or correct the path (a relative one starts at the root of the bundle)",
+        "create it there, or correct the path (a relative path starts at the root of this repository)",
     ),
     (
         "source",
         {**GIT, "key": "none"},
         ".source.key",
         "there is no file /bundle/none on the controller",
-        "create it there, or correct the path (a relative one starts at the root of the bundle)",
+        "create it there, or correct the path (a relative path starts at the root of this repository)",
     ),
     (
         "requirements",
@@ -470,14 +471,14 @@ ONE_FIELD = [
         "static",
         {"/a/": "b", "/a/c/": "d"},
         '.static["/a/c/"]',
-        'it overlaps with "/a/", so that one URL would mean two files',
+        'it overlaps with "/a/", so one URL would mean two files',
         "choose a URL that is not below /a/",
     ),
     (
         "static",
         {"/a/": "b", "/a": "d"},
         '.static["/a/"]',
-        'it overlaps with "/a", so that one URL would mean two files',
+        'it overlaps with "/a", so one URL would mean two files',
         "choose a URL that is not below /a",
     ),
     (
@@ -505,37 +506,37 @@ ARCHIVE = {"archive": "https://example.com/a.tgz", "checksum": f"sha256:{'0' * 6
         (
             {"source": {"archive": "https://example.com/a.tgz"}},
             ".source",
-            "`checksum` is missing: an archive is only taken when it is the one that was meant",
+            "`checksum` is missing: an archive is deployed only if its checksum matches",
             "checksum: sha256:…    # what `sha256sum FILE` prints",
         ),
         (
             {"source": {**ARCHIVE, "archive": "dist/a.tgz"}},
             ".source.archive",
             "there is no file /bundle/dist/a.tgz on the controller",
-            "put it there, or correct the path (a relative one starts at the root of the bundle)",
+            "put it there, or correct the path (a relative path starts at the root of this repository)",
         ),
         (
             {"source": {**ARCHIVE, "submodules": True}},
             ".source.submodules",
-            "`submodules` belongs to `git`, and means nothing beside `archive`",
+            "`submodules` applies to `git`, and has no effect with `archive`",
             "remove submodules",
         ),
         (
             {"source": {"package": "kinto==25.1.0", "subdirectory": "x"}},
             ".source.subdirectory",
-            "`subdirectory` belongs to `git`, `path` and `archive`, and means nothing beside `package`",
+            "`subdirectory` applies to `git`, `path` and `archive`, and has no effect with `package`",
             "remove subdirectory",
         ),
         (
             {"source": {**GIT, "checksum": f"sha256:{'0' * 64}"}},
             ".source.checksum",
-            "`checksum` belongs to `archive`, and means nothing beside `git`",
+            "`checksum` applies to `archive`, and has no effect with `git`",
             "remove checksum",
         ),
         (
             {"source": {**GIT, "submodules": "yes"}},
             ".source.submodules",
-            "this is a text, and has to be true or false, without quotes",
+            "this is a text, but must be true or false, without quotes",
             "submodules: true",
         ),
         (
@@ -547,14 +548,14 @@ ARCHIVE = {"archive": "https://example.com/a.tgz", "checksum": f"sha256:{'0' * 6
         (
             {"source": {"package": "kinto==25.1.0"}, "requirements": "pins.txt"},
             ".requirements",
-            'the code of a package holds nothing but `files`, and "pins.txt" is none of them',
+            'the code of a package consists of `files` alone, and "pins.txt" is not one of them',
             "files: {pins.txt: templates/pins.txt.j2}",
         ),
         (
             {"files": {"a.ini": "templates/none.j2"}},
             '.files["a.ini"]',
             "there is no file /bundle/templates/none.j2 on the controller",
-            "create it there, or correct the path (a relative one starts at the root of the bundle)",
+            "create it there, or correct the path (a relative path starts at the root of this repository)",
         ),
         (
             {"files": {"media/a.ini": "templates/blog.ini.j2"}, "persistent": ["media"]},
@@ -571,7 +572,7 @@ ARCHIVE = {"archive": "https://example.com/a.tgz", "checksum": f"sha256:{'0' * 6
         (
             {"python": 3.11},
             ".python",
-            "this is the number 3.11 (YAML reads a bare 1.10 as 1.1), and has to be a text: quote it",
+            "this is the number 3.11 (YAML reads an unquoted 1.10 as 1.1), but must be a text: quote it",
             'python: "3.11"',
         ),
     ],
@@ -588,9 +589,9 @@ def test_what_files_bring_counts_as_code() -> None:
 
 def test_more_than_one_source() -> None:
     problem = found({**BLOG, "source": {**ARCHIVE, "path": "code", "package": "kinto==25.1.0"}})[0]
-    assert problem.reason == "`path`, `archive` and `package` exclude each other, and all are there"
+    assert problem.reason == "`path`, `archive` and `package` exclude each other, but all are given"
     assert found({**BLOG, "source": {}})[0].reason == (
-        "exactly one of `git`, `path`, `archive` and `package` is needed, and none is there"
+        "exactly one of `git`, `path`, `archive` and `package` is required, but none is given"
     )
 
 
@@ -600,26 +601,26 @@ def test_more_than_one_source() -> None:
         (
             {"provider": "letsencrypt"},
             ".provider",
-            '"letsencrypt" is not possible: it has to be acme or files or self_signed or none',
+            '"letsencrypt" is invalid: it must be acme or files or self_signed or none',
             "provider: acme",
         ),
         ({"provider": True}, ".provider", "this is the boolean true (", "provider: acme"),
         (
             {"provider": "acme", "redirect": "no"},
             ".redirect",
-            "this is a text, and has to be true or false, without quotes",
+            "this is a text, but must be true or false, without quotes",
             "redirect: false",
         ),
         (
             {"provider": "acme", "redirect": 1},
             ".redirect",
-            "this is the number 1, and has to be true or false, without quotes",
+            "this is the number 1, but must be true or false, without quotes",
             "redirect: true",
         ),
         (
             {"provider": "files"},
             "",
-            "`files` is missing: which certificate and key?",
+            "`files` is missing: name the certificate and the key",
             "files: {certificate: ",
         ),
         (
@@ -637,38 +638,38 @@ def test_more_than_one_source() -> None:
         (
             {"provider": "acme", "files": {"certificate": "secrets/blog.crt", "key": "secrets/blog.key"}},
             ".files",
-            "`files` belongs to `provider: files`, and the provider is acme",
+            "`files` applies to `provider: files` only, but the provider is acme",
             "provider: files",
         ),
         (
             {"challenge": "dns-01"},
             ".challenge",
-            "`challenge` belongs to `provider: acme`, and",
+            "`challenge` applies to `provider: acme` only, but",
             "provider: acme",
         ),
         (
             {"provider": "acme", "challenge": "dns-01"},
             "",
-            "`dns_provider` is missing: whose DNS gets the record?",
+            "`dns_provider` is missing: name the provider that gets the DNS record",
             "dns_provider: hetzner",
         ),
         (
             {"provider": "acme", "dns_provider": "hetzner"},
             ".dns_provider",
-            "`dns_provider` means nothing without `challenge: dns-01`",
+            "`dns_provider` has no effect without `challenge: dns-01`",
             "challenge: dns-01",
         ),
         (
             {"provider": "acme", "challenge": "dns-01", "dns_provider": "exec; rm"},
             ".dns_provider",
-            '"exec; rm": it has to be a name that `lego dnshelp` lists',
+            '"exec; rm": it must be a name that `lego dnshelp` lists',
             "dns_provider: hetzner",
         ),
-        ({"hsts": {"max_age": 60}}, ".hsts", "`hsts` means nothing without TLS", "provider: acme"),
+        ({"hsts": {"max_age": 60}}, ".hsts", "`hsts` has no effect without TLS", "provider: acme"),
         (
             {"provider": "acme", "hsts": {"max_age": 60, "preload": True}},
             ".hsts.preload",
-            "browsers take a domain into their lists only with subdomains",
+            "browsers accept a domain for preloading only with subdomains",
             "hsts: {max_age: 63072000, subdomains: true, preload: true}",
         ),
     ],
@@ -697,11 +698,11 @@ def test_rules_between_fields() -> None:
     assert [(p.where, p.reason) for p in found(app, secrets={"blog": {"KEY": "valuevalue"}})] == [
         (
             'python_apps[0] (blog).static["/data/"]',
-            '"data" holds the persistent directory "data/up": one part changes with each release, the other never',
+            '"data" contains the persistent directory "data/up": releases replace one and keep the other',
         ),
         (
             "python_apps[0] (blog).health.path",
-            '"/static/ok" is below "/static/", which nginx serves without asking the app',
+            '"/static/ok" is below "/static/", which nginx serves without the app',
         ),
         ("python_apps[0] (blog).env.KEY", "KEY is in `env` and in `secrets`"),
     ]
@@ -710,7 +711,7 @@ def test_rules_between_fields() -> None:
 def test_not_a_list_of_maps() -> None:
     assert str(problems({"web1": HostApps({"blog": BLOG})}, CONTROLLER)[0]) == (
         "host web1: python_apps\n"
-        "  reason: this is a map, and has to be a list of apps\n"
+        "  reason: this is a map, but must be a list of apps\n"
         "  fix:\n"
         "    python_apps:\n"
         "      - name: blog\n"
@@ -718,7 +719,7 @@ def test_not_a_list_of_maps() -> None:
         '        source: {git: "https://git.example.com/team/blog.git", version: v1.4.0}\n'
         "        wsgi: blog.wsgi:application"
     )
-    assert [p.reason for p in found("blog")] == ["this is a text, and has to be a map"]
+    assert [p.reason for p in found("blog")] == ["this is a text, but must be a map"]
 
 
 def test_unresolved_templates_are_problems_at_their_place() -> None:
@@ -748,7 +749,7 @@ VAULT = "vault_python_apps_secrets"
         (
             {"blog": {"SECRET_KEY": "x", "OTHER_THING": "hidden-value"}},
             f"{VAULT}.blog.OTHER_THING",
-            "there is a value, and the app does not list this name in its `secrets`",
+            "there is a value, but the app does not list this name in its `secrets`",
             "secrets: [OTHER_THING]    # in the app, or remove the value",
         ),
         (
@@ -760,25 +761,25 @@ VAULT = "vault_python_apps_secrets"
         (
             {"blog": {"SECRET_KEY": 123456}},
             f"{VAULT}.blog.SECRET_KEY",
-            "this is a number or a date, and has to be a text",
+            "this is a number or a date, but must be a text",
             'SECRET_KEY: "…"    # with quotes',
         ),
         (
             {"blog": {"SECRET_KEY": "x"}, "blgo": {}},
             f"{VAULT}.blgo",
-            "no host has an app of this name",
+            "no host has an app with this name",
             "did you mean blog?",
         ),
         (
             {"blog": {"SECRET_KEY": "x"}, "zzzz": {}},
             f"{VAULT}.zzzz",
-            "no host has an app of this name",
+            "no host has an app with this name",
             "remove it, or add the app",
         ),
         (
             "text",
             VAULT,
-            "this is a text, and has to be a map of apps",
+            "this is a text, but must be a map of apps",
             f"{VAULT}:\n  blog:\n    SECRET_KEY: …",
         ),
     ],
@@ -840,11 +841,11 @@ def test_clashes() -> None:
         ),
         (
             "host web2: python_apps[0] (blog)",
-            "host web1 has another app of this name; they differ in: build, migrate",
+            "host web1 has a different app with this name; the two differ in: build, migrate",
         ),
         (
             "host web2: python_apps[1] (shop)",
-            "host web1 has another app of this name; they differ in: domains",
+            "host web1 has a different app with this name; the two differ in: domains",
         ),
         (
             "host web1: python_apps[2] (shop).domains[0]",
@@ -872,7 +873,7 @@ def test_one_machine_under_two_names() -> None:
     }
     assert [str(p) for p in problems(fleet, CONTROLLER)] == [
         "hosts web1, web2: ansible_host\n"
-        "  reason: they are one machine (ssh 10.0.0.1), and each would undo the other's apps\n"
+        "  reason: they are one machine (ssh 10.0.0.1), so each would remove the other's apps\n"
         "  fix:    keep one of them, with all apps in its python_apps"
     ]
 
@@ -1007,12 +1008,12 @@ def test_a_renamed_app() -> None:
     cases: list[tuple[list[dict[str, Any]], str, str]] = [
         (
             [{**BLOG, "renamed_from": "blog"}],
-            "this is the name that the app has now",
-            "put its earlier name here",
+            "this is the current name of the app",
+            "write its old name here",
         ),
         (
             [{**BLOG, "renamed_from": "diary"}, {"name": "diary", "state": "absent"}],
-            "python_apps[1] (diary) still is in the list, and would be removed once blog is live",
+            "python_apps[1] (diary) is still in the list, and would be removed once blog is live",
             "remove python_apps[1] (diary), or remove renamed_from",
         ),
         (

@@ -25,13 +25,13 @@ FINE = [
     "add_header A 'it is\nlong';",
 ]
 BROKEN = [
-    ("gzip", 1, "the directive gzip is not ended by a ;"),
-    ("gzip on;\ngzip off", 2, "the directive gzip is not ended by a ;"),
+    ("gzip", 1, "the directive gzip does not end with a ;"),
+    ("gzip on;\ngzip off", 2, "the directive gzip does not end with a ;"),
     ("location / {\n gzip on;\n", 1, "the block of location is not closed by a }"),
-    ("gzip on;\n}\nserver {", 2, "this } closes a block that was not opened here"),
-    ("location / { gzip on }", 1, "the directive gzip is not ended by a ; before the }"),
-    ("\nadd_header A 'x;", 2, "the ' here is never closed"),
-    ("add_header A 'x'y;", 1, "after the closing ' there has to be a blank, a ; or a {"),
+    ("gzip on;\n}\nserver {", 2, "this } has no opening {"),
+    ("location / { gzip on }", 1, "the directive gzip does not end with a ; before the }"),
+    ("\nadd_header A 'x;", 2, "the ' here is not closed"),
+    ("add_header A 'x'y;", 1, "after the closing ' a blank, a ; or a { must follow"),
     ("gzip on;;", 1, "a ; without a directive before it"),
     ("{ }", 1, "a { without a directive before it"),
 ]
@@ -53,7 +53,7 @@ def test_another_language_inside_is_refused() -> None:
     found = nginx_syntax.problem("content_by_lua_block { ngx.say('}') }")
     assert (
         found is not None
-        and found.reason == "content_by_lua_block holds another language: use content_by_lua_file"
+        and found.reason == "content_by_lua_block contains another language: use content_by_lua_file"
     )
 
 

@@ -92,32 +92,32 @@ def test_what_people_write_is_accepted(check: rule.Rule, text: str) -> None:
     assert check(text) is None
 
 
-TAKEN = "it belongs to Debian, to a package or to this bundle, and an app's name becomes its Unix user"
+TAKEN = "it is reserved for Debian, a package or Emperor Stack, and an app's name becomes its Unix user"
 NAME = (
-    "it becomes a Unix user and a path: a small letter first, then small letters, digits and hyphens, "
+    "it becomes a Unix user and a path: start with a lowercase letter, then use lowercase letters, digits and hyphens, "
     "31 characters at most"
 )
 PART = "between dots there are 1 to 63 letters, digits or hyphens, with no hyphen at the ends"
 PLAIN = "use letters, digits and . _ ~ @ + -"
-URL = "a plain path is needed (no pattern), of letters, digits and . _ ~ @ + -"
-WSGI = "it has to be module:callable, as in blog.wsgi:application"
-ENV = "the name of an environment variable has letters, digits and underscores, and no digit first"
+URL = "write a plain path (no pattern) of letters, digits and . _ ~ @ + -"
+WSGI = "it must be module:callable, as in blog.wsgi:application"
+ENV = "the name of an environment variable consists of letters, digits and underscores, and does not start with a digit"
 OPTION = "it starts with a hyphen, so that git would take it for an option"
 HELPER = "git would run a helper program for this kind of URL (as for ext::); use https or ssh"
 
 PROCESS = (
-    "it becomes a part of a unit's name: a small letter first, then small letters, digits and hyphens, "
+    "it becomes a part of a unit's name: start with a lowercase letter, then use lowercase letters, digits and hyphens, "
     "31 characters at most"
 )
-CALENDAR = 'it has to be a time, as in "03:00", or a calendar expression of systemd, as in "Mon..Fri 18:30"'
-LONG = "it has 128 KiB, and a variable of a process can hold 127: render it into a file, by `files`"
-ARCHIVE = "an archive is fetched by https (or http: its checksum is compared in any case)"
-CHECKSUM = "it has to be sha256: and 64 hex digits, as `sha256sum FILE` prints them"
+CALENDAR = 'it must be a time, as in "03:00", or a calendar expression of systemd, as in "Mon..Fri 18:30"'
+LONG = "it has 128 KiB, but an environment variable holds at most 127: render it into a file with `files`"
+ARCHIVE = "use https for an archive (or http: the checksum is verified in any case)"
+CHECKSUM = "it must be sha256: and 64 hex digits, as `sha256sum FILE` prints them"
 PACKAGE = (
-    "it has to be a package of the index with its exact version, as in kinto==25.1.0, so that every host and every day "
+    "it must be a package of the index with its exact version, as in kinto==25.1.0, so that every host and every day "
     "gets the same"
 )
-PYTHON = "it has to be a minor version, as in 3.12"
+PYTHON = "it must be a minor version, as in 3.12"
 REFUSED = [
     (rule.name, "root", TAKEN, "root-app"),
     (rule.name, "www-data", TAKEN, "www-data-app"),
@@ -134,34 +134,34 @@ REFUSED = [
     (
         rule.domain,
         "https://Blog.example.com/x",
-        "this is a URL, and only the host name belongs here",
+        "this is a URL; write the host name only",
         "blog.example.com",
     ),
     (
         rule.domain,
         "blog.example.com/x",
-        "this has a path, and only the host name belongs here",
+        "this has a path; write the host name only",
         "blog.example.com",
     ),
     (
         rule.domain,
         "blog.example.com:8080",
-        "this has a port, and only the host name belongs here",
+        "this has a port; write the host name only",
         "blog.example.com",
     ),
-    (rule.domain, "*.example.com", "a wildcard is not possible: list every name", ""),
+    (rule.domain, "*.example.com", "wildcards are not supported: list every name", ""),
     (rule.domain, "bücher.example", "write it in the ASCII form that DNS uses", "xn--bcher-kva.example"),
     (rule.domain, "blog.example.com.", "write it without the dot at the end", "blog.example.com"),
     (
         rule.domain,
         "Blog.Example.com",
-        "host names are compared in small letters: write it so",
+        "write host names in lowercase",
         "blog.example.com",
     ),
     (
         rule.domain,
         "my_blog.example.com",
-        "a host name has no underscore (certificate authorities and some browsers refuse it)",
+        "a host name has no underscore (certificate authorities and some browsers reject it)",
         "my-blog.example.com",
     ),
     (rule.domain, "a b.example", "the character ' ' is not allowed in a host name", ""),
@@ -174,7 +174,7 @@ REFUSED = [
     (
         rule.domain,
         "10.0.0.1",
-        "this is an address, and a host name is needed: nginx chooses the app by name",
+        "this is an address, but nginx chooses the app by host name: write a host name",
         "",
     ),
     (rule.domain, "a..example", f"the part '' is not valid: {PART}", ""),
@@ -185,32 +185,37 @@ REFUSED = [
     (
         rule.relative_path,
         "/media",
-        "it has to be relative to the app's code, without a slash at the start",
+        "it must be relative to the app's code, without a slash at the start",
         "media",
     ),
-    (rule.relative_path, "/", "it has to be relative to the app's code, without a slash at the start", ""),
-    (rule.relative_path, "../x", "it leaves the app's code by '..'", ""),
-    (rule.relative_path, "a/../b", "it leaves the app's code by '..'", ""),
-    (rule.relative_path, ".", "this is the whole code, and only a part of it can be meant", ""),
+    (rule.relative_path, "/", "it must be relative to the app's code, without a slash at the start", ""),
+    (rule.relative_path, "../x", "it leads out of the app's code with '..'", ""),
+    (rule.relative_path, "a/../b", "it leads out of the app's code with '..'", ""),
+    (rule.relative_path, ".", "this is the whole code: name a part of it", ""),
     (rule.relative_path, "./media", "it has an empty or a '.' part", "media"),
     (rule.relative_path, "a//b", "it has an empty or a '.' part", "a/b"),
     (
         rule.relative_path,
         "a/.git/x",
-        "nothing inside .git can be used: it holds the history and perhaps credentials",
+        ".git cannot be used: it contains the history and possibly credentials",
         "",
     ),
     (rule.relative_path, "a b", f"the character ' ' is not allowed: {PLAIN}", ""),
     (rule.relative_path, "a\nb", f"the character '\\n' is not allowed: {PLAIN}", ""),
     (rule.relative_path, "a;b", f"the character ';' is not allowed: {PLAIN}", ""),
     (rule.relative_path, "a%b", f"the character '%' is not allowed: {PLAIN}", ""),
-    (rule.relative_path, "a/-b", "the part '-b' starts with a hyphen, which programs take for an option", ""),
-    (rule.file_path, "a/", "it has to be a file, and the slash at the end means a directory", "a"),
+    (
+        rule.relative_path,
+        "a/-b",
+        "the part '-b' starts with a hyphen, so programs would take it for an option",
+        "",
+    ),
+    (rule.file_path, "a/", "it must be a file, but a trailing slash means a directory", "a"),
     (rule.static_url, "static/", "a URL path starts with a slash", "/static/"),
     (
         rule.static_url,
         "/",
-        "this would hide the whole app behind files; name a path below it, such as /static/",
+        "this would hide the whole app behind files: use a path such as /static/",
         "",
     ),
     (rule.static_url, "/a/../b", "it has an empty, '.' or '..' part", "/b"),
@@ -220,22 +225,22 @@ REFUSED = [
     (rule.static_url, "/s$", f"the character '$' is not allowed: {URL}", ""),
     (rule.static_url, '/"', f"the character '\"' is not allowed: {URL}", ""),
     (rule.static_url, "/a\n", f"the character '\\n' is not allowed: {URL}", ""),
-    (rule.static_url, "/.git/", "nothing is served under a name .git", ""),
-    (rule.static_url, "/.well-known/acme-challenge/", "this path is kept for the issue of certificates", ""),
+    (rule.static_url, "/.git/", ".git is never served", ""),
+    (rule.static_url, "/.well-known/acme-challenge/", "this path is reserved for issuing certificates", ""),
     (rule.env_name, "MY-KEY", ENV, "MY_KEY"),
     (rule.env_name, "1A", ENV, ""),
     (rule.env_name, "A\n", ENV, "A_"),
-    (rule.env_name, "PATH", "PATH is set by the platform and cannot be changed by an app", ""),
-    (rule.env_name, "LD_PRELOAD", "LD_PRELOAD is set by the platform and cannot be changed by an app", ""),
-    (rule.env_name, "UWSGI_X", "UWSGI_X is set by the platform and cannot be changed by an app", ""),
-    (rule.env_value, "a\0b", "it has a NUL character, which no environment can hold", ""),
-    (rule.env_value, "\ud800", "it has characters that cannot be written as UTF-8", ""),
+    (rule.env_name, "PATH", "PATH is set by Emperor Stack, and an app cannot change it", ""),
+    (rule.env_name, "LD_PRELOAD", "LD_PRELOAD is set by Emperor Stack, and an app cannot change it", ""),
+    (rule.env_name, "UWSGI_X", "UWSGI_X is set by Emperor Stack, and an app cannot change it", ""),
+    (rule.env_value, "a\0b", "it has a NUL character, which an environment cannot contain", ""),
+    (rule.env_value, "\ud800", "it has characters that cannot be encoded as UTF-8", ""),
     (rule.secret_value, "", "it is empty", ""),
     (rule.command, " ", "it is empty", ""),
     (
         rule.command,
         "a\nb",
-        "it has a line break, and a command is one line: make two of it, or add a script to the code",
+        "it has a line break, but a command is one line: split it, or add a script to the code",
         "",
     ),
     (rule.command, "a\0b", "the character '\\x00' is not allowed in a command", ""),
@@ -246,26 +251,26 @@ REFUSED = [
     (
         rule.wsgi,
         "app:create_app()",
-        "a call is not possible here: let a module of the code do it (application = create_app()) and "
+        "a call is not supported here: call it in a module of the code (application = create_app()) and "
         "name the result",
         "",
     ),
-    (rule.paste, "app.py", "it has to be a PasteDeploy file ending in .ini, perhaps with #section", ""),
+    (rule.paste, "app.py", "it must be a PasteDeploy file ending in .ini, optionally with #section", ""),
     (
         rule.paste,
         "a.ini#b c",
-        "after the # comes the name of a section [app:NAME]: letters, digits and . _ -",
+        "the name of a section [app:NAME] must follow the #: letters, digits and . _ -",
         "",
     ),
     (
         rule.paste,
         "/etc/a.ini",
-        "it has to be relative to the app's code, without a slash at the start",
+        "it must be relative to the app's code, without a slash at the start",
         "etc/a.ini",
     ),
     (rule.git_url, "", "it is empty", ""),
     (rule.git_url, "--upload-pack=x", OPTION, ""),
-    (rule.git_url, "ext::sh -c x", "a URL has no blanks", ""),
+    (rule.git_url, "ext::sh -c x", "a URL must not contain blanks", ""),
     (rule.git_url, "ext::sh", HELPER, ""),
     (rule.git_url, "fd::17", HELPER, ""),
     (rule.git_url, "a\nb", "the character '\\n' is not allowed in a URL", ""),
@@ -276,7 +281,7 @@ REFUSED = [
         "",
     ),
     (rule.git_url, "git@-x:y", "its host starts with a hyphen, so that ssh would take it for an option", ""),
-    (rule.git_url, "https://a/$(x)", "it has a character that no URL has unescaped: quote it as %XX", ""),
+    (rule.git_url, "https://a/$(x)", "it has a character that must be escaped in a URL: write it as %XX", ""),
     (rule.archive, "ftp://example.com/x", ARCHIVE, ""),
     (rule.archive, "file:///etc/x.tar", ARCHIVE, ""),
     (rule.archive, "https://exa mple.com/x", ARCHIVE, ""),
@@ -299,26 +304,26 @@ REFUSED = [
     (
         rule.env_value,
         "é" * 65536,
-        "it has 128 KiB, and a variable of a process can hold 127: render it into a file, by `files`",
+        "it has 128 KiB, but an environment variable holds at most 127: render it into a file with `files`",
         "",
     ),
     (rule.git_version, "", "it is empty", ""),
     (rule.git_version, "-x", OPTION, ""),
-    (rule.git_version, "a..b", "it has to be one tag, branch or commit, as in v1.4.0", ""),
-    (rule.git_version, "a b", "it has to be one tag, branch or commit, as in v1.4.0", ""),
-    (rule.git_version, "v1:refs", "it has to be one tag, branch or commit, as in v1.4.0", ""),
+    (rule.git_version, "a..b", "it must be one tag, branch or commit, as in v1.4.0", ""),
+    (rule.git_version, "a b", "it must be one tag, branch or commit, as in v1.4.0", ""),
+    (rule.git_version, "v1:refs", "it must be one tag, branch or commit, as in v1.4.0", ""),
     (rule.controller_path, "", "it is empty", ""),
     (
         rule.controller_path,
         "~/x",
-        "~ is not expanded: start with a slash, or with a directory of the bundle",
+        "~ is not expanded: start with a slash, or with a directory of this repository",
         "",
     ),
     (rule.controller_path, "a\0", "the character '\\x00' is not allowed in a path", ""),
     (
         rule.key_path,
         "-----BEGIN OPENSSH PRIVATE KEY-----\nx",
-        "this is the key itself; put it into a file, encrypt that by ansible-vault and name it",
+        "this is the key itself: put it into a file, encrypt the file with ansible-vault, and name the file here",
         "",
     ),
     (
@@ -327,24 +332,24 @@ REFUSED = [
         "a line has to be 'git.example.com ssh-ed25519 AAAA…', as ssh-keyscan prints it",
         "",
     ),
-    (rule.size, "20MB", "it has to be a number with k, m or g, as in 20m", "20m"),
-    (rule.size, "20 m", "it has to be a number with k, m or g, as in 20m", "20m"),
-    (rule.size, "20m;", "it has to be a number with k, m or g, as in 20m", ""),
-    (rule.size, "20m\n", "it has to be a number with k, m or g, as in 20m", "20m"),
-    (rule.size, "0", "0 would mean no limit at all in nginx; write the largest upload that you want", ""),
+    (rule.size, "20MB", "it must be a number with k, m or g, as in 20m", "20m"),
+    (rule.size, "20 m", "it must be a number with k, m or g, as in 20m", "20m"),
+    (rule.size, "20m;", "it must be a number with k, m or g, as in 20m", ""),
+    (rule.size, "20m\n", "it must be a number with k, m or g, as in 20m", "20m"),
+    (rule.size, "0", "0 means no limit in nginx: write the size of the largest upload", ""),
     (rule.size, "1025g", "it is more than 1024g", ""),
-    (rule.process_name, "web", "the app's units of this name have another use", "web-1"),
-    (rule.process_name, "run", "the app's units of this name have another use", "run-1"),
+    (rule.process_name, "web", "this name is reserved for another unit of the app", "web-1"),
+    (rule.process_name, "run", "this name is reserved for another unit of the app", "run-1"),
     (rule.process_name, "Send_Mail", PROCESS, "send-mail"),
     (rule.process_name, "a@7", PROCESS, "a-7"),
     (rule.process_name, "a" * 32, PROCESS, "a" * 31),
     (rule.process_name, "", PROCESS, ""),
-    (rule.span, "15", "it has to be a number with s, m, h or d, as in 15m", ""),
-    (rule.span, "15 minutes", "it has to be a number with s, m, h or d, as in 15m", "15m"),
-    (rule.span, "0m", "it has to be between 1s and 366d", ""),
-    (rule.span, "367d", "it has to be between 1s and 366d", ""),
-    (rule.calendar, "15m", "this is a length of time; write it as `every`", ""),
-    (rule.calendar, "0 3 * * *", f"this is an expression of cron; {CALENDAR}", ""),
+    (rule.span, "15", "it must be a number with s, m, h or d, as in 15m", ""),
+    (rule.span, "15 minutes", "it must be a number with s, m, h or d, as in 15m", "15m"),
+    (rule.span, "0m", "it must be between 1s and 366d", ""),
+    (rule.span, "367d", "it must be between 1s and 366d", ""),
+    (rule.calendar, "15m", "this is an interval; use `every` instead", ""),
+    (rule.calendar, "0 3 * * *", f"this is a cron expression; {CALENDAR}", ""),
     (rule.calendar, "at 3", CALENDAR, ""),
     (rule.calendar, "", CALENDAR, ""),
     (rule.calendar, " 03:00", CALENDAR, ""),
