@@ -105,6 +105,25 @@ def test_what_is_in_use_stays(host: Host) -> None:
     assert list(host.there()) == ["tools-a", "tools-f"]
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({"VERSION": "tools-a"}, id="the name alone"),
+        pytest.param({"EMPEROR_STACK_UWSGI": "/somewhere/else/tools-a"}, id="the name elsewhere"),
+        pytest.param({"EMPEROR_STACK_UWSGI": "{path}-2"}, id="a path that begins alike"),
+        pytest.param({"PATH": "{path}:/usr/bin"}, id="not an emperor"),
+    ],
+)
+def test_other_processes_keep_nothing(host: Host, environment: dict[str, str]) -> None:
+    environment = {name: text.format(path=host.top / "tools-a") for name, text in environment.items()}
+    with subprocess.Popen(["/bin/sleep", "60"], env=environment) as process:
+        for number, name in enumerate(("tools-a", "tools-b", "tools-c")):
+            assert host.install(name).returncode == 0
+            os.utime(host.top / name, (number, number))
+        process.kill()
+    assert list(host.there()) == ["tools-b", "tools-c"]
+
+
 def test_without_a_pip_it_says_what_brings_one(host: Host) -> None:
     (host.top / "wheels/pip-25.whl").unlink()
     refused = host.install("tools-a")
