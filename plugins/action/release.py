@@ -6,13 +6,16 @@ import base64
 import getpass
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
 from ..module_utils.release import uv_settings
+from ..module_utils.release.phase import Told
+from ..module_utils.release.phases import PHASES, going_on, together
 from ..module_utils.release.spec import ReleaseSpec
 from ..plugin_utils.controller.bundle import bundle_root
 from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process, process_token
@@ -28,14 +31,38 @@ class ActionModule(ActionWithLocks):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         args = dict(self._task.args)
-        phase = args["phase"]
+        names = [args["phase"], *(args.get("then") or [])]
+        if unknown := [name for name in names if name not in PHASES]:
+            raise AnsibleActionFail(f"there is no phase {unknown[0]}; there are {', '.join(PHASES)}")
+        if wrong := uv_settings.complaints(args.get("uv_environment") or {}):
+            listed = "\n".join(f"python_apps_uv_environment.{one}." for one in wrong)
+            raise AnsibleActionFail(f"{listed}\nNo host was asked or changed.")
         # Without Ansible's lazy containers, by which a look at every value of a hundred apps takes seconds.
         apps: list[dict[str, Any]] = plain(args.pop("apps"))
-        declared = {app["name"]: app for app in apps}
-        if phase == "plan":
-            apps = complete_all(apps)
+        before: dict[str, Any] = plain(args.pop("after", None) or {})
+        try:
+            result = self._exchange(args, names, apps, before, task_vars or {})
+        except AnsibleActionFail as error:
+            if not before:
+                raise
+            # What the phases before said is not lost for that.
+            result = {"failed": True, "msg": str(error)}
+        return continued(before, result)
+
+    def _exchange(
+        self,
+        args: dict[str, Any],
+        names: Sequence[str],
+        declared: list[dict[str, Any]],
+        before: Mapping[str, Any],
+        task_vars: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Take those of the *declared* apps that go on after what was *before* through the phases *names*."""
+        told = max(PHASES[name].told for name in names)
         secrets = args.pop("secrets", None) or {}
-        root = Path(args.pop("root", None) or bundle_root((task_vars or {})["playbook_dir"]))
+        root = Path(args.pop("root", None) or bundle_root(task_vars["playbook_dir"]))
+        listen = args.pop("listen", 4096)
+        apps = left_over(complete_all(declared) if told > Told.NAME else declared, before, names)
         if not apps:
             return {
                 "changed": False,
@@ -43,43 +70,35 @@ class ActionModule(ActionWithLocks):
                 "skipped": True,
                 "skipped_reason": "no app is in this phase",
             }
-        if wrong := uv_settings.complaints(args.get("uv_environment") or {}):
-            listed = "\n".join(f"python_apps_uv_environment.{one}." for one in wrong)
-            raise AnsibleActionFail(f"{listed}\nNo host was asked or changed.")
-        # What the host needs to know for all that it is to do now.
-        needed = "prepare" if "prepare" in (args.get("then") or []) else phase
         # The module's arguments hold secrets, and Ansible would write them to the host's journal.
-        quiet = {**(task_vars or {}), "ansible_no_target_syslog": True}
-        listen = args.pop("listen", 4096)
+        quiet = {**task_vars, "ansible_no_target_syslog": True}
         maker = None
         specs: list[ReleaseSpec]
-        if needed in ("plan", "prepare"):
-            maker = Specs(self._templar, self._loader, self._find_needle, task_vars or {}, root, listen)
-            specs = maker.make(apps, secrets, whole=needed == "prepare")
+        if told > Told.NAME:
+            maker = Specs(self._templar, self._loader, self._find_needle, task_vars, root, listen)
+            specs = maker.make(apps, secrets, whole=told is Told.RELEASE)
         else:
-            specs = [{"name": app["name"]} for app in apps]
+            specs = [named(app) for app in apps]
+        if told is not Told.RELEASE:
+            # With passwords, maybe; and only what makes a release installs anything.
+            args.pop("uv_environment", None)
         try:
-            if needed == "prepare" and not self._task.check_mode:
-                self._send_sources(specs, apps, root, as_files=phase == "prepare")
+            if told is Told.RELEASE and not self._task.check_mode:
+                self._send_sources(specs, apps, root, as_files=PHASES[names[0]].told is told)
                 if not all(sent(spec) for spec in specs):
-                    # Too large to be sent on the chance that it is wanted: the plan comes first, by itself.
-                    args["then"] = []
-            # One owner for all phases of a run.
-            owner = {
-                "token": process_token(playbook_process()),
-                "who": f"{getpass.getuser()}@{socket.gethostname()}",
-                "controller": socket.gethostname(),
-            }
-            arguments = {**args, "apps": specs, "owner": owner}
+                    # Too large to be sent on the chance that it is wanted: what is before comes first, by itself.
+                    args["then"] = [*takewhile(lambda name: PHASES[name].told is not told, names)][1:]
+            arguments = {**args, "apps": specs, "owner": this_run()}
 
             def formers(found: Mapping[str, Any]) -> list[str]:
                 """Tell what apps were in an earlier format, where the host has such releases."""
                 if maker is None:
                     return []
-                told = unanswered(found, specs)
-                for spec in told:
-                    spec["former"] = maker.former(declared[spec["name"]], secrets.get(spec["name"]) or {})
-                return [spec["name"] for spec in told]
+                asked = unanswered(found, specs)
+                by_name = {app["name"]: app for app in declared}
+                for spec in asked:
+                    spec["former"] = maker.former(by_name[spec["name"]], secrets.get(spec["name"]) or {})
+                return [spec["name"] for spec in asked]
 
             result = self.execute("emperor.stack.release", arguments, quiet, formers)
         finally:
@@ -119,6 +138,49 @@ class ActionModule(ActionWithLocks):
         remote = str(self._connection._shell.join_path(self._connection._shell.tmpdir, name))
         self._transfer_file(str(local), remote)
         return remote
+
+
+def this_run() -> dict[str, str]:
+    """Who deploys: the same for all phases of a run."""
+    return {
+        "token": process_token(playbook_process()),
+        "who": f"{getpass.getuser()}@{socket.gethostname()}",
+        "controller": socket.gethostname(),
+    }
+
+
+def left_over(
+    apps: Sequence[Mapping[str, Any]], before: Mapping[str, Any], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Those of *apps* with something to do in the phases *names*, after the result *before*; none where that was stopped."""
+    if "stopped" in before:
+        return []
+    going = going_on(apps, before.get("apps") or {}) if before else [dict(app) for app in apps]
+    return [app for app in going if not set(names) <= set(app.get("done", ()))]
+
+
+def named(app: Mapping[str, Any]) -> ReleaseSpec:
+    """What a phase is told of *app* that works on what the host remembers."""
+    spec: ReleaseSpec = {"name": app["name"]}
+    if app.get("done"):
+        spec["done"] = app["done"]
+    return spec
+
+
+def continued(before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """The *result* of an exchange, as one with that of the exchanges *before* it.
+
+    `stopped` is why one of them came to no end, so that nothing is known of its apps.
+    """
+    whole = {**result, "apps": together(before.get("apps") or {}, result.get("apps") or {})}
+    whole["phases"] = [*before.get("phases", ()), *result.get("phases", ())]
+    if "stopped" in before:
+        whole["stopped"] = before["stopped"]
+    elif result.get("failed") and "apps" not in result:
+        whole["stopped"] = str(
+            result.get("module_stderr") or result.get("msg") or "a phase failed without a reason"
+        )
+    return whole
 
 
 def comes_from_here(source: Mapping[str, Any]) -> bool:

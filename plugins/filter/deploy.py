@@ -1,4 +1,4 @@
-"""Filters that carry apps from one phase of a deploy to the next."""
+"""Filters that choose the apps of a deploy, and say what became of them."""
 
 from __future__ import annotations
 
@@ -64,22 +64,6 @@ def hosts_with(
     return found if everywhere else found[:1]
 
 
-def planned(apps: Sequence[App], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The apps that the *plan* wants to deploy or to finish, each with its `action` and `revision`."""
-    found = plan.get("apps", {})
-    return [
-        {**app, "action": found[app["name"]]["action"], "revision": found[app["name"]].get("revision")}
-        for app in apps
-        if found.get(app["name"], {}).get("action") in ("deploy", "finish")
-    ]
-
-
-def still_good(apps: Sequence[App], result: Mapping[str, Any]) -> list[App]:
-    """The apps that went through the phase with this *result*; none when the phase did not run at all."""
-    done = result.get("apps", {})
-    return [app for app in apps if app["name"] in done and not done[app["name"]].get("error")]
-
-
 def without_failed(apps: Sequence[App], result: Mapping[str, Any] | None = None) -> list[App]:
     """The apps that have no error in *result*; all of them where that task did not run."""
     found = (result or {}).get("apps") or {}
@@ -92,7 +76,9 @@ def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
     for result in results:
         apps = result.get("apps", {})
         texts = [f"{name}: {one['error']}" for name, one in apps.items() if one.get("error")]
-        if result.get("failed") and not texts:
+        if "stopped" in result:
+            texts.append(result["stopped"])
+        elif result.get("failed") and not texts:
             texts = [
                 str(result.get("module_stderr") or result.get("msg") or "a phase failed without a reason")
             ]
@@ -226,8 +212,6 @@ class FilterModule:
             "choose_apps": choose_apps,
             "check_names": check_names,
             "hosts_with": hosts_with,
-            "planned": planned,
-            "still_good": still_good,
             "without_failed": without_failed,
             "errors": errors,
             "deployed": deployed,

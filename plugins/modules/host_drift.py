@@ -71,7 +71,8 @@ from ..module_utils.file_set import apply as file_set_apply  # noqa: E402
 from ..module_utils.host.dry_run import Module, Question  # noqa: E402
 from ..module_utils.host.masking import hide  # noqa: E402
 from ..module_utils.host.output import printable  # noqa: E402
-from ..module_utils.release.phases import PHASES, Options  # noqa: E402
+from ..module_utils.release.options import Options  # noqa: E402
+from ..module_utils.release.phases import run_phase  # noqa: E402
 from ..module_utils.tls import store as certificate_store  # noqa: E402
 
 
@@ -86,7 +87,7 @@ def of_certificates(module: Module) -> list[str]:
 def of_releases(module: Module) -> list[str]:
     apps = module.params["apps"]
     hide([app["key"] for app in apps if app.get("key")])
-    plan = PHASES["plan"](apps, Options(again=module.params["again"]))
+    plan = run_phase("plan", apps, Options(again=module.params["again"]))
     return [
         f"{name}: {one.get('error') or one['why']}"
         for name, one in plan.items()

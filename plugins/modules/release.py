@@ -9,10 +9,14 @@ module: release
 short_description: Carry releases of Python apps through one phase on a host
 description:
   - >-
-    The phases are C(plan), C(prepare), C(migrate), C(start), C(switch), C(drain), in this order; C(rollback) stands in
-    the place of C(prepare) and C(migrate). C(status) only looks.
+    The phases stand in one table, C(plugins/module_utils/release/phases.py), each with what it does. C(plan) and C(status)
+    only look. The filter P(emperor.stack.exchanges#filter) gives those of a deploy and of a rollback.
   - Each phase takes all apps at once. An app that fails is cleaned up, its lock is given back, and the others go on.
     The result then is failed, with one message per app.
+  - >-
+    The action of the same name takes further options: C(secrets) of the apps, C(root) of the paths of sources, C(listen),
+    the length of an app's queue, and C(after), the result of the phases before. Only apps that go on after those are taken
+    through the phase, and the result is that of all phases so far.
   - What a phase needs to know of the one before is kept on the host, in the deploy lock of the app. A run that dies
     leaves the live release serving; the next one finishes or undoes what it finds.
 options:
@@ -20,18 +24,16 @@ options:
     description: Which phase.
     type: str
     required: true
-    choices: [plan, prepare, migrate, start, switch, drain, rollback, status]
   then:
     description:
       - Further phases for the apps that came through the ones before, in the same exchange. Over several hosts each phase is
         a task of its own instead, so that it ends everywhere before the next begins.
     type: list
     elements: str
-    choices: [plan, prepare, migrate, start, switch, drain, rollback, status]
     default: []
   apps:
     description:
-      - The apps. The action plugin of the same name makes this list from the completed entries of C(python_apps).
+      - The apps. The action plugin of the same name makes this list from entries of C(python_apps).
     type: list
     elements: dict
     required: true
@@ -103,11 +105,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 apps:
-  description: Per app what the phase, and those of O(then), found or did; C(error) where one failed.
+  description: Per app what the phase, those of O(then) and those of C(after) found or did; C(error) where one failed.
   type: dict
   returned: always
 phases:
-  description: O(phase) and O(then).
+  description: The phases of C(after), O(phase) and O(then).
   type: list
   elements: str
   returned: always
@@ -121,7 +123,8 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ..module_utils.host.credentials import all_secrets  # noqa: E402
 from ..module_utils.host.masking import hide  # noqa: E402
 from ..module_utils.host.output import printable  # noqa: E402
-from ..module_utils.release.phases import PHASES, Options, in_turn  # noqa: E402
+from ..module_utils.release.options import Options  # noqa: E402
+from ..module_utils.release.phases import in_turn  # noqa: E402
 
 
 def summary(failed: list[str], of: int) -> str:
@@ -140,8 +143,8 @@ def secrets_in(app: Mapping[str, Any]) -> list[str]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "phase": {"type": "str", "required": True, "choices": list(PHASES)},
-            "then": {"type": "list", "elements": "str", "choices": list(PHASES), "default": []},
+            "phase": {"type": "str", "required": True},
+            "then": {"type": "list", "elements": "str", "default": []},
             "apps": {"type": "list", "elements": "dict", "required": True, "no_log": False},
             "owner": {"type": "dict", "default": {}, "no_log": False},
             "dead": {"type": "list", "elements": "str", "default": [], "no_log": False},

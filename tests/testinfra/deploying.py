@@ -179,8 +179,9 @@ class Stack:
         return dict(
             on_host(
                 self.host,
-                "from emperor_product.release.phases import PHASES, Options",
-                f"PHASES['status']([{{'name': {app!r}}}], {options})[{app!r}]",
+                "from emperor_product.release.options import Options\n"
+                "from emperor_product.release.phases import run_phase",
+                f"run_phase('status', [{{'name': {app!r}}}], {options})[{app!r}]",
             )
         )
 

@@ -75,7 +75,14 @@ class Named(TypedDict):
     name: str
 
 
-class PlanSpec(Named, total=False):
+class Going(Named, total=False):
+    """What an app brings along from the phases before, where there is something."""
+
+    #: Phases that it went through already, out of turn.
+    done: list[str]
+
+
+class PlanSpec(Going, total=False):
     """What a plan is told."""
 
     source: Source

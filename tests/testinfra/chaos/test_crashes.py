@@ -11,11 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.emperor.stack.plugins.module_utils.release.phases import phases_of
 from deploying import Repository, Stack, figure, load, started
 from testinfra.host import Host
 
 #: Where a deploy is when it is killed: the phase that its lock names. "begin" is before it has one.
-PHASES = ("begin", "prepare", "migrate", "start", "switch", "drain")
+PHASES = ("begin", *phases_of("deploy")[1:])
 
 #: The same moments in every run of a seed; another seed is another set of them.
 SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
@@ -42,7 +43,7 @@ def kills(number: int, dice: random.Random) -> list[Kill]:
     return found[:number]
 
 
-KILLS = kills(int(os.environ.get("CHAOS_KILLS", "9")), random.Random(SEED))
+KILLS = kills(int(os.environ.get("CHAOS_KILLS", len(PHASES) + 3)), random.Random(SEED))
 
 #: Prints when the lock of the app names phase $1; a deploy that is past it by then is seen by its next phase.
 WATCH = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import pytest
 from deploying import HERE, ROOT, Repository, Stack
 from testinfra.host import Host
+
+from tools import checkout
 
 #: The version before, whose hosts are taken over.
 BEFORE = "42dc1c2"
@@ -53,17 +54,8 @@ def before(directory: Path) -> Path:
 @pytest.fixture(scope="session")
 def tomorrow(directory: Path) -> Path:
     """This checkout with one more optional key."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    made = directory / "tomorrow"
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_symlink() or (ROOT / name).is_file():
-            (made / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, made / name, follow_symlinks=False)
-    schema = made / "plugins/plugin_utils/schema/fields.py"
-    text = schema.read_text()
-    assert text.count(PLACE) == 1
-    schema.write_text(text.replace(PLACE, NEW_KEY + PLACE))
+    made = checkout.copied(directory / "tomorrow")
+    checkout.insert(made / "plugins/plugin_utils/schema/fields.py", PLACE, NEW_KEY)
     return made
 
 

@@ -152,7 +152,8 @@ def _put_back(home):
 
 def status(apps, seconds):
     """What a status view says of these apps, within *seconds*; or how it fails."""
-    from ansible_collections.emperor.stack.plugins.module_utils.release.phases import PHASES, Options
+    from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
+    from ansible_collections.emperor.stack.plugins.module_utils.release.phases import run_phase
 
     def late(*_):
         raise TimeoutError(f"no status within {seconds} s")
@@ -161,7 +162,7 @@ def status(apps, seconds):
     signal.alarm(seconds)
     began = time.monotonic()
     try:
-        said = PHASES["status"]([{"name": app} for app in apps], Options())
+        said = run_phase("status", [{"name": app} for app in apps], Options())
         return {"said": said, "seconds": round(time.monotonic() - began, 1)}
     except BaseException as error:
         return {"raised": f"{type(error).__name__}: {error}"[:300]}

@@ -23,7 +23,8 @@ from ansible_collections.emperor.stack.plugins.action import release as action
 from ansible_collections.emperor.stack.plugins.action.check_apps import plain
 from ansible_collections.emperor.stack.plugins.module_utils.files import trees
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
-from ansible_collections.emperor.stack.plugins.module_utils.release.phases import Options, in_turn
+from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
+from ansible_collections.emperor.stack.plugins.module_utils.release.phases import in_turn
 from ansible_collections.emperor.stack.plugins.module_utils.values import rules as rule
 from ansible_collections.emperor.stack.plugins.plugin_utils.release import specs as release_specs
 from hypothesis import given, settings
@@ -211,7 +212,7 @@ def test_a_source_that_cannot_be_read_fails_its_app_alone(tmp_path: Path) -> Non
     assert spec["refused"] == "source: /x/caf\\xe9: Permission denied"
     assert action.sent(spec)
     outcome = in_turn(["plan", "prepare"], [spec], Options())
-    assert outcome == {"blog": {"error": spec["refused"], "changed": False}}
+    assert outcome == {"blog": {"error": spec["refused"]}}
 
 
 def sending(tmp_path: Path, sizes: list[int], as_files: bool) -> tuple[list[dict[str, Any]], list[str]]:
@@ -259,6 +260,88 @@ def test_what_may_not_be_wanted_is_not_sent_as_a_file(tmp_path: Path, size: int)
 def test_what_the_host_fetches_itself_is_not_waited_for(source: dict[str, str], here: bool) -> None:
     assert action.comes_from_here(source) is here
     assert action.sent({"source": source}) is not here
+
+
+# From one exchange to the next
+
+
+@pytest.mark.parametrize(
+    ("before", "names", "left"),
+    [
+        ({}, ["plan"], ["a", "b", "c"]),
+        ({"apps": {"a": {}, "b": {"error": "x"}}}, ["start"], ["a"]),
+        ({"apps": {"a": {"action": "none"}, "b": {"action": "deploy", "revision": "r"}}}, ["prepare"], ["b"]),
+        ({"apps": {"a": {"done": ["start", "switch"]}, "b": {}}}, ["start"], ["b"]),
+        ({"apps": {"a": {"done": ["start", "switch"]}, "b": {}}}, ["start", "switch", "drain"], ["a", "b"]),
+        ({"apps": {"a": {}}, "stopped": "MODULE FAILURE"}, ["start"], []),
+        ({"skipped": True}, ["start"], []),
+    ],
+)
+def test_who_is_in_an_exchange(before: dict[str, Any], names: list[str], left: list[str]) -> None:
+    apps = [{"name": name} for name in "abc"]
+    assert [app["name"] for app in action.left_over(apps, before, names)] == left
+
+
+def test_what_a_phase_is_told_that_works_on_what_the_host_remembers() -> None:
+    assert action.named({"name": "a", "domains": ["x"], "action": "deploy"}) == {"name": "a"}
+    assert action.named({"name": "a", "done": ["start"]}) == {"name": "a", "done": ["start"]}
+
+
+def test_the_results_of_exchanges_are_one() -> None:
+    before = {"changed": True, "apps": {"a": {"action": "deploy"}, "b": {"error": "x"}}, "phases": ["plan"]}
+    after = {"changed": False, "apps": {"a": {"release": "r"}}, "phases": ["prepare"]}
+    assert action.continued({}, before) == before
+    assert action.continued(before, after) == {
+        "changed": False,
+        "apps": {"a": {"action": "deploy", "release": "r"}, "b": {"error": "x"}},
+        "phases": ["plan", "prepare"],
+    }
+
+
+def test_an_exchange_that_came_to_no_end_is_said_beside_what_was_before() -> None:
+    before = {"apps": {"a": {"action": "deploy"}, "b": {"error": "x"}}, "phases": ["plan"]}
+    broken = action.continued(before, {"failed": True, "msg": "MODULE FAILURE", "module_stderr": "Traceback"})
+    assert broken["apps"] == before["apps"]
+    assert (broken["phases"], broken["stopped"]) == (["plan"], "Traceback")
+    # And in every exchange that comes after it.
+    skipped = {"skipped": True, "changed": False, "apps": {}}
+    assert action.continued(broken, skipped)["stopped"] == "Traceback"
+    failed = {"failed": True, "msg": "a failed", "apps": {"a": {"error": "e"}}, "phases": ["plan"]}
+    assert "stopped" not in action.continued({}, failed)
+
+
+def running(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], fails: str) -> dict[str, Any]:
+    """The result of the action with these *arguments*, whose exchange *fails*."""
+
+    def exchange(*_: Any) -> dict[str, Any]:
+        raise AnsibleActionFail(fails)
+
+    monkeypatch.setattr(action.ActionWithLocks, "run", lambda *_: {})
+    monkeypatch.setattr(action.ActionModule, "_exchange", exchange)
+    plugin = object.__new__(action.ActionModule)
+    plugin._task = SimpleNamespace(args={"apps": [{"name": "a"}], **arguments})
+    return plugin.run(None, {})
+
+
+def test_a_failure_at_the_controller_loses_nothing_of_the_phases_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = {"apps": {"b": {"error": "x"}}, "phases": ["plan"]}
+    result = running(monkeypatch, {"phase": "prepare", "after": before}, "no such template")
+    assert result == {
+        "failed": True,
+        "msg": "no such template",
+        "apps": before["apps"],
+        "phases": ["plan"],
+        "stopped": "no such template",
+    }
+    with pytest.raises(AnsibleActionFail, match="no such template"):
+        running(monkeypatch, {"phase": "plan"}, "no such template")
+
+
+def test_a_phase_that_is_not_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AnsibleActionFail, match="there is no phase warm; there are plan, prepare, "):
+        running(monkeypatch, {"phase": "plan", "then": ["warm"]}, "")
 
 
 # Files of an app

@@ -1,4 +1,4 @@
-"""What the playbooks hand from one phase to the next."""
+"""Which apps a deploy is for, and what the playbooks say of it."""
 
 from __future__ import annotations
 
@@ -60,31 +60,6 @@ def test_unknown_names(only: str, fleet: list[str], says: str) -> None:
         deploy.check_names(only, fleet)
 
 
-def test_planned_are_those_to_deploy_or_to_finish() -> None:
-    plan = {
-        "apps": {
-            "a": {"action": "deploy", "revision": "r1"},
-            "b": {"action": "none", "revision": "r2"},
-            "c": {"action": "finish"},
-            "d": {"action": "held"},
-            "e": {"error": "x"},
-        }
-    }
-    apps = [{"name": name} for name in "abcdef"]
-    assert deploy.planned(apps, plan) == [
-        {"name": "a", "action": "deploy", "revision": "r1"},
-        {"name": "c", "action": "finish", "revision": None},
-    ]
-    assert deploy.planned(apps, {"failed": True}) == []
-
-
-def test_still_good_are_those_that_passed() -> None:
-    apps = [{"name": name} for name in "abc"]
-    result = {"apps": {"a": {}, "b": {"error": "x"}}}
-    assert deploy.still_good(apps, result) == [{"name": "a"}]
-    assert deploy.still_good(apps, {"failed": True, "msg": "unreachable"}) == []
-
-
 @pytest.mark.parametrize(
     ("results", "found"),
     [
@@ -95,6 +70,8 @@ def test_still_good_are_those_that_passed() -> None:
         ([{"failed": True, "msg": "no sudo"}], ["no sudo"]),
         ([{"failed": True, "msg": "MODULE FAILURE", "module_stderr": "Traceback"}], ["Traceback"]),
         ([{"failed": True}], ["a phase failed without a reason"]),
+        ([{"failed": True, "stopped": "Traceback", "apps": {"a": {"error": "e"}}}], ["a: e", "Traceback"]),
+        ([{"skipped": True, "stopped": "Traceback", "apps": {}}], ["Traceback"]),
     ],
 )
 def test_errors(results: list[dict[str, Any]], found: list[str]) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.action import release as action
-from ansible_collections.emperor.stack.plugins.module_utils.release import phases as release_phases
-from ansible_collections.emperor.stack.plugins.module_utils.release import takeover
-from ansible_collections.emperor.stack.plugins.module_utils.release.phases import PHASES, Options
+from ansible_collections.emperor.stack.plugins.module_utils.release import build, takeover, workers
+from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
+from ansible_collections.emperor.stack.plugins.module_utils.release.phases import run_phase
 from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Locked
 
 LIVE, OTHER = "20261122T100000-aaaaaaa", "20261122T110000-bbbbbbb"
@@ -22,13 +22,13 @@ HELD = "rolled_back"
 
 @pytest.fixture(autouse=True)
 def host_s_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release_phases, "_python", lambda spec: "3.11")
+    monkeypatch.setattr(build, "wanted_python", lambda spec: "3.11")
 
 
 def plan(former: str | None = None, check_mode: bool = False, revision: str = "a" * 40) -> dict[str, Any]:
     spec = {"name": "blog", "source": {"path": "x"}, "digest": revision, "fingerprint": TODAY}
     spec |= {} if former is None else {"former": former}
-    return PHASES["plan"]([spec], Options(check_mode=check_mode))["blog"]
+    return run_phase("plan", [spec], Options(check_mode=check_mode))["blog"]
 
 
 def fingerprints(state: AppState) -> dict[str, str]:
@@ -133,10 +133,14 @@ def test_what_the_earlier_version_prepared_is_used(
     save(OTHER, status="prepared", fingerprint=FORMER)
     assert plan()["action"] == "compare"
     assert plan(FORMER)["action"] == "deploy"
-    monkeypatch.setattr(release_phases.release_workers, "follow", lambda state: None)
+    monkeypatch.setattr(workers, "follow", lambda state: None)
     spec = {"name": "blog", "source": {"path": "x"}, "revision": "a" * 40, "fingerprint": TODAY}
     options = Options(owner={"token": "boot/ns/1/1", "who": "ann@laptop", "controller": "laptop"})
-    assert PHASES["prepare"]([spec], options)["blog"] == {"release": OTHER, "changed": True, "reused": True}
+    assert run_phase("prepare", [spec], options)["blog"] == {
+        "release": OTHER,
+        "changed": True,
+        "reused": True,
+    }
 
 
 def test_while_a_deploy_works_on_them_manifests_are_left_alone(

@@ -181,7 +181,7 @@ def test_every_role_is_on_the_path_and_nothing_that_only_other_playbooks_run() -
     assert {path.name for path in (ROOT / "roles").iterdir()} == {
         name.split("/")[1] for name in seen if name.startswith("roles/")
     }
-    assert "roles/python_apps/tasks/phase_by_phase.yml" in seen
+    assert "roles/python_apps/tasks/phases.yml" in seen
     assert {"roles/nginx/tasks/report.yml", "roles/apache/tasks/report.yml"} <= seen
     assert not {"roles/python_apps/tasks/rollback.yml", "roles/tls/tasks/restore.yml"} & seen
 
@@ -203,7 +203,7 @@ COMMAND = {"name": "Do it", "ansible.builtin.command": "true"}
         ),
         ("roles/tls/handlers/main.yml", [COMMAND]),
         (
-            "roles/python_apps/tasks/switch.yml",
+            "roles/python_apps/tasks/phases.yml",
             [{**COMMAND, "when": "x", "register": "y", "delegate_to": "z"}],
         ),
         ("roles/hardening/tasks/further.yml", [COMMAND]),

@@ -1,0 +1,42 @@
+"""The end of a deploy that failed."""
+
+from __future__ import annotations
+
+from ..host import disk_quota, layout
+from . import failure, lifecycle, workers
+from .cleaning import all_gone, prune
+from .options import Options, Outcome
+from .progress import entry
+from .state import AppState
+
+
+def abort(state: AppState, options: Options, phase: str, reason: str) -> Outcome:
+    """End a deploy that failed in *phase*: its activation stopped, its release marked, history written, lock given back.
+
+    Where the new release is live already (a hook of the drain failed, say), it stays so and stays good.
+    """
+    # Before anything is pruned, which may make room.
+    if hint := disk_quota.hint(state.app):
+        reason = f"{reason}\n{hint}"
+    undoing = failure.Undoing(state.app)
+    held = undoing.step("reading the lock", state.lock) or {}
+    release, activation = held.get("release"), held.get("activation")
+    if activation and activation != state.live_activation() and not held.get("warm"):
+        undoing.step(f"stopping {activation}", lambda: lifecycle.stop(state, activation))
+    undoing.step("the workers of what is live", lambda: workers.follow(state))
+    serving = state.live_release()
+    failed = release if release != serving and held.get("kind") != "rollback" else None
+    if failed:
+        undoing.step("marking the release", lambda: state.mark(failed, status="failed", reason=reason))
+    undoing.step("pruning old releases", lambda: all_gone(prune(state, options)))
+    left = entry(held, options, phase, "failed", reason)
+    undoing.step("writing the history", lambda: state.remember(left))
+    undoing.step("giving the lock back", state.unlock)
+    still = f"{serving} serves on" if serving else "nothing was live before, and nothing is now"
+    kept = f" The failed release is kept at {layout.release(state.app, failed)}." if failed else ""
+    return {
+        "error": f"{phase}: {reason}{undoing.said()}\n{still}.{kept}",
+        "phase": phase,
+        "release": release,
+        "changed": True,
+    }

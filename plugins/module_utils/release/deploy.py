@@ -1,0 +1,164 @@
+"""The phases that bring a release live: migrate, start, switch, drain. Each works on what the lock says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..host import layout, output
+from ..host.command import CommandFailed, run
+from ..uwsgi.emperor_check import running_emperor
+from . import build, failure, lifecycle, workers
+from .cleaning import clean_up, prune, warm_activation
+from .lifecycle import Health, NotHealthy
+from .options import Options, Outcome
+from .progress import entry, note, taken
+from .state import AppState, Manifest, seconds_since_start
+
+
+def run_hooks(manifest: Manifest, name: str) -> None:
+    for command in manifest.hooks.get(name, []):
+        build.run_app_command(manifest.app, manifest.release, command, f"hook {name}")
+
+
+def migrate(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+    if held.get("activation") == state.live_activation() is not None:
+        return {"release": manifest.release}
+    run_hooks(manifest, "before_migrate")
+    said = ""
+    if manifest.migrate:
+        said = build.run_app_command(state.app, manifest.release, manifest.migrate, "migrate")
+    run_hooks(manifest, "after_migrate")
+    return {"release": manifest.release, "changed": bool(manifest.migrate), "output": output.last(said, 2000)}
+
+
+def start(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+    health = Health.of(manifest)
+    activation = held.get("activation")
+    if activation and held.get("switched") == activation:
+        return {"activation": activation, "warm": True}
+    if activation and lifecycle.runner_of(activation):
+        # Warm: it runs already; that it answers is checked all the same.
+        lifecycle.resume(manifest, activation)
+        lifecycle.wait_until_healthy(state.app, activation, health)
+        # Its workers ran well before. A rollback that is warm is not kept waiting: they are looked at after the switch.
+        workers.begin(state, manifest, activation, wait=False)
+        return {"activation": activation, "warm": True}
+    run_hooks(manifest, "before_start")
+    activation = lifecycle.start(state, manifest, options.emperor or running_emperor())
+    note(state, options, activation=activation)
+    requests = lifecycle.wait_until_healthy(state.app, activation, health)
+    workers.begin(state, manifest, activation)
+    run_hooks(manifest, "after_start")
+    return {"activation": activation, "probes": requests, "changed": True}
+
+
+def switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+    activation = str(held["activation"])
+    live = state.live_activation()
+    if held.get("switched") == activation == live:
+        return {"activation": activation, "release": manifest.release}
+    if live != activation:
+        held = note(state, options, previous=live)
+    previous = held.get("previous")
+    health = Health.of(manifest)
+    outcome: Outcome = {"activation": activation, "release": manifest.release, "changed": live != activation}
+    try:
+        if live != activation:
+            if lifecycle.runner_of(activation) is None:
+                raise NotHealthy(f"{activation} was stopped since it was started and probed")
+            run_hooks(manifest, "before_switch")
+            outcome["milliseconds"] = round(lifecycle.switch(state, activation), 2)
+        lifecycle.probe_through_front(health, health.answers, manifest.request_timeout, options.http_port)
+        workers.take_over(state, manifest, activation, previous)
+        run_hooks(manifest, "after_switch")
+    except Exception as error:
+        back = failure.described(state.app, error)
+        undoing = failure.Undoing(state.app)
+        if state.live_activation() == activation:
+            if previous and (live != activation or lifecycle.runner_of(previous)):
+                undoing.step(f"switching back to {previous}", lambda: lifecycle.switch(state, previous))
+                if state.live_activation() == previous:
+                    back += f"\nSwitched back to {state.release_of(previous)}."
+                undoing.step(
+                    f"letting {activation} end its requests",
+                    lambda: lifecycle.drain(state.app, activation, manifest.request_timeout),
+                )
+            elif live != activation:
+                # The first release: nothing answers rather than one that answers wrongly.
+                undoing.step("taking it away", lambda: os.unlink(layout.active(state.app)))
+        # Else an earlier run switched, and the one before it runs no more: what is live is all there is.
+        raise NotHealthy(back + undoing.said()) from error
+    if held.get("kind") == "rollback" and previous:
+        left = state.release_of(previous)
+        if left and left != manifest.release:
+            state.mark(left, status="rolled_back", reason=f"rolled back to {manifest.release}")
+    serial = state.activation_serial(activation)
+    state.mark(manifest.release, status="good", switched=time.time(), live_as=serial, reason="")
+    note(state, options, switched=activation, milliseconds=outcome.get("milliseconds"))
+    return outcome
+
+
+def drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+    began = time.monotonic()
+    live = state.live_activation()
+    run_hooks(manifest, "before_drain")
+    outcome: Outcome = {"release": manifest.release, "activation": live, "changed": True}
+    warm = warm_activation(state) if options.keep_warm > 0 and not options.emperor else None
+    previous = held.get("previous")
+    others = [name for _, name in lifecycle.running_activations(state.app) if name != live]
+    seconds = {name: state.seconds_to_end(name) for name in others}
+    # What is kept for longer than its requests may take is not waited for, unless a hook wants it quiet.
+    at_leisure = {
+        name
+        for name in others
+        if name == previous == warm
+        and options.keep_warm > seconds[name]
+        and not manifest.hooks.get("after_drain")
+    }
+    awaited = [name for name in others if name not in at_leisure]
+    with ThreadPoolExecutor() as pool:
+        # Old releases go meanwhile: the files of one take as long to delete as its activation takes to be quiet.
+        pruning = pool.submit(prune, state, options)
+        idle = pool.map(lambda name: lifecycle.drain(state.app, name, seconds[name]), awaited)
+        busy = [name for name, is_idle in zip(awaited, idle, strict=True) if not is_idle]
+        warnings = pruning.result()
+    for activation in others:
+        if activation in busy:
+            outcome["cut_off"] = activation
+        elif activation == previous == warm:
+            _retire_later(state.app, activation, options.keep_warm)
+            outcome["warm"] = activation
+            continue
+        lifecycle.stop(state, activation)
+    warnings += clean_up(state)
+    run_hooks(manifest, "after_drain")
+    # Those that ran until now.
+    warnings += prune(state, options)
+    if warnings:
+        # What was tried twice is said once.
+        outcome["warnings"] = list(dict.fromkeys(warnings))
+    held = {**held, "took": taken(held, "drain", began)}
+    state.remember(entry(held, options, "drain", "good"))
+    outcome["seconds"] = seconds_since_start(held)
+    outcome["milliseconds"] = held.get("milliseconds")
+    outcome["took"] = held["took"]
+    state.unlock()
+    return outcome
+
+
+def _retire_later(app: str, activation: str, seconds: int) -> None:
+    """Let systemd end the warm activation in *seconds*, unless it is live again by then."""
+    unit = f"emperor-stack-retire-{activation.replace('@', '-')}"
+    # It may have been warm before, and have come back by a rollback.
+    with contextlib.suppress(CommandFailed):
+        run(["systemctl", "stop", f"{unit}.timer"], what="ending the earlier timer", timeout=30)
+    run(
+        ["systemd-run", "--quiet", "--collect", f"--unit={unit}", f"--on-active={seconds}"]
+        + [f"{layout.LIBRARY}/retire", app, activation],
+        what="arranging the end of the warm activation",
+        timeout=30,
+    )

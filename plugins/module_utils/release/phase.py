@@ -1,0 +1,90 @@
+"""What a phase of a release is: a row of the table in `phases.py`, and the two kinds of work that a row can have."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..host.release_error import ReleaseError
+from . import build, failure
+from .abort import abort
+from .options import Options, Outcome
+from .progress import note, note_took, taken
+from .spec import ReleaseSpec
+from .state import AppState, Manifest
+
+#: Does a phase for one app. The first argument is the name of the phase.
+Work = Callable[[str, ReleaseSpec, Options], Outcome]
+
+#: What a phase is a part of; the lock calls it `kind`.
+DEPLOY = "deploy"
+ROLLBACK = "rollback"
+
+
+class Told(enum.IntEnum):
+    """How much of each app the controller sends for a phase."""
+
+    #: The name. The phase works on what the host remembers.
+    NAME = 0
+    #: What a plan compares: revision and fingerprint.
+    PLAN = 1
+    #: All that a release is made of, its source and its secrets included.
+    RELEASE = 2
+
+
+@dataclass(frozen=True)
+class Phase:
+    name: str
+    #: What it does, as the name of a task.
+    does: str
+    work: Work
+    #: DEPLOY, ROLLBACK or both. A phase that is part of neither is only run by itself.
+    part_of: tuple[str, ...] = ()
+    told: Told = Told.NAME
+    #: How many apps of a host go through it side by side.
+    apps_at_once: int = 1
+    #: How many hosts go through it side by side; 0: all of them.
+    hosts_at_once: int = 0
+    #: Whether the switch comes after it, or is it. Such a phase is not begun once nobody waits for the run any more.
+    leads_to_switch: bool = False
+    #: Whether no host goes on where one cannot.
+    all_hosts_or_none: bool = False
+
+
+def by_spec(work: Callable[[ReleaseSpec, Options], Outcome]) -> Work:
+    """A phase on what the controller tells of an app."""
+
+    def for_app(_: str, spec: ReleaseSpec, options: Options) -> Outcome:
+        return work(spec, options)
+
+    return for_app
+
+
+def by_lock(work: Callable[[AppState, dict[str, Any], Manifest, Options], Outcome]) -> Work:
+    """A phase on the release that the lock names. A failure ends the deploy."""
+
+    def for_app(phase: str, spec: ReleaseSpec, options: Options) -> Outcome:
+        state = AppState(spec["name"])
+        if options.check_mode:
+            return {"changed": True}
+        with state.working(seconds=120):
+            held = note(state, options, phase=phase)
+            began = time.monotonic()
+            try:
+                manifest = state.manifest(str(held.get("release")))
+                if manifest is None:
+                    raise ReleaseError(f"release {held.get('release')} is gone or was never whole")
+                build.hide_secrets(state.app, manifest.release)
+                outcome = work(state, held, manifest, options)
+            except Exception as error:
+                reason = failure.described(state.app, error)
+                note_took(state, options, taken(held, phase, began))
+                return abort(state, options, phase, reason)
+            # Where the work is the last one, it has given the lock back.
+            note_took(state, options, taken(held, phase, began))
+            return outcome
+
+    return for_app

@@ -1,0 +1,106 @@
+"""The phase `plan`: whether an app needs a new release."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ..source import fetch
+from . import build, lifecycle, takeover, venv, workers
+from .options import Options, Outcome
+from .spec import ReleaseSpec
+from .state import AppState, Manifest
+
+#: What a plan says of an app of which it has to know more; the controller then asks again.
+TO_COMPARE: Outcome = {
+    "action": "compare",
+    "why": "an earlier version made its release, which is to be compared in that version's way",
+}
+
+
+def plan(spec: ReleaseSpec, options: Options) -> Outcome:
+    """Compare what is wanted with what is live. Asks the git remote, where the version is no commit id."""
+    app = spec["name"]
+    state = AppState(app)
+    live = state.live_release()
+    manifest = state.manifest(live) if live else None
+    source = spec["source"]
+    revision = spec.get("digest")
+    if revision is None:
+        if not os.path.exists("/usr/bin/git") and options.check_mode:
+            return {"action": "deploy", "why": "nothing is set up yet", "changed": True}
+        revision = fetch.resolve_git(source, spec.get("key"))
+    outcome: Outcome = {"live": live, "revision": revision, "action": "none"}
+    if not options.check_mode:
+        takeover.take_over(state, spec)
+    if manifest is not None:
+        if manifest.revision == revision and takeover.asked([manifest], spec):
+            return {**outcome, **TO_COMPARE}
+        manifest = takeover.today(manifest, spec)
+    left = state.lock()
+    if left is not None and manifest is not None:
+        # An unfinished rollback is finished too, whatever the inventory wants: what it left is held back then.
+        unfinished = rollback_switched(left, live) or matches(manifest, spec, revision)
+    else:
+        unfinished = False
+    if unfinished:
+        return {**outcome, "action": "finish", "why": "an earlier run did not finish", "changed": True}
+    why = difference(manifest, spec["fingerprint"], revision, build.wanted_python(spec), options.again)
+    if why is None:
+        running = state.live_activation()
+        if lifecycle.runner_of(running) is None:
+            return {**outcome, "action": "deploy", "why": f"{running} has no vassal", "changed": True}
+        if manifest and (missing := workers.missing(manifest, str(running))):
+            return {**outcome, "action": "deploy", "why": f"{missing[0]} has no unit", "changed": True}
+        return outcome
+    others = [
+        m for m in state.manifests() if m.revision == revision and m.status in ("rolled_back", "prepared")
+    ]
+    if takeover.asked(others, spec):
+        return {**outcome, **TO_COMPARE}
+    held = [
+        m
+        for m in others
+        # A Python that the app asks for is a setting; one that came with an upgrade of the host makes nothing better.
+        if m.status == "rolled_back"
+        and matches(takeover.today(m, spec), spec, revision)
+        and spec.get("python") in (None, m.python)
+    ]
+    if held and not options.again:
+        return {
+            **outcome,
+            "action": "held",
+            "why": f"{held[-1].release} was rolled back; deploy it on purpose with -e app={app} -e force=true, "
+            "or give the app another version",
+        }
+    return {**outcome, "action": "deploy", "why": why, "changed": True}
+
+
+def rollback_switched(left: Mapping[str, Any], live: str | None) -> bool:
+    """Whether the run that left this lock was a rollback that had switched already."""
+    return live is not None and left.get("kind") == "rollback" and left.get("release") == live
+
+
+def matches(manifest: Manifest, spec: ReleaseSpec, revision: str) -> bool:
+    return manifest.fingerprint == spec["fingerprint"] and manifest.revision == revision
+
+
+def difference(
+    manifest: Manifest | None, fingerprint: str, revision: str, python: str, again: bool
+) -> str | None:
+    """Why a new release is wanted, None when the live one is what is wanted."""
+    if manifest is None:
+        return "nothing is live"
+    if manifest.revision != revision:
+        return f"revision {manifest.revision[:7]} is live, {revision[:7]} is wanted"
+    if manifest.fingerprint != fingerprint:
+        return "its settings changed"
+    if manifest.python != python:
+        return (
+            f"it was built for Python {manifest.python}, {python} is wanted; "
+            "the versions of its venv are kept where they can be"
+        )
+    if venv.is_outdated(manifest.own_server):
+        return f"its own uWSGI is {manifest.own_server}, {venv.OWN_SERVER} is wanted"
+    return "forced" if again else None

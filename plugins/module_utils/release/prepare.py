@@ -1,0 +1,104 @@
+"""The phase `prepare`: take the lock, and make a whole release."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from ..files import trees
+from ..host import layout
+from ..host.release_error import ReleaseError
+from ..source import fetch
+from . import build, failure
+from .abort import abort
+from .cleaning import clean_up
+from .options import Options, Outcome
+from .plan import matches
+from .progress import Steps, adopt, note, note_took
+from .spec import ReleaseSpec
+from .state import AppState, Manifest, now
+
+
+def prepare(spec: ReleaseSpec, options: Options) -> Outcome:
+    """Make the release; or take up what a dead run has to finish."""
+    if spec.get("action") == "finish" and not options.check_mode:
+        return adopt(spec, options)
+    return _new_release(spec, options)
+
+
+def _new_release(spec: ReleaseSpec, options: Options) -> Outcome:
+    app = spec["name"]
+    state = AppState(app)
+    if options.check_mode:
+        return {"changed": True}
+    with state.working(seconds=120 if options.dead or options.break_lock else 5):
+        state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
+        release, steps = None, Steps()
+        try:
+            steps.warnings += clean_up(state)
+            ready = [
+                m
+                for m in state.manifests()
+                if m.status == "prepared"
+                and m.python == build.wanted_python(spec)
+                and matches(m, spec, spec["revision"])
+            ]
+            if ready:
+                note(state, options, release=ready[-1].release)
+                return {"release": ready[-1].release, "changed": True, "reused": True, **steps.warned()}
+            release = _unused_release_id(state, spec["revision"])
+            note(state, options, release=release)
+            build.prepare(
+                spec, spec["revision"], release, options.uv_environment, steps.say, options.interpreters
+            )
+        except Exception as error:
+            reason = failure.described(app, error)
+            note_took(state, options, steps.end())
+            if release is not None:
+                _keep_failed(state, spec, release)
+                if isinstance(error, trees.TreeRefused):
+                    # Nobody can look at it with the usual tools, and it may be what fills the disk.
+                    steps.warnings += _rubbish_removed(state.app, release)
+                    reason += ". Its code, venv and public files were deleted"
+            return {**abort(state, options, "prepare", reason), **steps.warned()}
+        note_took(state, options, steps.end())
+        return {"release": release, "changed": True, **steps.warned()}
+
+
+def _rubbish_removed(app: str, release: str) -> list[str]:
+    """Delete the trees of a release of which one was refused. Returns warnings."""
+    directory = layout.release(app, release)
+    try:
+        trees.remove(*(f"{directory}/{name}" for name in ("code", "venv", "public")))
+    except ReleaseError as error:
+        return [str(error)]
+    return []
+
+
+def _unused_release_id(state: AppState, revision: str) -> str:
+    while True:
+        release = build.new_release_id(revision)
+        if not os.path.lexists(layout.release(state.app, release)):
+            return release
+        time.sleep(0.2)
+
+
+def _keep_failed(state: AppState, spec: ReleaseSpec, release: str) -> None:
+    """A release that failed to build stays for a look, with a manifest that says so."""
+    with contextlib.suppress(Exception):
+        os.makedirs(layout.release(state.app, release), exist_ok=True)
+        state.add(
+            Manifest(
+                app=state.app,
+                release=release,
+                revision=spec["revision"],
+                version=fetch.version_of(spec["source"], spec["revision"]),
+                fingerprint=spec["fingerprint"],
+                python="",
+                created=now(),
+                health=dict(spec["health"]),
+                host=spec["domains"][0],
+                status="failed",
+            )
+        )

@@ -1,0 +1,80 @@
+"""The phase `rollback`: choose the release to go back to."""
+
+from __future__ import annotations
+
+from ..host.release_error import ReleaseError
+from .cleaning import warm_activation
+from .options import Options, Outcome
+from .plan import rollback_switched
+from .progress import adopt, note
+from .spec import ReleaseSpec
+from .state import AppState, Manifest
+
+
+def rollback(spec: ReleaseSpec, options: Options) -> Outcome:
+    """Choose the release to go back to and take the lock.
+
+    Where that release is still warm, `switch_now` of the outcome says so: every second counts then.
+    """
+    state = AppState(spec["name"])
+    live = state.live_release()
+    left = state.lock() or {}
+    if rollback_switched(left, live) and options.to_release in (None, live):
+        # It had switched when it died. Going back once more would be one release too far.
+        outcome = {"release": live, "from": state.release_of(left.get("previous")), "changed": True}
+        return outcome if options.check_mode else {**outcome, **adopt(spec, options), "warm": True}
+    target = _target(state, live, options)
+    current = state.manifest(live) if live else None
+    crosses = current is not None and current.migrations != target.migrations
+    if crosses and not options.across_migration:
+        raise ReleaseError(
+            f"between {target.release} and the live {live} the migrations changed, and a rollback does not undo them. "
+            "When the older code can live with the newer database, say -e across_migration=true."
+        )
+    outcome = {
+        "release": target.release,
+        "from": live,
+        "crosses_migration": crosses,
+        "changed": True,
+    }
+    if options.check_mode:
+        return outcome
+    with state.working(seconds=120 if options.dead or options.break_lock else 5):
+        state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
+        try:
+            warm = warm_activation(state)
+            if warm is not None and state.release_of(warm) != target.release:
+                warm = None
+            note(
+                state,
+                options,
+                kind="rollback",
+                release=target.release,
+                activation=warm,
+                warm=warm is not None,
+            )
+        except BaseException:
+            # Nothing was done yet that the next run would have to know of.
+            state.unlock()
+            raise
+    return {**outcome, "warm": warm is not None, "switch_now": warm is not None}
+
+
+def _target(state: AppState, live: str | None, options: Options) -> Manifest:
+    """The release to go back to. Raises ReleaseError where there is none."""
+    if options.to_release:
+        target = state.manifest(options.to_release)
+        if target is None or target.status == "failed":
+            known = ", ".join(
+                m.release for m in state.manifests() if m.status != "failed" and m.release != live
+            )
+            raise ReleaseError(
+                f"there is no good release {options.to_release} here. There are: {known or 'none'}."
+            )
+    else:
+        target = state.previous_good()
+        if target is None:
+            raise ReleaseError("there is no earlier good release on this host to go back to.")
+    if target.release == live:
+        raise ReleaseError(f"{live} is live already.")
+    return target

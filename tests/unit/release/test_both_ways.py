@@ -1,0 +1,166 @@
+"""A host that is alone and several hosts go through the same phases: those of the table, and each once.
+
+The tasks, the action and the module are the real ones, of a copy of this checkout, and hosts are this machine. Only the work
+of each phase is played: it writes down when it was done.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.release.phases import phases_of
+
+from tools import checkout
+
+#: What every phase of the copy does instead of its work.
+PLAYED = """
+import dataclasses
+import os
+import time
+
+FOUND = {
+    "plan": {"action": "deploy", "revision": "a" * 40},
+    "rollback": {"switch_now": os.environ["WARM"] == "yes"},
+    "drain": {"release": "r", "activation": "blog@2", "seconds": 1.0},
+}
+
+
+def played(phase):
+    def work(name, spec, options):
+        began = time.time()
+        time.sleep(0.1)
+        with open(os.environ["DONE"], "a") as file:
+            file.write(f"{os.environ['HOST']} {name} {began} {time.time()}\\n")
+        return {**FOUND.get(name, {}), "changed": True}
+
+    return dataclasses.replace(phase, work=work)
+"""
+#: A phase that is added, in front of the switch.
+ROW = 'Phase("added", "Do what was added", by_spec(added), part_of=(DEPLOY, ROLLBACK), leads_to_switch=True)'
+CODE = """
+def added(spec, options):
+    raise AssertionError("its work is played")
+"""
+
+
+class Done(NamedTuple):
+    host: str
+    phase: str
+    began: float
+    ended: float
+
+
+class Controller:
+    """A copy of this checkout with played phases, and its hosts."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.bundle = checkout.copied(
+            directory / "bundle", "ansible.cfg", "collections", "playbooks", "plugins", "roles"
+        )
+        table = self.bundle / checkout.PHASES
+        table.with_name("played.py").write_text(PLAYED)
+        checkout.insert(
+            table,
+            "PHASES: Mapping[str, Phase] = ",
+            "from .played import played\nTABLE = tuple(played(phase) for phase in TABLE)\n",
+        )
+        (self.bundle / "app").mkdir()
+        (self.bundle / "app/wsgi.py").write_text("")
+
+    def add(self) -> None:
+        checkout.add_phase(self.bundle, ROW, "switch", CODE)
+
+    def run(self, playbook: str, hosts: int, *words: str, warm: bool = False) -> list[Done]:
+        """What is done on so many hosts, in the order in which it ended."""
+        written = self.directory / "done"
+        written.write_text("")
+        result = subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", self._inventory(hosts), playbook]
+            + ["-e", '{"__front_http_port": 80}', *words],
+            cwd=self.bundle,
+            env={
+                **{name: text for name, text in os.environ.items() if not name.startswith("ANSIBLE_")},
+                "ANSIBLE_CONFIG": str(self.bundle / "ansible.cfg"),
+                "ANSIBLE_LOCAL_TEMP": str(self.directory / "local"),
+                "ANSIBLE_REMOTE_TEMP": str(self.directory / "remote"),
+                "DONE": str(written),
+                "WARM": "yes" if warm else "no",
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        lines = [line.split() for line in written.read_text().splitlines()]
+        return [Done(host, phase, float(began), float(ended)) for host, phase, began, ended in lines]
+
+    def _inventory(self, hosts: int) -> Path:
+        """Hosts whose Python knows which host it is of."""
+        app = {"name": "blog", "domains": ["blog.example"], "source": {"path": "app"}, "wsgi": "wsgi:app"}
+        common = {"ansible_connection": "local", "ansible_become": False, "python_apps": [app]}
+        found = {}
+        for name in ("one", "two")[:hosts]:
+            python = self.directory / f"python-{name}"
+            python.write_text(f'#!/bin/sh\nHOST={name} exec {sys.executable} "$@"\n')
+            python.chmod(0o755)
+            found[name] = {"ansible_python_interpreter": str(python)}
+        path = self.directory / "hosts.json"
+        path.write_text(json.dumps({"app_hosts": {"vars": common, "hosts": found}}))
+        return path
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Controller:
+    return Controller(tmp_path)
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+@pytest.mark.parametrize("kind", ["deploy", "rollback"])
+def test_a_phase_in_the_table_runs_once_on_each_host(controller: Controller, kind: str, hosts: int) -> None:
+    controller.add()
+    done = controller.run(f"playbooks/{kind}.yml", hosts, "-e", "app=blog", warm=True)
+    expected = phases_of(kind)
+    expected.insert(expected.index("switch"), "added")
+    for host in ("one", "two")[:hosts]:
+        assert [each.phase for each in done if each.host == host] == expected
+    assert len(done) == hosts * len(expected)
+    if hosts == 2:
+        in_order(done, expected, kind)
+
+
+def in_order(done: list[Done], phases: list[str], kind: str) -> None:
+    """Each phase ended on all hosts before the next one began. A rollback to what is warm waits from its switch on."""
+    ends = {phase: max(each.ended for each in done if each.phase == phase) for phase in phases}
+    begins = {phase: min(each.began for each in done if each.phase == phase) for phase in phases}
+    waiting = phases if kind == "deploy" else ["switch", "drain"]
+    for before, after in itertools.pairwise(waiting):
+        assert ends[before] < begins[after], (before, after)
+    if kind == "deploy":
+        first, second = sorted(each[2:] for each in done if each.phase == "migrate")
+        assert first[1] < second[0], "two hosts migrated at once"
+
+
+def test_without_a_name_a_host_that_is_alone_goes_through_the_same(controller: Controller) -> None:
+    """It asks for the plan first, and then for all the rest."""
+    controller.add()
+    done = controller.run("playbooks/deploy.yml", 1)
+    assert Counter(each.phase for each in done) == Counter([*phases_of("deploy"), "added"])
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_a_phase_that_is_left_out_of_the_table_runs_nowhere(controller: Controller, hosts: int) -> None:
+    controller.add()
+    table = controller.bundle / checkout.PHASES
+    table.write_text(table.read_text().replace(f"    {ROW},\n", ""))
+    done = controller.run("playbooks/deploy.yml", hosts, "-e", "app=blog")
+    assert Counter(each.phase for each in done) == Counter(phases_of("deploy") * hosts)
