@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +15,12 @@ from ..plugin_utils.schema import apps
 
 
 def _named(name: str, function: Callable[..., Any], wanted: str) -> Callable[..., Any]:
-    def run(value: Any, *more: Any) -> Any:
+    @functools.wraps(function)
+    def run(value: Any, *more: Any, **named: Any) -> Any:
         try:
             # Each look at a value through Ansible's lazy containers costs as much as all the rest.
-            return function(plain(value), *map(plain, more))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return function(plain(value), *map(plain, more), **plain(named))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise AnsibleFilterError(f"emperor.stack.{name} needs {wanted}") from error
 
     return run

@@ -119,12 +119,13 @@ def test_an_installed_collection_knows_each_of_its_playbooks(installed):
     assert [name for name in names if f"playbook: {place}/{name}.yml" not in said] == []
 
 
-@pytest.mark.parametrize("kind", ["module", "callback"])
-def test_an_installed_collection_documents_each_of_its_plugins(installed, kind):
+@pytest.mark.parametrize(
+    ("kind", "pattern"),
+    [("module", "modules/*.py"), ("callback", "callback/*.py"), ("filter", "filter/*.yml")],
+)
+def test_an_installed_collection_documents_each_of_its_plugins(installed, kind, pattern):
     said = ansible("ansible-doc", ["--list", "--type", kind, "emperor.stack"], installed)
-    names = {
-        path.stem for path in (ROOT / "plugins" / {"module": "modules"}.get(kind, kind)).glob("[!_]*.py")
-    }
+    names = {path.stem for path in (ROOT / "plugins").glob(pattern)}
     assert {line.split()[0] for line in said.splitlines()} == {f"emperor.stack.{name}" for name in names}
 
 
