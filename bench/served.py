@@ -188,8 +188,8 @@ def prepare(name: str) -> None:
         + servers("equal", "/run/bench/equal-{app}.sock"),
         "gunicorn": servers("gunicorn", "/run/bench/gunicorn-{app}.sock"),
     }
-    for variant, text in blocks.items():
-        text = filled(f"{variant}.nginx.conf", {"SERVERS": text})
+    for variant, block in blocks.items():
+        text = filled(f"{variant}.nginx.conf", {"SERVERS": block})
         write(name, f"/srv/bench/{variant}.nginx.conf", text)
         start(name, f"bench-{variant}-nginx", f"nginx -c /srv/bench/{variant}.nginx.conf -g 'daemon off;'")
 

@@ -128,6 +128,7 @@ def run(case: Case, arguments: argparse.Namespace) -> Outcome:
             command,
             cwd=ROOT,
             env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"},
+            check=False,
             capture_output=True,
             text=True,
             timeout=120,

@@ -157,9 +157,9 @@ def test_nothing_is_left_to_fill_in_but_the_activation() -> None:
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed here")
 def test_systemd_takes_them(tmp_path: Path) -> None:
-    for name, text in rendered(**EVERYTHING).items():
+    for name, unit in rendered(**EVERYTHING).items():
         text = re.sub(
-            r"(?m)^(ExecStart|ExecCondition)=.*$", r"\1=/bin/true", text.replace("@ACTIVATION@", "blog@7")
+            r"(?m)^(ExecStart|ExecCondition)=.*$", r"\1=/bin/true", unit.replace("@ACTIVATION@", "blog@7")
         )
         (tmp_path / name.replace("@.", "@7.")).write_text(text)
     units = [str(path) for path in tmp_path.iterdir() if path.suffix in (".service", ".timer")]

@@ -25,7 +25,8 @@ def run_hooks(manifest: Manifest, name: str) -> None:
 
 
 def migrate(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
-    if held.get("activation") == state.live_activation() is not None:
+    live = state.live_activation()
+    if live is not None and live == held.get("activation"):
         return {"release": manifest.release}
     run_hooks(manifest, "before_migrate")
     said = ""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..source import fetch
+from ..source.git import resolve_git
 from . import build, lifecycle, takeover, venv, workers
 from .options import Options, Outcome
 from .spec import ReleaseSpec
@@ -30,7 +30,7 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
     if revision is None:
         if not os.path.exists("/usr/bin/git") and options.check_mode:
             return {"action": "deploy", "why": "nothing is set up yet", "changed": True}
-        revision = fetch.resolve_git(source, spec.get("key"))
+        revision = resolve_git(source, spec.get("key"))
     outcome: Outcome = {"live": live, "revision": revision, "action": "none"}
     if not options.check_mode:
         takeover.take_over(state, spec)

@@ -17,10 +17,9 @@ from ..files import trees
 from ..host import credentials
 from ..host.command import run
 from ..host.credentials import without_credentials
-from ..host.release_error import ReleaseError as ReleaseError
-from .archives import repack as repack
+from ..host.release_error import ReleaseError
+from .archives import repack
 from .git import fetch_git, make_code
-from .git import resolve_git as resolve_git
 
 
 def version_of(source: Mapping[str, Any], revision: str) -> str:

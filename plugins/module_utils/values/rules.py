@@ -350,7 +350,7 @@ def git_url(text: str) -> Wrong | None:
         return Wrong("a URL must not contain blanks")
     if text.startswith("-"):
         return Wrong("it starts with a hyphen, so that git would take it for an option")
-    if "::" in text.split("/")[0] and not text.startswith("["):
+    if "::" in text.split("/", 1)[0] and not text.startswith("["):
         return Wrong("git would run a helper program for this kind of URL (as for ext::); use https or ssh")
     if re.match(r"(?:[a-z+]+://)?(?:[^/@]*@)?-", text):
         return Wrong("its host starts with a hyphen, so that ssh would take it for an option")

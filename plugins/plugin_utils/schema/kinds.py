@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, Protocol
 
 from ...module_utils.values.rules import Rule, Wrong, unprintable
@@ -188,7 +189,7 @@ class Number:
             )
 
     def _nearest(self, value: Any) -> int:
-        if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+        if isinstance(value, int | float) and not isinstance(value, bool) and not isnan(value):
             return int(min(max(value, self.least), self.most))
         return self.least
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-ESCAPES = "\x1b]0;TITLE\x07\x1b[2J\x1b[31mRED\x9b31m‮"
+ESCAPES = "\x1b]0;TITLE\x07\x1b[2J\x1b[31mRED\x9b31m\u202e"
 
 
 def prints(megabytes):

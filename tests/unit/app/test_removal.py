@@ -405,9 +405,7 @@ def test_files_as_no_people_make_them(machine: Commands) -> None:
     assert not [name for name in found if b"lost" in name or b"working" in name]
 
 
-@pytest.mark.parametrize(
-    ("count", "lines"), [(0, 0), (3, 3), (50, 50), (51, 51), (3000, 51)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("count", "lines"), [(0, 0), (3, 3), (50, 50), (51, 51), (3000, 51)], ids=str)
 def test_not_every_file_elsewhere_is_told(
     machine: Commands, tmp_path: Path, accounts: dict[str, Any], count: int, lines: int
 ) -> None:

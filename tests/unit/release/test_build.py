@@ -15,9 +15,9 @@ import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import command as host_command
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout, masking
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release import build
 from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Manifest
-from ansible_collections.emperor.stack.plugins.module_utils.source.fetch import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import emperor_check
 
 RELEASE = "20261122T193000-ab12cd3"

@@ -114,7 +114,12 @@ def test_the_pipe_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     program = "import os; path = os.environ['XDG_CONFIG_HOME'] + '/uv/uv.toml'; print([open(path).read() for _ in 'ab'])"
     with uv_settings.told("text", os.getuid()) as (more, stdin):
         done = subprocess.run(
-            [sys.executable, "-c", program], stdin=stdin, env=more, capture_output=True, text=True
+            [sys.executable, "-c", program],
+            stdin=stdin,
+            env=more,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     assert done.stdout == "['text', '']\n", done.stderr
     with uv_settings.told("", os.getuid()) as nothing:

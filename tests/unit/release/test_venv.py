@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release import venv as release_venv
 from ansible_collections.emperor.stack.plugins.module_utils.release.venv import UV
-from ansible_collections.emperor.stack.plugins.module_utils.source.fetch import ReleaseError
 
 
 @pytest.mark.parametrize(

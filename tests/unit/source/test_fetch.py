@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils.source import fetch
-from ansible_collections.emperor.stack.plugins.module_utils.source.fetch import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.source import archives, fetch
 
 # Archives
 
@@ -41,7 +41,7 @@ def tar(path: Path, members: list[tuple[str, Any]]) -> Path:
 def repacked(archive: Path, subdirectory: str | None = None) -> dict[str, str]:
     """name → content, or `-> target` of a link."""
     plain = archive.with_name("plain.tar")
-    fetch.repack(str(archive), str(plain), subdirectory)
+    archives.repack(str(archive), str(plain), subdirectory)
     with tarfile.open(plain) as made:
         return {
             info.name: f"-> {info.linkname}" if info.issym() else made.extractfile(info).read().decode()  # type: ignore[union-attr]

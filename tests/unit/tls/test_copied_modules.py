@@ -21,7 +21,7 @@ def siblings(module: str) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse((MODULES / f"{module}.py").read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            package = [module.split("/")[0]] if node.level == 1 else []
+            package = [module.split("/", 1)[0]] if node.level == 1 else []
             path = "/".join([*package, *(node.module.split(".") if node.module else ())])
             one = (MODULES / f"{path}.py").is_file()
             found |= {path} if one else {f"{path}/{name.name}" for name in node.names}
