@@ -23,7 +23,7 @@ def choose_apps(apps: Sequence[App], only: str = "", version: str = "") -> list[
     chosen = [app for app in plain(apps) if is_present(app) and (not names or app["name"] in names)]
     if version:
         if len(names) != 1:
-            raise AnsibleFilterError("-e version=… goes with the name of one app: add -e app=NAME")
+            raise AnsibleFilterError("-e version=… needs exactly one app: add -e app=NAME")
         for app in chosen:
             if not app["source"].get("git"):
                 raise AnsibleFilterError(
@@ -39,7 +39,7 @@ def check_names(only: str, fleet: Sequence[str]) -> str:
         if name and name not in fleet:
             near = difflib.get_close_matches(name, fleet, n=1)
             hint = (
-                f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(fleet)) or 'none'}."
+                f" Did you mean {near[0]}?" if near else f" Available: {', '.join(sorted(fleet)) or 'none'}."
             )
             raise AnsibleFilterError(f"-e app={name}: no host of this inventory has that app.{hint}")
     return only
@@ -53,14 +53,14 @@ def hosts_with(
     Raises AnsibleFilterError when there is none, or *app* names more than one.
     """
     if "," in app:
-        raise AnsibleFilterError(f"-e app={app}: a command runs in one app")
+        raise AnsibleFilterError(f"-e app={app}: name one app; a command runs in one app only")
     found = [
         host
         for host in hosts
         if app in [one["name"] for one in hostvars[host].get("python_apps") or () if is_present(one)]
     ]
     if not found:
-        raise AnsibleFilterError(f"-e app={app}: no host of this run has that app; look at --limit")
+        raise AnsibleFilterError(f"-e app={app}: no host of this run has that app; check --limit")
     return found if everywhere else found[:1]
 
 

@@ -50,7 +50,7 @@ def removal_report(result: Mapping[str, Any], would: bool = False) -> list[str]:
             lines.append(f"{name}: NOT removed: {one['error']}")
         if not (one.get("user") or one.get("units") or one.get("paths")):
             if not one.get("error"):
-                lines.append(f"{name}: nothing of it is there")
+                lines.append(f"{name}: nothing to remove")
             continue
         size = -(-one.get("bytes", 0) // 2**20)
         data = -(-one.get("data_bytes", 0) // 2**20)

@@ -129,7 +129,7 @@ from ..module_utils.release.phases import in_turn  # noqa: E402
 
 def summary(failed: list[str], of: int) -> str:
     """One line; each app's reason stands in its own result."""
-    rest = "" if len(failed) == of else "; the others go on"
+    rest = "" if len(failed) == of else "; the other apps go on"
     return f"{', '.join(failed)} failed{rest}"
 
 

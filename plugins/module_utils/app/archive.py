@@ -99,7 +99,7 @@ def _pack(root: str, members: list[str], archive: str) -> list[str]:
     with open(reading, "rb") as names:
         run(
             ["tar", *options],
-            what="archiving its data, before anything of it was deleted,",
+            what="archiving its data, before anything was deleted,",
             timeout=24 * 3600,
             stdin=names,
         )
@@ -111,7 +111,7 @@ def _pack(root: str, members: list[str], archive: str) -> list[str]:
         check=False,
     ).stdout
     if deep or long[0]:
-        return [f"what lay more than {DEEPEST} directories deep, or had a path of over {LONGEST} bytes"]
+        return [f"files more than {DEEPEST} directories deep, or with a path of more than {LONGEST} bytes"]
     return []
 
 

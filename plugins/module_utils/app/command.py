@@ -34,7 +34,8 @@ def hide_secrets(app: str, release: str) -> None:
         raise Refused(f"{release} has no environment.json. {_again(app)}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(
-            f"{release} was made by an older version of Emperor Stack, which had no commands. {_again(app)}"
+            f"{release} was made by an older version of Emperor Stack, which did not support commands. "
+            f"{_again(app)}"
         ) from error
 
 
@@ -49,5 +50,7 @@ def run_command(app: str, release: str, command: str, timeout: float) -> Outcome
     ended = service.run(["/bin/sh", "-ec", command], build.command_environment(app, release), stdin=None)
     said = ended.said.text()
     if ended.said.left_out:
-        said = f"[{ended.said.left_out} bytes before this were left out: the last {output.KEPT_BYTES} are kept]\n{said}"
+        said = (
+            f"[{ended.said.left_out} earlier bytes omitted; the last {output.KEPT_BYTES} are shown]\n{said}"
+        )
     return Outcome(said, ended.outcome, ended.status)

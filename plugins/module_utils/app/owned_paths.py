@@ -58,13 +58,13 @@ def ensure_directory(
             return _ensure_in(above, name, path, (uid, gid, mode), check_mode)
     except FileNotFoundError as error:
         if check_mode:
-            return f"{path}: made"
+            return f"{path}: created"
         raise Misplaced(f"{parent} is not there") from error
     except OSError as error:
         fix = "Put that right"
         if error.errno in _FULL:
-            fix = "Free what it takes, or give it more: its disk or its quota is full"
-        raise Misplaced(f"{path} cannot be made or corrected: {error.strerror}. {fix}") from error
+            fix = "Its disk or quota is full: free some space, or raise the quota"
+        raise Misplaced(f"{path} cannot be created or corrected: {error.strerror}. {fix}") from error
 
 
 def _names_below(top: str, path: str) -> list[str]:
@@ -91,8 +91,8 @@ def _in_the_way(parent: int, name: str, place: str) -> str:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
         kind = "a link" if stat.S_ISLNK(found) else "a file" if stat.S_ISREG(found) else "no directory"
     return (
-        f"{place} is {kind}, and has to be a directory. It was not followed, and nothing was changed there. Move it away "
-        f"(mv --no-target-directory {place} …)"
+        f"{place} is {kind}, but must be a directory. It was not followed, and nothing was changed. Move "
+        f"it away (mv --no-target-directory {place} …)"
     )
 
 
@@ -104,7 +104,7 @@ def _ensure_in(
     try:
         descriptor = _entered(parent, name, path)
     except FileNotFoundError:
-        done = f"{path}: made"
+        done = f"{path}: created"
         if check_mode:
             return done
         with contextlib.suppress(FileExistsError):
@@ -134,6 +134,6 @@ def _refuse_roots_own(parent: int, descriptor: int, path: str, uid: int) -> None
     with os.scandir(descriptor) as entries:
         if next(entries, None) is not None:
             raise Misplaced(
-                f"{path} is a directory of root's with something in it, at a place of the app's. It was not given to it. "
-                "Move it away"
+                f"{path} is a non-empty directory owned by root, in a place that belongs to the app. It "
+                "was not given to the app. Move it away"
             )

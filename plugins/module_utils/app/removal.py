@@ -69,13 +69,11 @@ def check(
     account = pwd.getpwnam(app) if found.uid is not None else None
     if account is not None and not account.pw_gecos.startswith(MARK):
         raise Refused(
-            f"user {app} (uid {account.pw_uid}, {account.pw_gecos or 'no comment'}) is not an app's. Remove by hand what "
-            "is meant"
+            f"user {app} (uid {account.pw_uid}, {account.pw_gecos or 'no comment'}) was not created for "
+            "an app. Remove it by hand"
         )
     if successor and not _serves(successor):
-        raise Refused(
-            f"{successor}, which takes its place, is not live yet. Deploy that first: -e app={successor}"
-        )
+        raise Refused(f"{successor}, its new name, is not live yet. Deploy that first: -e app={successor}")
     AppState(app).free_lock(dead, break_lock)
     served = [
         path
@@ -84,18 +82,18 @@ def check(
     ]
     if site and served:
         raise Refused(
-            f"the web server still has its site {served[0]}, so that visitors would meet errors. site.yml and "
-            "playbooks/remove.yml take it out; one that was changed by hand has to be removed by hand"
+            f"the web server still has its site {served[0]}, so visitors would get errors. site.yml and "
+            "playbooks/remove.yml remove it; remove a site by hand if it was changed by hand"
         )
     if site and (leading := _sites_that_lead_to(app)):
         raise Refused(
-            f"{leading[0]} still leads visitors to it, who would meet errors. site.yml and playbooks/remove.yml take that "
-            "out, where nothing holds the site back"
+            f"{leading[0]} still leads visitors to it, who would get errors. site.yml and "
+            "playbooks/remove.yml remove it, unless the site is held back"
         )
     with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
         points = mounts_below(layout.app_root(app), file.read())
     if points:
-        raise Refused(f"something is mounted at {', '.join(points)}. Unmount it first; what is on it stays")
+        raise Refused(f"something is mounted at {', '.join(points)}. Unmount it first; its files stay")
     if archive:
         _check_room(found)
 
@@ -129,8 +127,8 @@ def _check_room(found: Listing) -> None:
     free = there.f_bavail * there.f_frsize
     if found.data + SPARE_BYTES > free:
         raise Refused(
-            f"its data takes {mib(found.data)} MiB, and {layout.BACKUPS} has {mib(free)} MiB free for the archive. Make "
-            "room, or remove it without one: -e archive=false"
+            f"its data takes {mib(found.data)} MiB, but {layout.BACKUPS} has only {mib(free)} MiB free "
+            "for the archive. Free some space, or remove it without an archive: -e archive=false"
         )
 
 

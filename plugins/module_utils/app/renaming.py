@@ -50,8 +50,8 @@ def refusal(old: str | None, new: str) -> str | None:
     if pwd.getpwnam(old).pw_uid == pwd.getpwnam(new).pw_uid:
         return None
     return (
-        f"{new} and {old} both exist, each with data of its own, so that {new} cannot take over {old}: remove "
-        f"renamed_from, or the app that is not needed (playbooks/remove.yml -e app={new})"
+        f"{new} and {old} both exist with their own data, so {new} cannot take over {old}: remove "
+        f"renamed_from, or the app that you do not need (playbooks/remove.yml -e app={new})"
     )
 
 
@@ -62,7 +62,7 @@ def make_user(old: str, new: str, home: str) -> None:
         grp.getgrnam(new)
     except KeyError:
         group = ["groupadd", "--system", "--non-unique", "--gid", str(account.pw_gid), new]
-        run(group, what=f"making group {new}", timeout=60)
+        run(group, what=f"creating group {new}", timeout=60)
     command = ["useradd", "--system", "--non-unique", "--uid", str(account.pw_uid), "--gid", new]
     command += [
         "--no-create-home",
@@ -74,7 +74,7 @@ def make_user(old: str, new: str, home: str) -> None:
         MARK,
         new,
     ]
-    run(command, what=f"making user {new} with the uid of {old}", timeout=60)
+    run(command, what=f"creating user {new} with the uid of {old}", timeout=60)
 
 
 def exchange(one: str, other: str) -> None:

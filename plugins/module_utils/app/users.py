@@ -53,8 +53,8 @@ class Users:
             return self._group_refusal(name, own, renamed_from)
         if not account.pw_gecos.startswith(MARK):
             return (
-                f"user {name} (uid {account.pw_uid}, {account.pw_gecos or 'no comment'}) exists and is not an app's. Give "
-                f"the app another name, or remove that user (userdel {name})"
+                f"user {name} (uid {account.pw_uid}, {account.pw_gecos or 'no comment'}) exists and was "
+                f"not created for an app. Rename the app, or remove that user (userdel {name})"
             )
         if account.pw_uid == 0:
             return f"user {name} has uid 0: it is root. Remove it by hand"
@@ -69,8 +69,9 @@ class Users:
             return None
         members = f", with {', '.join(own.gr_mem[:5])} in it" if own.gr_mem else ""
         return (
-            f"group {name} (gid {own.gr_gid}{members}) exists without a user of that name, so that it is not an app's. Give "
-            f"the app another name, or remove that group if nothing needs it (groupdel {name})"
+            f"group {name} (gid {own.gr_gid}{members}) exists without a user of that name, so it was not "
+            "created for an app. Rename the app, or remove that group if nothing needs it (groupdel "
+            f"{name})"
         )
 
     def _shared_refusal(self, account: pwd.struct_passwd) -> str | None:
@@ -79,8 +80,8 @@ class Users:
             known = other.pw_gecos.startswith(MARK) and other.pw_name not in self._apps
             if other.pw_name != account.pw_name and not known:
                 return (
-                    f"user {account.pw_name} has the uid {account.pw_uid} of user {other.pw_name}, so that nothing keeps "
-                    "the two apart. Remove one of them, or give the app another name"
+                    f"user {account.pw_name} has the uid {account.pw_uid} of user {other.pw_name}, so the "
+                    "two are not isolated from each other. Remove one of them, or rename the app"
                 )
         return None
 
@@ -89,14 +90,15 @@ class Users:
         name, gid = account.pw_name, account.pw_gid
         if own is not None and own.gr_gid != gid:
             return (
-                f"group {name} (gid {own.gr_gid}) is not the group of user {name} (gid {gid}): somebody else made it. "
-                f"Remove it if nothing needs it (groupdel {name}): site.yml makes the right one"
+                f"group {name} (gid {own.gr_gid}) is not the group of user {name} (gid {gid}): it was not "
+                f"created for the app. Remove it if nothing needs it (groupdel {name}): site.yml creates "
+                "the right one"
             )
         holder = _group_of(gid) if own is None else None
         if holder is not None and not self._was_same_app(account, holder.gr_name):
             return (
-                f"user {name} has the gid {gid}, which is group {holder.gr_name}'s now, and there is no group {name}. Give "
-                f"that group another gid (groupmod --gid … {holder.gr_name})"
+                f"user {name} has the gid {gid}, which now belongs to group {holder.gr_name}, and there "
+                f"is no group {name}. Give that group another gid (groupmod --gid … {holder.gr_name})"
             )
         return None
 
@@ -109,7 +111,7 @@ def ensure(app: dict[str, Any], check_mode: bool) -> Iterator[str]:
     """Make the user and the group of *app*, which nothing refuses; yields what was done. Raises CommandFailed."""
     name = app["name"]
     if user(name) is None:
-        yield f"user {name}: made"
+        yield f"user {name}: created"
         if check_mode:
             return
         try:
@@ -121,10 +123,10 @@ def ensure(app: dict[str, Any], check_mode: bool) -> Iterator[str]:
     account = user(name)
     # A run that died between the two, be it one that made the user or one that removed it.
     if account is not None and group(name) is None:
-        yield f"group {name}: made"
+        yield f"group {name}: created"
         if not check_mode:
             command = ["groupadd", "--system", "--non-unique", "--gid", str(account.pw_gid), name]
-            run(command, what=f"making group {name}", timeout=SECONDS)
+            run(command, what=f"creating group {name}", timeout=SECONDS)
 
 
 def _make(app: dict[str, Any]) -> None:
@@ -134,4 +136,4 @@ def _make(app: dict[str, Any]) -> None:
         return
     command = ["useradd", "--system", "--user-group", "--no-create-home"]
     command += ["--home-dir", layout.cache(name), "--shell", "/usr/sbin/nologin"]
-    run([*command, "--comment", MARK, name], what=f"making user {name}", timeout=SECONDS)
+    run([*command, "--comment", MARK, name], what=f"creating user {name}", timeout=SECONDS)

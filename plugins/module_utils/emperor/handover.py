@@ -90,11 +90,11 @@ def move_app(app: str, emperor: str, http_port: int, fresh: bool = False) -> str
             undoing.step(f"switching back to {old}", lambda: lifecycle.switch(state, old))
             if state.live_activation() == old:
                 undoing.step(
-                    f"letting {activation} end its requests",
+                    f"letting {activation} finish its requests",
                     lambda: lifecycle.drain(app, activation, manifest.request_timeout),
                 )
                 undoing.step(f"stopping {activation}", lambda: lifecycle.stop(state, activation))
-            undoing.step("the workers of what is live", lambda: release_workers.follow(state))
+            undoing.step("the workers of the live release", lambda: release_workers.follow(state))
             if undoing.problems:
                 raise NotHealthy(described(app, error) + undoing.said()) from error
             raise

@@ -23,7 +23,7 @@ def abort(state: AppState, options: Options, phase: str, reason: str) -> Outcome
     release, activation = held.get("release"), held.get("activation")
     if activation and activation != state.live_activation() and not held.get("warm"):
         undoing.step(f"stopping {activation}", lambda: lifecycle.stop(state, activation))
-    undoing.step("the workers of what is live", lambda: workers.follow(state))
+    undoing.step("the workers of the live release", lambda: workers.follow(state))
     serving = state.live_release()
     failed = release if release != serving and held.get("kind") != "rollback" else None
     if failed:
@@ -31,8 +31,8 @@ def abort(state: AppState, options: Options, phase: str, reason: str) -> Outcome
     undoing.step("pruning old releases", lambda: all_gone(prune(state, options)))
     left = entry(held, options, phase, "failed", reason)
     undoing.step("writing the history", lambda: state.remember(left))
-    undoing.step("giving the lock back", state.unlock)
-    still = f"{serving} serves on" if serving else "nothing was live before, and nothing is now"
+    undoing.step("releasing the lock", state.unlock)
+    still = f"{serving} keeps serving" if serving else "nothing was live before, and nothing is now"
     kept = f" The failed release is kept at {layout.release(state.app, failed)}." if failed else ""
     return {
         "error": f"{phase}: {reason}{undoing.said()}\n{still}.{kept}",

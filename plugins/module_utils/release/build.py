@@ -208,13 +208,13 @@ def check_gunicorn(app: str, directory: str, timeout: float) -> None:
     least = ".".join(str(part) for part in LEAST_GUNICORN)
     if not found:
         raise ReleaseError(
-            f"server: gunicorn is taken from the app's own venv, and that has none: add gunicorn>={least} to its "
-            "requirements"
+            f"server: gunicorn comes from the app's own venv, which has none: add gunicorn>={least} to "
+            "its requirements"
         )
     if tuple(int(part) for part in re.findall(r"\d+", found)[:2]) < LEAST_GUNICORN:
         raise ReleaseError(
-            f"the app's requirements bring gunicorn {found}, which garbles answers over the uwsgi protocol: ask for "
-            f"gunicorn>={least}"
+            f"the app's requirements bring gunicorn {found}, which corrupts answers over the uwsgi "
+            f"protocol: require gunicorn>={least}"
         )
     run(
         [f"{directory}/venv/bin/python", "-B", "-m", "gunicorn", "--check-config"]
@@ -250,7 +250,7 @@ def check_calendar(schedule: Mapping[str, Mapping[str, Any]]) -> None:
             try:
                 run(["systemd-analyze", "calendar", job["at"]], what="systemd-analyze", timeout=30)
             except CommandFailed as error:
-                raise ReleaseError(f"schedule.{name}.at: systemd cannot read it: {error.output}") from error
+                raise ReleaseError(f"schedule.{name}.at: systemd cannot parse it: {error.output}") from error
 
 
 def check_space() -> None:
@@ -258,12 +258,12 @@ def check_space() -> None:
     free = space.f_bavail * space.f_frsize
     if free < NEEDED_BYTES:
         raise ReleaseError(
-            f"{layout.APPS} has {free // 2**20} MiB left and a build wants {NEEDED_BYTES // 2**20}. "
-            "Free some, or lower python_apps_keep_releases."
+            f"{layout.APPS} has {free // 2**20} MiB free, but a build needs {NEEDED_BYTES // 2**20}. Free "
+            "some space, or lower python_apps_keep_releases."
         )
     if space.f_files > 0 and space.f_favail < NEEDED_INODES:
         raise ReleaseError(
-            f"{layout.APPS} has {space.f_favail} inodes left and a build wants {NEEDED_INODES}."
+            f"{layout.APPS} has {space.f_favail} inodes free, but a build needs {NEEDED_INODES}."
         )
 
 

@@ -70,7 +70,7 @@ def switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     try:
         if live != activation:
             if lifecycle.runner_of(activation) is None:
-                raise NotHealthy(f"{activation} was stopped since it was started and probed")
+                raise NotHealthy(f"{activation} was stopped after it was started and probed")
             run_hooks(manifest, "before_switch")
             outcome["milliseconds"] = round(lifecycle.switch(state, activation), 2)
         lifecycle.probe_through_front(health, health.answers, manifest.request_timeout, options.http_port)
@@ -85,7 +85,7 @@ def switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
                 if state.live_activation() == previous:
                     back += f"\nSwitched back to {state.release_of(previous)}."
                 undoing.step(
-                    f"letting {activation} end its requests",
+                    f"letting {activation} finish its requests",
                     lambda: lifecycle.drain(state.app, activation, manifest.request_timeout),
                 )
             elif live != activation:
@@ -156,10 +156,10 @@ def _retire_later(app: str, activation: str, seconds: int) -> None:
     unit = f"emperor-stack-retire-{activation.replace('@', '-')}"
     # It may have been warm before, and have come back by a rollback.
     with contextlib.suppress(CommandFailed):
-        run(["systemctl", "stop", f"{unit}.timer"], what="ending the earlier timer", timeout=30)
+        run(["systemctl", "stop", f"{unit}.timer"], what="stopping the earlier timer", timeout=30)
     run(
         ["systemd-run", "--quiet", "--collect", f"--unit={unit}", f"--on-active={seconds}"]
         + [f"{layout.LIBRARY}/retire", app, activation],
-        what="arranging the end of the warm activation",
+        what="scheduling the end of the warm activation",
         timeout=30,
     )

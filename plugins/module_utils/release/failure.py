@@ -41,8 +41,8 @@ def described(app: str, error: Exception) -> str:
     note_trace(app, error)
     first = next(iter(text.splitlines()), "")
     return (
-        f"{type(error).__name__}{': ' if first else ''}{first} ({place(error)}; nobody expected that: please report it "
-        f"with what `journalctl -t {JOURNAL}` says)"
+        f"{type(error).__name__}{': ' if first else ''}{first} ({place(error)}; unexpected error: please report it "
+        f"with the output of `journalctl -t {JOURNAL}`)"
     )
 
 
@@ -59,7 +59,7 @@ def note_trace(app: str, error: Exception) -> None:
     """Write the trace of *error* to the journal."""
     lines = output.shown("".join(traceback.format_exception(error))).splitlines()
     syslog.openlog(JOURNAL)
-    for line in [f"{app}: a failure that nobody expected", *lines[-TRACE_LINES:]]:
+    for line in [f"{app}: an unexpected failure", *lines[-TRACE_LINES:]]:
         syslog.syslog(syslog.LOG_ERR, output.last(line, 1000))
 
 
@@ -80,4 +80,6 @@ class Undoing:
 
     def said(self) -> str:
         """Behind the reason of the failure, on lines of their own."""
-        return "".join(f"\nMeanwhile this failed too: {problem}" for problem in self.problems)
+        return "".join(
+            f"\nWhile this was undone, another step failed: {problem}" for problem in self.problems
+        )

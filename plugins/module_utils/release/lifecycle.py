@@ -190,7 +190,7 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
     began = time.time()
     deadline = time.monotonic() + health.timeout
     row = requests = 0
-    complaint = "it did not begin to listen"
+    complaint = "it did not start to listen"
     while time.monotonic() < deadline:
         if not os.path.exists(socket):
             time.sleep(0.05)
@@ -211,7 +211,7 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
     log = app_log(app, began - 1)
     raise NotHealthy(
         f"{activation} was not healthy within {health.timeout:g} s: {complaint}"
-        + (f"\nThe last lines of its log:\n{log}" if log else "\nIt wrote nothing to the journal.")
+        + (f"\nThe last lines of its log:\n{log}" if log else "\nIt logged nothing to the journal.")
     )
 
 

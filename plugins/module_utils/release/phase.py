@@ -76,7 +76,7 @@ def by_lock(work: Callable[[AppState, dict[str, Any], Manifest, Options], Outcom
             try:
                 manifest = state.manifest(str(held.get("release")))
                 if manifest is None:
-                    raise ReleaseError(f"release {held.get('release')} is gone or was never whole")
+                    raise ReleaseError(f"release {held.get('release')} is gone or was never complete")
                 build.hide_secrets(state.app, manifest.release)
                 outcome = work(state, held, manifest, options)
             except Exception as error:

@@ -15,7 +15,7 @@ from .state import AppState, Manifest
 #: What a plan says of an app of which it has to know more; the controller then asks again.
 TO_COMPARE: Outcome = {
     "action": "compare",
-    "why": "an earlier version made its release, which is to be compared in that version's way",
+    "why": "its release was made by an earlier version, whose fingerprint is compared first",
 }
 
 
@@ -71,8 +71,8 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
         return {
             **outcome,
             "action": "held",
-            "why": f"{held[-1].release} was rolled back; deploy it on purpose with -e app={app} -e force=true, "
-            "or give the app another version",
+            "why": f"{held[-1].release} was rolled back; deploy it anyway with -e app={app} -e "
+            "force=true, or change the app's version",
         }
     return {**outcome, "action": "deploy", "why": why, "changed": True}
 
@@ -98,8 +98,8 @@ def difference(
         return "its settings changed"
     if manifest.python != python:
         return (
-            f"it was built for Python {manifest.python}, {python} is wanted; "
-            "the versions of its venv are kept where they can be"
+            f"it was built for Python {manifest.python}, {python} is wanted; the versions of its venv are "
+            "kept if possible"
         )
     if venv.is_outdated(manifest.own_server):
         return f"its own uWSGI is {manifest.own_server}, {venv.OWN_SERVER} is wanted"

@@ -94,7 +94,8 @@ def _directory(public: int, names: Sequence[str], front: int, place: str) -> Ite
                 directory = made_directory(directory, name, front)
             except NotADirectoryError:
                 raise ReleaseError(
-                    f"{place}: {name} is published already, and is no directory of the release. Choose another URL"
+                    f"{place}: {name} is already published, but is not a directory of the release. Choose "
+                    "another URL"
                 ) from None
             stack.callback(os.close, directory)
         yield directory

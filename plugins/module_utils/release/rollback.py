@@ -28,8 +28,9 @@ def rollback(spec: ReleaseSpec, options: Options) -> Outcome:
     crosses = current is not None and current.migrations != target.migrations
     if crosses and not options.across_migration:
         raise ReleaseError(
-            f"between {target.release} and the live {live} the migrations changed, and a rollback does not undo them. "
-            "When the older code can live with the newer database, say -e across_migration=true."
+            f"the migrations changed between {target.release} and the live {live}, and a rollback does "
+            "not undo them. If the older code works with the newer database, add -e "
+            "across_migration=true."
         )
     outcome = {
         "release": target.release,
@@ -69,7 +70,7 @@ def _target(state: AppState, live: str | None, options: Options) -> Manifest:
                 m.release for m in state.manifests() if m.status != "failed" and m.release != live
             )
             raise ReleaseError(
-                f"there is no good release {options.to_release} here. There are: {known or 'none'}."
+                f"there is no good release {options.to_release} here. Available: {known or 'none'}."
             )
     else:
         target = state.previous_good()

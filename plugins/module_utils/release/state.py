@@ -43,7 +43,7 @@ class Locked(Exception):
             f"a deploy is under way since {holder.get('since', 'unknown')}, held by "
             f"{holder.get('who', 'unknown')} on {holder.get('controller', 'unknown')} "
             f"(phase {holder.get('phase', 'unknown')}, expires {holder.get('expires', 'unknown')}). "
-            "Wait for it, or break the lock on purpose with -e break_lock=true."
+            "Wait for it, or break the lock with -e break_lock=true."
         )
 
 
@@ -317,9 +317,7 @@ class AppState:
         """
         path = f"{layout.state(self.app)}/working"
         if not os.path.isdir(layout.state(self.app)):
-            reason = (
-                "this app is not set up on the host: run site.yml, and see what that says of it at its end"
-            )
+            reason = "this app is not set up on the host: run site.yml, whose end reports what blocks it"
             raise FileNotFoundError(errno.ENOENT, reason, layout.state(self.app))
         with open(path, "a", encoding="utf-8") as file:
             deadline = time.monotonic() + seconds

@@ -118,27 +118,29 @@ def complaints(environment: Mapping[str, str]) -> list[str]:
     for name, value in sorted(plain.items()):
         if login := _LOGIN.fullmatch(name):
             found.append(
-                f"{name}: builds read uv's environment, and no index in python_apps_uv_environment is called "
-                f"{login[1].lower()}. Put user and password into the index's URL in python_apps_index or "
-                "python_apps_extra_indexes, where builds cannot see them: they count for all of that server, whatever "
-                "an app's pyproject.toml calls it"
+                f"{name}: builds can read uv's environment, and no index in python_apps_uv_environment is "
+                f"called {login[1].lower()}. Put user and password into the index's URL in "
+                "python_apps_index or python_apps_extra_indexes, where builds cannot read them: they are "
+                "used for everything from that server, whatever an app's pyproject.toml calls it"
             )
         elif _SECRET.search(name):
             found.append(
-                f"{name}: builds read uv's environment and the files that uv can read, and uv has no other way for this. "
-                "Remove it; user and password of an index belong into its URL in python_apps_index or "
-                "python_apps_extra_indexes"
+                f"{name}: builds can read uv's environment and the files that uv can read, and uv accepts "
+                "this only there. Remove it; put user and password of an index into its URL in "
+                "python_apps_index or python_apps_extra_indexes"
             )
         elif credentials.secrets_of(value):
             kind = "index" if name in _INDEXES else "variable"
             found.append(
-                f"{name}: this {kind} has a credential in its URL that uv takes in no way but its environment, which builds "
-                "read. User and password before the host are possible in the URLs of indexes and proxies"
+                f"{name}: this {kind} has a credential in its URL that uv accepts only from its "
+                "environment, which builds can read. Put user and password before the host in the URLs "
+                "of indexes and proxies"
             )
     others = [name for name in _OTHER_FILES if plain.get(name)]
     if text and others:
         found.append(
-            f"{others[0]}: with it, uv would not be told the credentials of indexes and proxies. Remove it, or those"
+            f"{others[0]}: it would keep the credentials of indexes and proxies from uv. Remove it, or "
+            "the credentials"
         )
     if len(text.encode()) > LONGEST:
         found.append(f"the credentials of all indexes together are more than {LONGEST} bytes")

@@ -72,8 +72,9 @@ def interpreter(app: str, version: str, named: Mapping[str, str]) -> str:
     if version not in found:
         there = ", ".join(f"{one} ({path})" for one, path in sorted(found.items()))
         raise ReleaseError(
-            f"{app} wants Python {version}, and this host has {there or 'none'}. Install it, name it in "
-            f'python_apps_interpreters: {{"{version}": /path/to/python{version}}}, or change `python:` of the app.'
+            f"{app} needs Python {version}, but this host has {there or 'none'}. Install it, name it in "
+            f'python_apps_interpreters: {{"{version}": /path/to/python{version}}}, or change `python:` of '
+            "the app."
         )
     return found[version]
 

@@ -104,7 +104,7 @@ class _Unpacked:
             raise ReleaseError(f"the archive has more than {MOST_MEMBERS} files and directories")
         if 2 * self._size > self._free:
             raise ReleaseError(
-                f"the archive unpacks to {self._size // 2**20} MiB or more, more than there is room for"
+                f"the archive unpacks to {self._size // 2**20} MiB or more, which exceeds the free space"
             )
 
 
@@ -134,7 +134,7 @@ def _read_tar(archive: str, expanded: str, stack: contextlib.ExitStack) -> tuple
     def opened(entry: Entry) -> IO[bytes]:
         content = tar.extractfile(entry.member)
         if content is None:
-            raise ReleaseError(f"the archive's {printable(entry.name)} is a link to nothing")
+            raise ReleaseError(f"the archive's {printable(entry.name)} is a dangling link")
         return content
 
     entries = [_tar_entry(members, info) for info in found]
@@ -207,7 +207,7 @@ def _xz_pieces(file: IO[bytes]) -> Iterator[bytes]:
             yield decompressor.decompress(data, _PIECE)
             data = b""
             if decompressor.needs_input and not decompressor.eof and not (data := file.read(_PIECE)):
-                raise EOFError("it ends too early")
+                raise EOFError("it is truncated")
         file.seek(-len(decompressor.unused_data), os.SEEK_CUR)
 
 
@@ -220,10 +220,12 @@ def _tar_entry(members: dict[str, tarfile.TarInfo], info: tarfile.TarInfo) -> En
     if info.islnk():
         # It becomes a file of its own.
         if info.linkname not in members:
-            raise ReleaseError(f"the archive's {printable(info.name)} is a link to a file that it has not")
+            raise ReleaseError(
+                f"the archive's {printable(info.name)} is a link to a file that is not in the archive"
+            )
         real = members[info.linkname]
     if not real.isreg():
-        raise ReleaseError(f"the archive's {printable(info.name)} is a device or a pipe, which no code needs")
+        raise ReleaseError(f"the archive's {printable(info.name)} is a device or a pipe")
     return Entry(info.name, "file", real.size, bool(real.mode & 0o100), member=real)
 
 
@@ -277,7 +279,9 @@ def checked(entries: Iterable[Entry]) -> list[Entry]:
     for entry in entries:
         parts = [part for part in entry.name.split("/") if part not in ("", ".")]
         if entry.name.startswith("/") or ".." in parts or "\\" in entry.name or "\0" in entry.name:
-            raise ReleaseError(f"the archive's {_quoted(entry)} leaves the directory it is unpacked into")
+            raise ReleaseError(
+                f"the archive's {_quoted(entry)} leads out of the directory it is unpacked into"
+            )
         if parts:
             found.append(Entry(**{**vars(entry), "name": "/".join(parts)}))
     links = {entry.name for entry in found if entry.kind == "link"}

@@ -94,7 +94,7 @@ def download(url: str, target: str, proxies: Mapping[str, str]) -> None:
     except (OSError, http.client.HTTPException) as error:
         reason = credentials.masked(str(getattr(error, "reason", None) or error))[:300]
         raise ReleaseError(
-            f"fetching {shown} failed: {reason}\nIs source.archive right, and can this host reach it?"
+            f"fetching {shown} failed: {reason}\nCheck source.archive, and whether this host can reach it."
         ) from error
 
 
@@ -124,9 +124,9 @@ def _copy(answer: IO[bytes], file: IO[bytes], shown: str) -> None:
     while part := answer.read(1 << 20):
         left -= len(part)
         if left < 0:
-            raise ReleaseError(f"{shown} would fill more than half of what is free on this host's disk")
+            raise ReleaseError(f"{shown} would fill more than half of the free space on this host's disk")
         if time.monotonic() > deadline:
-            raise ReleaseError(f"{shown} was not here after {LONGEST_DOWNLOAD} s")
+            raise ReleaseError(f"{shown} was not downloaded within {LONGEST_DOWNLOAD} s")
         file.write(part)
 
 
@@ -136,8 +136,9 @@ def check_sum(path: str, checksum: str, name: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if checksum != f"sha256:{found}":
         raise ReleaseError(
-            f"{without_credentials(name)} has sha256:{found}, and source.checksum is {checksum}. Somebody changed "
-            "the file, or the checksum belongs to another version: compare with what its author publishes."
+            f"{without_credentials(name)} has sha256:{found}, but source.checksum is {checksum}. The file "
+            "was changed, or the checksum belongs to another version: compare it with the checksum that "
+            "its author publishes."
         )
 
 

@@ -112,8 +112,8 @@ def _for(url: str, login: Login | None) -> dict[str, str]:
     if login is not None and login.origin == credentials.origin(url):
         if re.search(r"[\n\0]", login.user + login.password):
             raise ReleaseError(
-                f"source.git: user or password for {login.origin} has a line break in it (%0A), which git cannot be "
-                "told: correct the URL"
+                f"source.git: user or password for {login.origin} contains a line break (%0A), which git "
+                "does not accept: correct the URL"
             )
         settings |= {"credential.helper": "", f"credential.{login.origin}.helper": _HELPER}
         made |= {"EMPEROR_STACK_USER": login.user, "EMPEROR_STACK_PASSWORD": login.password}
@@ -175,7 +175,7 @@ def _read(
             raise CommandFailed(what, "git", f"still running after {timeout:g} s", _end_of(said)) from None
         if code == -signal.SIGXFSZ or answer.seek(0, os.SEEK_END) >= most:
             raise ReleaseError(
-                f"{what} failed: git has more than {most >> 10} KiB to say, and that cannot be right"
+                f"{what} failed: git printed more than {most >> 10} KiB, which cannot be right"
             )
         if code != 0:
             raise CommandFailed(what, f"git {arguments[0]}", f"exit status {code}", _end_of(said))
@@ -212,7 +212,8 @@ def resolve_git(source: Mapping[str, Any], key: str | None) -> str:
             )
         except CommandFailed as error:
             raise ReleaseError(
-                f"{error}\nIs source.git right, can this host reach it, and may source.key read it?"
+                f"{error}\nCheck source.git, whether this host can reach it, and whether source.key may "
+                "read it."
             ) from error
     return pick_reference(listing.decode(errors="replace"), version, shown)
 
@@ -273,7 +274,7 @@ def repository(app: str, env: Mapping[str, str], gid: int) -> str:
     if not os.path.isdir(path):
         partial = f"{path}.new"
         # Root's own: no app has ever written there.
-        run(["rm", "-rf", partial], what="removing half a repository")
+        run(["rm", "-rf", partial], what="removing an incomplete repository")
         init = ["git", "init", "--quiet", "--bare", "--template=", "--shared=0640", partial]
         run(init, what="git init", env={**env, **_settings(_SETTINGS)})
         os.rename(partial, path)
@@ -314,7 +315,8 @@ def _check_room(entries: Sequence[Entry], directory: str, shown: str) -> None:
     space, size = os.statvfs(directory), sum(entry.size for entry in entries)
     if 2 * size > space.f_bavail * space.f_frsize or (space.f_files and 2 * len(entries) > space.f_favail):
         raise ReleaseError(
-            f"{shown} has {len(entries)} files with {size >> 20} MiB, more than there is room for on this host"
+            f"{shown} has {len(entries)} files with {size >> 20} MiB, which exceeds the free space on "
+            "this host"
         )
 
 
@@ -352,8 +354,8 @@ class Git:
                 raise
             # git says of it that its own program failed.
             raise ReleaseError(
-                f"{error}\n{self.repository}: No space left on device: {free // 2**20} MiB are free, of which a fetch may "
-                "take half. Free some."
+                f"{error}\n{self.repository}: No space left on device: {free // 2**20} MiB are free, of "
+                "which a fetch may take half. Free some space."
             ) from error
 
     def _fetch_within(self, most: int, url: str, references: Sequence[str], *options: str) -> None:
@@ -391,7 +393,7 @@ class Git:
                 place = f"refs/from/{hashlib.sha256(without_credentials(url).encode()).hexdigest()}"
                 self._fetch(url, [f"+refs/{kind}/*:{place}/{kind}/*" for kind in ("heads", "tags")])
         if not self._has(commit):
-            raise ReleaseError(f"{without_credentials(url)} has no commit {commit}. Is it pushed?")
+            raise ReleaseError(f"{without_credentials(url)} has no commit {commit}. Push it.")
         # A reference keeps the commit from being collected as garbage.
         self._read("update-ref", f"refs/emperor-stack/{commit}", commit, what="git update-ref", most=1 << 20)
 
@@ -421,7 +423,7 @@ class Git:
         for module in modules:
             self.submodules += 1
             if self.submodules > MOST_SUBMODULES:
-                raise ReleaseError(f"there are more than {MOST_SUBMODULES} submodules, theirs included")
+                raise ReleaseError(f"there are more than {MOST_SUBMODULES} submodules, nested ones included")
             if module.path not in places:
                 name = git_tree.shown(module.path)
                 raise ReleaseError(f"the submodule {name} has no URL in .gitmodules of {commit[:7]}")
@@ -531,7 +533,7 @@ def take_out(whole: str, inside: bytes, code: str, uid: int) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid:
         if not stat.S_ISDIR(found.st_mode):
             os.unlink(code)
-        raise ReleaseError("something of the app changed its code while it was checked out: deploy it again")
+        raise ReleaseError("a process of the app changed the code during the checkout: deploy it again")
 
 
 # Where submodules come from
@@ -552,7 +554,7 @@ def submodule_url(above: str, url: str) -> str:
             host, colon, path = above.rpartition(":")
             found = host + colon + posixpath.normpath(f"{path}/{url}")
     if wrong := rules.git_url(found):
-        raise ReleaseError(f"the submodule's URL {without_credentials(url)} is not taken: {wrong.reason}")
+        raise ReleaseError(f"the submodule's URL {without_credentials(url)} is not accepted: {wrong.reason}")
     if is_local(found) and not is_local(above):
         # Else a repository from elsewhere could have root read any repository of this host.
         raise ReleaseError(

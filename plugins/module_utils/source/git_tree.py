@@ -76,13 +76,13 @@ def check(entries: Iterable[Entry], whose: str) -> None:
     No part of a path leads upwards or into a `.git`, no path is there twice, and none lies behind a file, a link or a
     submodule.
     """
-    fix = "git itself makes no such tree: look who wrote it, and remove that entry from the repository."
+    fix = "git itself creates no such tree: find out who wrote it, and remove that entry from the repository."
     paths: set[bytes] = set()
     for entry in entries:
         if len(paths) >= MOST_ENTRIES:
             raise ReleaseError(
-                f"{whose} has more than {MOST_ENTRIES} files. Name the directory that is the app's in "
-                "source.subdirectory, or give the app a repository of its own."
+                f"{whose} has more than {MOST_ENTRIES} files. Name the app's directory in "
+                "source.subdirectory, or use a separate repository."
             )
         if entry.path in paths:
             raise ReleaseError(f"{whose}: {shown(entry.path)} is there twice; {fix}")
@@ -97,7 +97,7 @@ def check(entries: Iterable[Entry], whose: str) -> None:
         above = path
         while (above := above.rpartition(b"/")[0]) and above not in directories:
             if above in paths:
-                reason = f"lies behind {shown(above)}, which is no directory"
+                reason = f"lies behind {shown(above)}, which is not a directory"
                 raise ReleaseError(f"{whose}: {shown(path)} {reason}; {fix}")
             directories.add(above)
 

@@ -163,15 +163,15 @@ class Service:
             (status == 9 if by_signal else status == 137) and memory_refused(self.app) > refused
         ):
             text = (
-                f"killed for want of memory: limits.memory of {self.app} holds for its commands and for all that serves, "
-                "together. Raise it, or let the command take less"
+                f"killed because memory ran out: limits.memory of {self.app} covers its commands and its "
+                "serving processes together. Raise it, or make the command use less"
             )
         elif by_signal:
             text = outcome_of(-status)
         elif result == "exit-code":
             text = f"exit status {status}"
             if status in NOT_BEGUN:
-                text += f", which systemd says where it cannot begin a command ({NOT_BEGUN[status]})"
+                text += f", which systemd reports when it cannot start a command ({NOT_BEGUN[status]})"
         else:
             text = f"systemd-run: exit status {ended.code}{f', {result}' if result not in ('', 'success') else ''}"
         return Outcome(text, timed_out, own, ended.said, ended.answer)
@@ -206,7 +206,7 @@ def environment_file(env: Mapping[str, str]) -> bytes:
     for name, value in env.items():
         if re.search(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", value):
             raise ValueError(
-                f"the variable {name} has a control character, which systemd passes to no process"
+                f"the variable {name} has a control character, which systemd does not pass to a process"
             )
         escaped = re.sub(r'(["\\$`])', r"\\\1", value)
         lines.append(f'{name}="{escaped}"\n')

@@ -206,7 +206,7 @@ def remove(units: Iterable[str]) -> None:
     _systemctl("stop", *gone, what=f"stopping {' '.join(gone)}", timeout=LONGEST_STOP + 120)
     # One that failed would be listed for ever, though its file is gone. None of them is an error.
     with contextlib.suppress(CommandFailed):
-        _systemctl("reset-failed", *gone, what="forgetting what failed")
+        _systemctl("reset-failed", *gone, what="resetting failed units")
     _unlink(gone)
     _reload()
 
@@ -285,7 +285,7 @@ def use_timers(app: str, release: str | None, names: Iterable[str]) -> None:
         return
     timers = [unit for unit in gone if unit.endswith(".timer")]
     if timers:
-        _systemctl("stop", *timers, what="stopping the timers that are gone")
+        _systemctl("stop", *timers, what="stopping the removed timers")
     _unlink(gone)
     _forget_runs(timers)
     changed = _write(wanted)

@@ -15,7 +15,7 @@ LONGEST = 4000
 def nginx_value(text: str) -> str:
     """*text* as a quoted string of nginx. A literal `$` cannot be written where nginx expands variables."""
     if not isinstance(text, str):
-        raise TypeError(f"a value for the nginx config is {type(text).__name__}, and has to be a text")
+        raise TypeError(f"a value for the nginx config is {type(text).__name__}, but must be a text")
     quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if found := unprintable(text):
         what = f"the character {found}"

@@ -128,7 +128,7 @@ def test_what_all_sites_share_is_refused_as_a_whole(machine: Host, stack: Stack)
     stack.apps = changed("second")
     outcome = nginx(stack)
     assert outcome.code != 0, recap(outcome)
-    assert "nothing was changed" in outcome.output and "What last ran serves on" in outcome.output
+    assert "nothing was changed" in outcome.output and "What last ran keeps serving" in outcome.output
     assert re.search(r"absent\.conf\" failed .* in /etc/nginx/nginx\.conf:\d+", outcome.output), recap(
         outcome
     )
@@ -206,7 +206,7 @@ def test_a_port_that_is_taken_holds_back_the_app_that_wants_it(machine: Host, st
         stack.apps = changed("third")
         stack.variables = {"front_http_port": 8099}
         outcome = nginx(stack)
-        assert outcome.code != 0 and "What last ran serves on" in outcome.output, recap(outcome)
+        assert outcome.code != 0 and "What last ran keeps serving" in outcome.output, recap(outcome)
         assert said(stack) == {"one": "second", "three": "second", "two": "first"}
         machine.check_output("nginx -t -q")
         assert "8099" not in machine.check_output("cat /etc/nginx/emperor-stack/listen.conf")

@@ -92,7 +92,7 @@ def test_a_repository_needs_its_key(stack: Vaulted, directory: Path) -> None:
     refused = deploy(stack, "modular")
     app["source"] = kept
     assert refused.code != 0
-    assert "may source.key read it?" in refused.output
+    assert "whether source.key may read it" in refused.output
     assert other.read_text().splitlines()[2] not in refused.output
 
 
@@ -104,7 +104,7 @@ def test_an_archive_that_is_another_is_refused(stack: Vaulted) -> None:
     refused = deploy(stack, "zipped")
     app["source"] = kept
     assert refused.code != 0
-    assert f"has {kept['checksum']}, and source.checksum is sha256:000" in " ".join(refused.output.split())
+    assert f"has {kept['checksum']}, but source.checksum is sha256:000" in " ".join(refused.output.split())
     assert live(stack, "zipped")["release"] == before["release"]
     assert before["revision"] == kept["checksum"][7:47]
 
@@ -281,7 +281,7 @@ def test_a_build_finds_no_credential(
     machine.check_output("rm /tmp/watch; sleep 0.2")
     assert outcomes[0].code == 0, outcomes[0].output[-4000:]
     assert "has no branch or tag none" in " ".join(outcomes[1].output.split())
-    assert "may source.key read it?" in " ".join(outcomes[2].output.split())
+    assert "whether source.key may read it" in " ".join(outcomes[2].output.split())
     found = json.loads(
         machine.check_output(
             "cat /srv/apps/spied/active/release/venv/lib/python3*/site-packages/spy_found.json"
@@ -308,7 +308,7 @@ def test_a_token_in_an_archives_url_is_never_shown(stack: Vaulted, zipped: tuple
     app["source"] = {**app["source"], "checksum": kept["checksum"]}
     outcome = deploy(stack, "zipped", "-vvv", "--diff", force=True)
     app["source"] = kept
-    assert "and source.checksum is sha256:111" in " ".join(refused.output.split())
+    assert "but source.checksum is sha256:111" in " ".join(refused.output.split())
     assert outcome.code == 0, outcome.output[-4000:]
     assert "planted-5e7c" not in refused.output + outcome.output
     assert stack.host.check_output("grep -rl planted-5e7c /srv/apps/zipped || true") == ""
@@ -318,7 +318,7 @@ def test_a_variable_that_builds_would_read_is_refused(stack: Vaulted) -> None:
     refused = deploy(stack, "echo", python_apps_uv_environment={"UV_GITHUB_TOKEN": "planted-5e7c-token"})
     assert refused.code != 0
     said = " ".join(refused.output.split())
-    assert "python_apps_uv_environment.UV_GITHUB_TOKEN: builds read uv's environment" in said
+    assert "python_apps_uv_environment.UV_GITHUB_TOKEN: builds can read uv's environment" in said
     assert "planted-5e7c" not in refused.output
 
 
@@ -567,5 +567,5 @@ def test_a_python_that_the_host_lacks(stack: Vaulted) -> None:
     app_of(stack, "older")["python"] = OLDER
     assert refused.code != 0
     said = " ".join(refused.output.split())
-    assert f"older wants Python 3.10, and this host has 3.11 ({OLDER_PATH}), 3.13 (/usr/bin/python3)" in said
+    assert f"older needs Python 3.10, but this host has 3.11 ({OLDER_PATH}), 3.13 (/usr/bin/python3)" in said
     assert live(stack, "older")["release"] == before

@@ -79,7 +79,7 @@ def tree(name: str) -> dict[str, str]:
 @as_root
 def test_an_app_gets_a_user_and_its_directories(commands: list[str], accounts: Accounts, ask: Ask) -> None:
     preview = ask(declared("blog", None, "data/media"), check_mode=True)
-    assert preview["apps"] == {"blog": {"changes": ["user blog: made"]}}
+    assert preview["apps"] == {"blog": {"changes": ["user blog: created"]}}
     assert commands == []
     made = ask(declared("blog", None, "data/media"))
     uid, front = accounts.users["blog"].pw_uid, accounts.groups["www-data"].gr_gid
@@ -110,7 +110,7 @@ TROUBLE: dict[str, tuple[Callable[[Accounts], Any], str]] = {
             os.symlink("/etc", layout.temporary("bad")),
             accounts.both("bad", APP),
         ),
-        "cache/tmp is a link, and has to be a directory",
+        "cache/tmp is a link, but must be a directory",
     ),
     "a file in the place of ~": (
         lambda accounts: (
@@ -118,16 +118,16 @@ TROUBLE: dict[str, tuple[Callable[[Accounts], Any], str]] = {
             Path(layout.cache("bad")).touch(),
             accounts.both("bad", APP),
         ),
-        "bad/cache is a file, and has to be a directory",
+        "bad/cache is a file, but must be a directory",
     ),
     "somebody's user": (
         lambda accounts: (accounts.user("bad", 34, comment="backup"), accounts.group("bad", 34)),
-        "user bad (uid 34, backup) exists and is not an app's. Give the app another name, or remove that user (userdel bad)",
+        "user bad (uid 34, backup) exists and was not created for an app. Rename the app, or remove that user (userdel bad)",
     ),
     "somebody's group": (
         lambda accounts: accounts.group("bad", 101, "ann", "bob"),
-        "group bad (gid 101, with ann, bob in it) exists without a user of that name, so that it is not an app's. Give the "
-        "app another name, or remove that group if nothing needs it (groupdel bad)",
+        "group bad (gid 101, with ann, bob in it) exists without a user of that name, so it was not created for an app. "
+        "Rename the app, or remove that group if nothing needs it (groupdel bad)",
     ),
     "a user with another group": (
         lambda accounts: (accounts.user("bad", APP), accounts.group("bad", 101)),
@@ -135,12 +135,12 @@ TROUBLE: dict[str, tuple[Callable[[Accounts], Any], str]] = {
     ),
     "a group lost, its number given to others": (
         lambda accounts: (accounts.user("bad", APP), accounts.group("docker", APP)),
-        f"user bad has the gid {APP}, which is group docker's now",
+        f"user bad has the gid {APP}, which now belongs to group docker",
     ),
     "root by another name": (lambda accounts: accounts.both("bad", 0), "user bad has uid 0: it is root"),
     "one uid with a person": (
         lambda accounts: (accounts.both("bad", APP), accounts.user("ann", APP, comment="Ann")),
-        f"user bad has the uid {APP} of user ann, so that nothing keeps the two apart",
+        f"user bad has the uid {APP} of user ann, so the two are not isolated from each other",
     ),
     "one uid with another app that stays": (
         lambda accounts: (accounts.both("bad", APP), accounts.both("good", APP)),
@@ -148,7 +148,7 @@ TROUBLE: dict[str, tuple[Callable[[Accounts], Any], str]] = {
     ),
     "two apps, each with data, and one to take over the other": (
         lambda accounts: (accounts.both("bad", APP), accounts.both("before", APP + 1)),
-        "bad and before both exist, each with data of its own",
+        "bad and before both exist with their own data",
     ),
 }
 
@@ -223,7 +223,7 @@ def test_a_user_that_another_run_makes_at_the_same_moment(
 
     monkeypatch.setattr(app_users, "run", run)
     if by_us:
-        assert list(app_users.ensure(declared("blog"), False)) == ["user blog: made"]
+        assert list(app_users.ensure(declared("blog"), False)) == ["user blog: created"]
     else:
         with pytest.raises(CommandFailed):
             list(app_users.ensure(declared("blog"), False))

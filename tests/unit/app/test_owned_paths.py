@@ -224,7 +224,7 @@ def test_what_is_in_the_way_is_named_and_left_alone(
             for _ in app_accounts.make_directories(app, check_mode):
                 pass
         told = {"file": "a file", "fifo": "no directory"}.get(kind, "a link")
-        assert str(refused.value).startswith(f"{path} is {told}, and has to be a directory")
+        assert str(refused.value).startswith(f"{path} is {told}, but must be a directory")
         assert f"mv --no-target-directory {path}" in str(refused.value)
     assert looks(victim) == (0, 0, 0o700)
     assert os.listdir(victim) == []
@@ -263,7 +263,7 @@ def test_what_is_given_to_the_app(place: Path, owner: int, filled: bool, parent:
         assert looks(path) == (APP, APP, 0o2750)
         assert owned_paths.ensure_directory(layout.APPS, str(path), APP, APP, 0o2750) is None
     else:
-        with pytest.raises(Misplaced, match="a directory of root's with something in it"):
+        with pytest.raises(Misplaced, match="a non-empty directory owned by root"):
             owned_paths.ensure_directory(layout.APPS, str(path), APP, APP, 0o2750)
         assert looks(path) == (0, 0, 0o755)
 
@@ -289,8 +289,8 @@ def test_the_way_to_the_top_may_have_links_of_roots(place: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "fix"),
     [
-        (errno.ENOSPC, "its disk or its quota is full"),
-        (errno.EDQUOT, "its disk or its quota is full"),
+        (errno.ENOSPC, "disk or quota is full"),
+        (errno.EDQUOT, "disk or quota is full"),
         (errno.EROFS, "Put that right"),
     ],
     ids=errno.errorcode.get,
@@ -305,7 +305,7 @@ def test_a_full_disk_is_said_with_the_path(
     path = f"{layout.APPS}/blog"
     with pytest.raises(Misplaced) as refused:
         owned_paths.ensure_directory(layout.APPS, path, os.getuid(), os.getgid(), 0o711)
-    assert str(refused.value).startswith(f"{path} cannot be made or corrected: {os.strerror(number)}. ")
+    assert str(refused.value).startswith(f"{path} cannot be created or corrected: {os.strerror(number)}. ")
     assert fix in str(refused.value)
 
 

@@ -358,7 +358,7 @@ def test_nothing_is_deleted_when_the_archive_fails(
         return run(argv, **options)
 
     commands_by(failing, monkeypatch)
-    with pytest.raises(CommandFailed, match="before anything of it was deleted"):
+    with pytest.raises(CommandFailed, match="before anything was deleted"):
         app_removal.remove("app")
     assert os.path.exists(f"{layout.shared('app')}/data/kept")
     assert os.listdir(layout.BACKUPS) == []
@@ -393,7 +393,7 @@ def test_files_as_no_people_make_them(machine: Commands) -> None:
     done = app_removal.remove("app")
     assert not os.path.lexists(layout.app_root("app"))
     assert done["left"] == []
-    told = "what lay more than 100 directories deep, or had a path of over 4000 bytes"
+    told = "files more than 100 directories deep, or with a path of more than 4000 bytes"
     assert done["not_archived"] == [told]
     path = str(done["archive"])
     with tarfile.open(path, encoding="utf-8", errors="surrogateescape") as archive:
@@ -525,7 +525,7 @@ def refused(reason: str, tmp_path: Path, machine: Commands, **options: Any) -> N
 
 def test_a_user_that_is_not_an_apps(machine: Commands, tmp_path: Path, accounts: dict[str, Any]) -> None:
     accounts["app"].pw_gecos = "Anna Pperson,,,"
-    refused(r"user app \(uid 60000, Anna Pperson,,,\) is not an app's", tmp_path, machine)
+    refused(r"user app \(uid 60000, Anna Pperson,,,\) was not created for an app", tmp_path, machine)
 
 
 def test_a_deploy_that_is_under_way(machine: Commands, tmp_path: Path) -> None:
@@ -629,13 +629,15 @@ def test_too_little_room_for_the_archive(
 ) -> None:
     monkeypatch.setattr(app_removal, "SPARE_BYTES", 2**70)
     refused(
-        "MiB free for the archive. Make room, or remove it without one: -e archive=false", tmp_path, machine
+        "MiB free for the archive. Free some space, or remove it without an archive: -e archive=false",
+        tmp_path,
+        machine,
     )
     app_removal.remove("app", archive=False)
 
 
 def test_a_successor_that_is_not_live(machine: Commands, tmp_path: Path, accounts: dict[str, Any]) -> None:
-    refused("journal, which takes its place, is not live yet", tmp_path, machine, successor="journal")
+    refused("journal, its new name, is not live yet", tmp_path, machine, successor="journal")
     os.makedirs(f"{layout.activations('journal')}/journal@3")
     link_atomically("activations/journal@3", layout.active("journal"))
     write(f"{layout.vassals('a')}/journal@3.ini")

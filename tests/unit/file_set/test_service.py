@@ -202,7 +202,7 @@ def test_a_bad_common_file_is_refused_and_what_ran_is_put_back(
     assert result["failed"] is True
     assert "nothing was changed" in result["msg"] and "What last ran is back" in result["msg"]
     assert (host.read("tree/common"), host.read("tree/a"), host.read("loaded")) == ("1", "1", digest)
-    assert "What last ran serves on" in run({"common": "bad", "a": "2"})["msg"]
+    assert "What last ran keeps serving" in run({"common": "bad", "a": "2"})["msg"]
 
 
 def test_a_reload_without_effect_is_noticed_and_taken_back(
@@ -213,7 +213,7 @@ def test_a_reload_without_effect_is_noticed_and_taken_back(
     result = run({"common": "wanted", "a": "2"})
     assert result["failed"] is True
     assert "does not run it" in result["msg"] and "cannot: wanted" in result["msg"]
-    assert "What last ran serves on" in result["msg"]
+    assert "What last ran keeps serving" in result["msg"]
     assert (host.read("tree/common"), host.read("tree/a")) == ("1", "1")
     assert host.read("tree/tag") == host.read("loaded")
 
@@ -223,7 +223,7 @@ def test_what_ran_is_asked_where_it_answered(host: Host, run: Callable[..., dict
     run({"common": "1"})
     (host.root / "refuse").write_text("wanted")
     result = run({"common": "wanted"}, running=f"cat {host.path('elsewhere')}")
-    assert "What last ran serves on" in result["msg"]
+    assert "What last ran keeps serving" in result["msg"]
 
 
 def test_a_reload_that_one_part_prevents_is_done_without_it(

@@ -51,8 +51,8 @@ def test_known_names(only: str) -> None:
     [
         ("bolg", ["blog", "notes"], "-e app=bolg: .*Did you mean blog?"),
         ("blog,note", ["blog", "notes"], "-e app=note: .*Did you mean notes?"),
-        ("zzz", ["notes", "blog"], r"There are: blog, notes\."),
-        ("blog", [], r"There are: none\."),
+        ("zzz", ["notes", "blog"], r"Available: blog, notes\."),
+        ("blog", [], r"Available: none\."),
     ],
 )
 def test_unknown_names(only: str, fleet: list[str], says: str) -> None:
@@ -151,8 +151,8 @@ def test_the_status_as_a_table() -> None:
         (["h0", "h1", "h2"], "blog", False, ["h1"]),
         (["h0", "h1", "h2"], "blog", True, ["h1", "h2"]),
         (["h2", "h1"], "blog", False, ["h2"]),
-        (["h0", "h1"], "notes", False, "no host of this run has that app; look at --limit"),
-        (["h1"], "blog,notes", False, "a command runs in one app"),
+        (["h0", "h1"], "notes", False, "no host of this run has that app; check --limit"),
+        (["h1"], "blog,notes", False, "name one app; a command runs in one app only"),
     ],
 )
 def test_where_a_command_runs(hosts: list[str], app: str, everywhere: bool, chosen: list[str] | str) -> None:

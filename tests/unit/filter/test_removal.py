@@ -70,6 +70,6 @@ def test_the_report() -> None:
         "  its data is in /var/backups/x.tar.gz",
         "  not in the archive: what lay deep",
         "  stays: /tmp/x: owned by uid 7, which a later user may get",
-        "never: nothing of it is there",
+        "never: nothing to remove",
     ]
     assert removal_report(result, would=True)[1].startswith("gone: would go: ")

@@ -77,7 +77,7 @@ def test_refused_for_nginx(text: str, what: str) -> None:
 
 
 def test_only_text_is_written() -> None:
-    with pytest.raises(TypeError, match="a value for the nginx config is int, and has to be a text"):
+    with pytest.raises(TypeError, match="a value for the nginx config is int, but must be a text"):
         nginx_value(5)
 
 

@@ -40,7 +40,7 @@ def test_a_failure_leaves_the_live_release(deploys: Host, step: str, failure: Ex
     deploys.breaks[step] = failure
     outcome = deploys.deploy("b" * 40)
     assert str(failure) in outcome["error"]
-    assert ("serves on" in outcome["error"]) is not first
+    assert ("keeps serving" in outcome["error"]) is not first
     assert "is kept at" in outcome["error"]
     assert deploys.state.live_activation() == live
     assert deploys.state.lock() is None
@@ -84,7 +84,7 @@ def test_what_nobody_expected_leaves_what_a_failure_leaves(
     reason = outcome["error"].splitlines()[0]
     assert reason.startswith(f"{phase}: {type(failure).__name__}")
     assert "line " in reason, "the place in our code"
-    assert "serves on" in outcome["error"]
+    assert "keeps serving" in outcome["error"]
     assert "blog" in logged[0]
     assert any("Traceback" in line for line in logged)
     assert deploys.state.live_activation() == live

@@ -313,7 +313,7 @@ def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
 def test_a_disk_that_is_nearly_full(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build.check_space()
     monkeypatch.setattr(build, "NEEDED_BYTES", 2**70)
-    with pytest.raises(ReleaseError, match="MiB left and a build wants"):
+    with pytest.raises(ReleaseError, match="MiB free, but a build needs"):
         build.check_space()
 
 

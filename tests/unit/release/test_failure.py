@@ -15,7 +15,7 @@ def test_the_place_of_a_failure_that_nobody_expected(monkeypatch: pytest.MonkeyP
     with pytest.raises(TypeError) as caught:
         unit_names.command_units(None)  # type: ignore[arg-type]
     said = failure.described("blog", caught.value)
-    assert re.search(r"\(systemd/unit_names\.py, line \d+, in \w+; nobody expected that", said), said
+    assert re.search(r"\(systemd/unit_names\.py, line \d+, in \w+; unexpected error", said), said
 
 
 def test_the_place_of_a_failure_in_nothing_of_ours() -> None:

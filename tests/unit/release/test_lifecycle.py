@@ -101,12 +101,12 @@ def test_answers_have_to_be_right_in_a_row(host: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("listens", "given", "says"),
     [
-        (False, None, "it did not begin to listen"),
+        (False, None, "it did not start to listen"),
         (True, answer(500, R1, b"boom"), "answered 500, not 2xx or 3xx: boom"),
         (True, answer(200, "r0"), "was answered by release r0"),
     ],
 )
-@pytest.mark.parametrize(("log", "shown"), [("Traceback", "its log:\nTraceback"), ("", "It wrote nothing")])
+@pytest.mark.parametrize(("log", "shown"), [("Traceback", "its log:\nTraceback"), ("", "It logged nothing")])
 def test_what_is_said_of_one_that_never_was(
     host: Path, monkeypatch: pytest.MonkeyPatch, listens: bool, given: Answer, says: str, log: str, shown: str
 ) -> None:

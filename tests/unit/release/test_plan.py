@@ -24,7 +24,7 @@ from .playing import MINE, Host
             {},
             "3.13",
             False,
-            "it was built for Python 3.11, 3.13 is wanted; the versions of its venv are kept where they can be",
+            "it was built for Python 3.11, 3.13 is wanted; the versions of its venv are kept if possible",
         ),
         ({"own_server": release_venv.OWN_SERVER}, "3.11", False, None),
         (

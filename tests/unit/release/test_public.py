@@ -194,7 +194,7 @@ def test_nothing_is_written_through_a_persistent_link(host: Path, code: Path) ->
     victim.write_text("kept")
     (shared / "a.css").symlink_to(victim)
     media = item("/media/", "media", persistent=True)
-    with pytest.raises(ReleaseError, match="static /media/css/: media is published already"):
+    with pytest.raises(ReleaseError, match="static /media/css/: media is already published"):
         published(host, media, item("/media/css/", "staticfiles/css"))
     with pytest.raises(ReleaseError, match="media"):
         release_public.publish(

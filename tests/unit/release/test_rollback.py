@@ -91,7 +91,7 @@ def test_a_rollback_over_a_migration_asks(deploys: Host) -> None:
     [
         (None, "no earlier good release"),
         ("20261122T100001-aaaaaaa", "is live already"),
-        ("x", "There are: none"),
+        ("x", "Available: none"),
     ],
 )
 def test_rollbacks_to_nowhere(deploys: Host, wanted: str | None, says: str) -> None:

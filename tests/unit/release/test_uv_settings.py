@@ -78,15 +78,18 @@ def test_credentials_leave_the_environment(
     ("environment", "says"),
     [
         ({"UV_INDEX_MINE_PASSWORD": "planted"}, "no index in python_apps_uv_environment is called mine"),
-        ({"UV_GITHUB_TOKEN": "planted"}, "UV_GITHUB_TOKEN: builds read"),
-        ({"AWS_SECRET_ACCESS_KEY": "planted"}, "AWS_SECRET_ACCESS_KEY: builds read"),
-        ({"NETRC": "/planted"}, "NETRC: builds read"),
+        ({"UV_GITHUB_TOKEN": "planted"}, "UV_GITHUB_TOKEN: builds can read"),
+        ({"AWS_SECRET_ACCESS_KEY": "planted"}, "AWS_SECRET_ACCESS_KEY: builds can read"),
+        ({"NETRC": "/planted"}, "NETRC: builds can read"),
         (
             {"UV_DEFAULT_INDEX": "https://h/simple?token=planted"},
             "UV_DEFAULT_INDEX: this index has a credential",
         ),
         ({"MY_MIRROR": "https://u:planted@h/"}, "MY_MIRROR: this variable has a credential"),
-        ({"UV_INDEX": "https://u:planted@h/", "UV_CONFIG_FILE": "/etc/uv.toml"}, "UV_CONFIG_FILE: with it"),
+        (
+            {"UV_INDEX": "https://u:planted@h/", "UV_CONFIG_FILE": "/etc/uv.toml"},
+            "UV_CONFIG_FILE: it would keep",
+        ),
         ({"UV_INDEX": f"https://u:{'planted' * 10000}@h/"}, "more than 60000 bytes"),
     ],
 )

@@ -315,7 +315,7 @@ def test_a_python_that_the_host_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release_venv, "interpreters", lambda named: {"3.13": "/usr/bin/python3", **named})
     assert release_venv.interpreter("blog", "3.11", {"3.11": "/opt/p"}) == "/opt/p"
     with pytest.raises(
-        ReleaseError, match=r"blog wants Python 3\.11, and this host has 3\.13 \(/usr/bin/python3\)\."
+        ReleaseError, match=r"blog needs Python 3\.11, but this host has 3\.13 \(/usr/bin/python3\)\."
     ):
         release_venv.interpreter("blog", "3.11", {})
 

@@ -139,7 +139,7 @@ def test_it_is_told_the_sandbox_of_the_workers(systemd: Systemd, tmp_path: Path)
         ("echo why; kill -KILL $$", "ended by SIGKILL", None),
         (
             "echo why; exit 226",
-            r"exit status 226, which systemd says where it cannot begin a command \(NAMESPACE\)",
+            r"exit status 226, which systemd reports when it cannot start a command \(NAMESPACE\)",
             226,
         ),
     ],
@@ -263,7 +263,7 @@ def test_its_output_is_masked_and_bounded(
     assert (said.failure, said.status) == ("", 0)
     assert any(word.startswith("--unit=app_blog_run@") for word in systemd.asked())
     said = app_command.run_command("blog", R1, "yes | head -c 1000000; exit 7", 20)
-    assert said.output.startswith("[934464 bytes before this were left out: the last 65536 are kept]\ny\n")
+    assert said.output.startswith("[934464 earlier bytes omitted; the last 65536 are shown]\ny\n")
     assert len(said.output) < 66_000
     assert (said.failure, said.status) == ("exit status 7", 7)
 

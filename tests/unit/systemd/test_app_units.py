@@ -287,7 +287,7 @@ def test_units_of_an_earlier_version_bind_nothing(state: AppState, process: str)
     ("version", "says"),
     [
         ("", "add gunicorn>=27.0 to its requirements"),
-        ("26.2.0", "bring gunicorn 26.2.0, which garbles answers"),
+        ("26.2.0", "bring gunicorn 26.2.0, which corrupts answers"),
         ("27.0.0", None),
         ("28.1", None),
     ],
@@ -318,7 +318,7 @@ def test_a_time_that_systemd_cannot_read(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(build, "run", run)
     build.check_calendar({"a": {"at": "03:00"}, "b": {"at": None}})
-    with pytest.raises(ReleaseError, match=r"schedule\.c\.at: systemd cannot read it: Failed to parse"):
+    with pytest.raises(ReleaseError, match=r"schedule\.c\.at: systemd cannot parse it: Failed to parse"):
         build.check_calendar({"c": {"at": "2026-02-31"}})
 
 
