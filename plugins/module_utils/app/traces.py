@@ -144,8 +144,9 @@ def left_behind(found: Listing) -> Iterator[str]:
     for path in layout.front_locals(found.app):
         if os.path.lexists(path):
             yield f"{path}: directives of your own"
-    if found.uid is not None and not found.shared:
-        places = [path for path in ELSEWHERE if os.path.isdir(path)]
+    places = [path for path in ELSEWHERE if os.path.isdir(path)]
+    # Without a place, find would search the current directory.
+    if places and found.uid is not None and not found.shared:
         said = _said(120, "find", *places, "-xdev", "-uid", str(found.uid), "-prune", "-print0")
         whole = sorted(said.split(b"\0")[:-1])
         for name in whole[:MOST_LEFT]:
