@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -179,6 +180,15 @@ def test_a_worker_is_kept_in(machine: Host, stack: Stack) -> None:
     assert "done" in outcome.output
     unit = machine.check_output("systemctl show --property=Slice,User --value 'app_shop_single@*'").split()
     assert unit == ["shop", "apps-shop.slice"] or unit == ["apps-shop.slice", "shop"]
+
+
+def test_a_command_that_ansible_would_cut_is_refused_with_one_that_runs(machine: Host, stack: Stack) -> None:
+    made = machine.file("/srv/apps/shop/shared/data/typed")
+    refused = stack.play("playbooks/run.yml", "-e", "app=shop", "-e", "command=sh -c 'touch data/typed'")
+    assert refused.code != 0 and not made.exists
+    (typed,) = re.findall(r"fix: .* (-e .*)$", refused.output, re.MULTILINE)
+    stack.good("playbooks/run.yml", "-e", "app=shop", *shlex.split(typed))
+    assert made.exists
 
 
 def test_a_command_runs_in_the_live_release(machine: Host, stack: Stack) -> None:

@@ -184,7 +184,7 @@ app_hosts:
     )
     result = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, f"playbooks/{playbook}.yml"]
-        + ["-e", "app=bolg", "-e", "command=id"],
+        + ["-e", "app=bolg", *(["-e", "command=id"] if playbook == "run" else [])],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
         capture_output=True,

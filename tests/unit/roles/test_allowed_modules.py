@@ -26,6 +26,7 @@ HARMLESS = {
     "ansible.builtin.meta",
     "ansible.builtin.set_fact",
     "emperor.stack.check_apps",
+    "emperor.stack.extra_variables",
     "emperor.stack.drift",
     "emperor.stack.host_state",
 }

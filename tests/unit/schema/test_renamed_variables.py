@@ -81,7 +81,7 @@ def play(tmp_path: Path, playbook: str, *options: str) -> subprocess.CompletedPr
     return subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("playbook", ["playbooks/check.yml", "playbooks/certificates.yml"])
+@pytest.mark.parametrize("playbook", ["playbooks/deploy.yml", "playbooks/certificates.yml"])
 def test_force_and_again_that_differ_are_refused_before_a_host_is_asked(
     tmp_path: Path, playbook: str
 ) -> None:
