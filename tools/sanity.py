@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -113,6 +114,8 @@ def findings(place: Path, tests: Sequence[str]) -> list[str]:
     )
     if done.returncode:
         raise Stop(f"ansible-test could not go on: {last_lines(done.stderr, 4)}", "See above.")
+    if skipped := re.findall(r"Skipping sanity test .*", done.stderr):
+        raise Stop(skipped[0], "Install what is missing: a test that is skipped finds nothing.")
     return done.stdout.splitlines()
 
 

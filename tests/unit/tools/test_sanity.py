@@ -37,6 +37,17 @@ def test_an_ansible_test_that_cannot_run_is_an_error_and_finds_not_nothing(place
         sanity.findings(place, ["no-such-test"])
 
 
+def test_a_test_that_is_skipped_is_an_error(place, monkeypatch, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ansible-test").write_text(
+        "#!/bin/sh\necho 'WARNING: Skipping sanity test \"pep8\" due to missing virtual environment support.' >&2\n"
+    )
+    (tmp_path / "bin" / "ansible-test").chmod(0o755)
+    monkeypatch.setattr(sanity, "VENV", tmp_path)
+    with pytest.raises(Stop, match="missing virtual environment support"):
+        sanity.findings(place, ["pep8"])
+
+
 LICENCE = "plugins/modules/drift.py:0:0: missing-gplv3-license: GPLv3 license header not found"
 SHEBANG = "roles/tls/templates/renew.j2:1:1: unexpected non-module shebang: b'#!/usr/bin/python3 -I'"
 
