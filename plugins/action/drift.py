@@ -127,11 +127,11 @@ def asked(tasks: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Those of *tasks* that can be asked: name of the module without that of its collection, and arguments as written."""
     for task in tasks:
         if "block" in task:
-            raise AnsibleActionFail(f"drift: {task.get('name')}: tasks in a block cannot be asked")
+            raise AnsibleActionFail(f"drift: {task.get('name')}: tasks in a block are not supported")
         for module in ASKED:
             if f"emperor.stack.{module}" in task:
                 if "loop" in task:
-                    raise AnsibleActionFail(f"drift: {task['name']}: a task with a loop cannot be asked")
+                    raise AnsibleActionFail(f"drift: {task['name']}: a task with a loop is not supported")
                 yield module, task[f"emperor.stack.{module}"]
 
 

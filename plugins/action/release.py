@@ -36,7 +36,7 @@ class ActionModule(ActionWithLocks):
             raise AnsibleActionFail(f"there is no phase {unknown[0]}; there are {', '.join(PHASES)}")
         if wrong := uv_settings.complaints(args.get("uv_environment") or {}):
             listed = "\n".join(f"python_apps_uv_environment.{one}." for one in wrong)
-            raise AnsibleActionFail(f"{listed}\nNo host was asked or changed.")
+            raise AnsibleActionFail(f"{listed}\nNo host was contacted or changed.")
         # Without Ansible's lazy containers, by which a look at every value of a hundred apps takes seconds.
         apps: list[dict[str, Any]] = plain(args.pop("apps"))
         before: dict[str, Any] = plain(args.pop("after", None) or {})

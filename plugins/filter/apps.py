@@ -26,7 +26,7 @@ def _named(name: str, function: Callable[..., Any], wanted: str) -> Callable[...
     return run
 
 
-_CHECKED = "the list of apps as emperor.stack.check_apps lets it pass, which names what is wrong with it"
+_CHECKED = "a list of apps that emperor.stack.check_apps accepts"
 
 _FILTERS: dict[str, tuple[Callable[..., Any], str]] = {
     "complete_apps": (apps.complete_all, _CHECKED),

@@ -147,8 +147,8 @@ def status_table(apps: Mapping[str, Any]) -> str:
 def _process_lines(name: str, one: Mapping[str, Any]) -> list[str]:
     """One line for each worker and each timer."""
     workers = [
-        f"{name}: worker {worker['worker']} of {worker['activation']} is {worker['state']}, "
-        f"started again {worker['restarts']} times"
+        f"{name}: worker {worker['worker']} of {worker['activation']} is {worker['state']}, restarted "
+        f"{worker['restarts']} times"
         for worker in one.get("workers", [])
     ]
     timers = [

@@ -25,11 +25,12 @@ def named_apps(names: str, apps: Sequence[App], host: str = "") -> list[dict[str
     successors = {app["name"]: app for app in renamed_apps(apps)}
     for name in chosen:
         if rules.name(name):
-            raise AnsibleFilterError(f"-e app={name}: no app can have this name")
+            raise AnsibleFilterError(f"-e app={name}: an app cannot have this name")
         if name in present:
             raise AnsibleFilterError(
-                f"-e app={name}: the inventory still wants this app on {host}, and the next site.yml would bring it back. "
-                "Give it `state: absent`, or take it out of python_apps; or leave this host out with --limit"
+                f"-e app={name}: the inventory still has this app on {host}, and the next site.yml would "
+                "bring it back. Give it `state: absent`, or remove it from python_apps; or leave this "
+                "host out with --limit"
             )
     return [successors.get(name, {"name": name}) for name in chosen]
 
@@ -54,7 +55,7 @@ def removal_report(result: Mapping[str, Any], would: bool = False) -> list[str]:
             continue
         size = -(-one.get("bytes", 0) // 2**20)
         data = -(-one.get("data_bytes", 0) // 2**20)
-        verb = "would go" if would else "gone"
+        verb = "would be removed" if would else "removed"
         lines.append(
             f"{name}: {verb}: {size} MiB, of which {data} MiB are data; {len(one['activations'])} activations, "
             f"{len(one['units'])} units, {len(one['paths'])} paths{', its user' if one.get('user') else ''}"

@@ -140,9 +140,10 @@ def cut_off_message(lost: Iterable[Listener]) -> str:
         for port, protocol in sorted({(one.port, one.protocol) for one in found})
     )
     return (
-        f"the firewall, which this host has not had so far, would cut off {', '.join(map(str, found))}.\n"
-        f"Let them be reached: hardening_firewall_allow: [{rules}] (with from: [10.0.0.0/8] by some only);\n"
-        "or close them, or let them listen on 127.0.0.1; or have no firewall: hardening_firewall: false"
+        f"the firewall is new on this host, and would cut off {', '.join(map(str, found))}.\nOpen their "
+        f"ports: hardening_firewall_allow: [{rules}] (add from: [10.0.0.0/8] to limit who may "
+        "connect);\nor stop them, or let them listen on 127.0.0.1; or disable the firewall: "
+        "hardening_firewall: false"
     )
 
 
@@ -197,7 +198,7 @@ def run(*words: str, stdin: str | None = None, check: bool = True) -> str:
         words, input=stdin, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
     )
     if check and done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-8:]
+        said = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-8:]
         raise Refused(f"{' '.join(words)} failed: {chr(10).join(said)}")
     return done.stdout if done.returncode == 0 else ""
 
@@ -359,8 +360,8 @@ def confirm() -> None:
     trial = read_json(TRIAL)
     if not trial:
         raise Refused(
-            "nobody confirmed the new firewall in time, so this host has gone back to what it had before.\n"
-            "Give it longer by hardening_firewall_trial, where this connection is slow"
+            "the new firewall was not confirmed in time, so this host rolled back to the previous "
+            "one.\nRaise hardening_firewall_trial if the connection is slow"
         )
     write(CONFIRMED, json.dumps({"ruleset": trial["ruleset"], "ports": trial["ports"]}))
     TRIAL.unlink()
@@ -456,12 +457,12 @@ def proven_way() -> tuple[str, str]:
     )
     login = accepted_login(log, address, port)
     if not login:
-        return "root", "the journal does not say how this connection was let in"
+        return "root", "the journal does not say how this session authenticated"
     if login[0] in ("publickey", "hostbased", "gssapi-with-mic", "gssapi-keyex"):
         return "other", ""
     return (
         "root" if login[1] == "root" else "other"
-    ), f"this connection of {login[1]} was made by {login[0]}"
+    ), f"this session ({login[1]}) authenticated by {login[0]}"
 
 
 def homes() -> list[str]:
@@ -495,7 +496,7 @@ def apply_ssh(settings: Mapping[str, Any], wanted: str) -> str:
             put_back(old)
             run("sshd", "-t")
         reload_ssh()
-    return f"ssh: password login stays, for {why}" if why and settings["ssh_passwords"] == "auto" else ""
+    return f"ssh: password login left enabled: {why}" if why and settings["ssh_passwords"] == "auto" else ""
 
 
 def put_back(old: str | None) -> None:
@@ -588,7 +589,7 @@ class Host:
         refused = apply_parameters(self.settings["sysctl"])
         if refused:
             names = ", ".join(path.removeprefix("/proc/sys/").replace("/", ".") for path in refused)
-            notes.append(f"sysctl: the kernel keeps these as they are, as it does in a container: {names}")
+            notes.append(f"sysctl: the kernel refuses to change these, as in a container: {names}")
         if self.wants("time") and Path("/usr/lib/systemd/system/systemd-timesyncd.service").exists():
             run("systemctl", "enable", "--quiet", "systemd-timesyncd.service")
             # A unit that a container may not run is not started, and that is no error.

@@ -85,7 +85,7 @@ def main() -> None:
     if not os.path.exists(emperor_check.UNIT):
         if module.check_mode:
             module.exit_json(changed=True, emperor=emperor, why="nothing is set up yet", moved=[])
-        module.fail_json(msg=f"{emperor_check.UNIT} is not there; run the role uwsgi_emperor first")
+        module.fail_json(msg=f"{emperor_check.UNIT} does not exist; run the role uwsgi_emperor first")
     moved: list[str] = []
     try:
         if not os.path.isdir(layout.RUN) and not module.check_mode:
@@ -105,7 +105,7 @@ def main() -> None:
         elif emperor_check.is_running(left):
             why = f"an earlier move from emperor@{left} did not finish"
         elif reachable:
-            why = f"sockets of {', '.join(reachable)} are in directories in which the apps can write"
+            why = f"sockets of {', '.join(reachable)} are in directories that the apps can write to"
         else:
             module.exit_json(changed=False, emperor=emperor, moved=[])
         if module.check_mode:
@@ -130,8 +130,8 @@ def main() -> None:
                 failures.append(f"{app}: {failure.described(app, error)}")
         if failures:
             module.fail_json(
-                msg=f"apps are started anew under emperor@{emperor} because {why}; these stay as they were until they "
-                "start there too:\n" + "\n".join(failures),
+                msg=f"apps were moved to emperor@{emperor} because {why}; these stay on the old emperor "
+                "until they start on the new one:\n" + "\n".join(failures),
                 emperor=emperor,
                 moved=moved,
             )

@@ -56,7 +56,7 @@ def leave(app: str) -> None:
     state = AppState(app)
     used = [*activations(app), *_named_by_units(app)]
     if used:
-        raise NotHealthy(f"{', '.join(used)} use a directory for sockets in which the app can write")
+        raise NotHealthy(f"{', '.join(used)} use a socket directory that the app can write to")
     with contextlib.ExitStack() as stack:
         if os.path.isdir(layout.state(app)):
             stack.enter_context(state.working(seconds=120))

@@ -64,7 +64,7 @@ def ids(item: Item, check_mode: bool) -> tuple[int | None, int | None]:
         except KeyError:
             if not check_mode:
                 raise FileSetError(
-                    f"{item.path}: there is no {kind} {name!r} on this host. Make it first"
+                    f"{item.path}: there is no {kind} {name!r} on this host. Create it first"
                 ) from None
             found.append(-2)
     return found[0], found[1]
@@ -276,7 +276,8 @@ class FileSet:
             logic.check_path(self.tree, "tree")
         if options["validate"] and (not self.tree or "{stage}" not in options["validate"]):
             raise FileSetError(
-                "validate: needs tree: and has to name the copy as {stage}, else it checks the files in use"
+                "validate: needs tree: and must name the copy as {stage}; otherwise it checks the files "
+                "in use"
             )
         self.wanted = logic.parse_items(options["files"])
         self.prune = logic.parse_prune(options["prune"])
@@ -284,17 +285,17 @@ class FileSet:
         self.good_path = os.path.join(options["manifests"], f"{options['name']}.good.json")
         if options["apply"] and not (options["running"] or options["present"] or options["units"]):
             raise FileSetError(
-                "apply: needs running:, present: or units:, which tell whether the files have taken effect; "
-                "else a run that dies before it is never made up for"
+                "apply: needs running:, present: or units:, which tell whether the files are in effect; "
+                "otherwise no run makes up for one that died before it"
             )
         self.service: Service | None = None
         if service := options["service"]:
             if not self.tree or not options["running"]:
                 raise FileSetError(
-                    "service: needs tree: and running:, which tell whether it runs what is wanted"
+                    "service: needs tree: and running:, which tell whether it runs the wanted files"
                 )
             if options["apply"]:
-                raise FileSetError("apply: and service: both let the files take effect; give one of them")
+                raise FileSetError("apply: and service: both apply the files; give only one of them")
             ask = shlex.split(options["running"])
             self.service = Service(self.run_words, service["unit"], ask, service["replaces"], service["log"])
 
@@ -308,8 +309,8 @@ class FileSet:
             return Manifest()
         except ValueError as error:
             self.module.warn(
-                f"{self.manifest_path}: {error}. It is written anew; nothing is removed in this run, as nobody "
-                "knows what is ours"
+                f"{self.manifest_path}: {error}. It is rewritten; this run removes nothing, because it "
+                "cannot know which files it wrote"
             )
             return Manifest()
 
@@ -324,7 +325,7 @@ class FileSet:
             pass
         except (ValueError, KeyError, TypeError) as error:
             self.module.warn(
-                f"{self.good_path}: {error}. It is written anew when the service runs what is wanted"
+                f"{self.good_path}: {error}. It is rewritten when the service runs the wanted files"
             )
         # Written by a set that did not remember yet.
         found = []
@@ -384,7 +385,7 @@ class FileSet:
     def _said(self, plan: Plan) -> list[str]:
         """What every run says of files that are left alone."""
         edited = (
-            "no longer wanted, but changed by somebody since they were written, so left alone: "
+            "no longer wanted, but changed since they were written, so left in place: "
             f"{', '.join(plan.left.edited)}. Remove them by hand"
         )
         return [*([edited] if plan.left.edited else []), *logic.warnings(self.prune, plan.left.foreign)]
@@ -427,7 +428,7 @@ class FileSet:
         self.validated = True
         if code == 0:
             return ""
-        said = err.strip() or out.strip() or "(it said nothing)"
+        said = err.strip() or out.strip() or "(no output)"
         for path, other in aside.items():
             said = said.replace(other.decode(), path.decode())
         return said.replace(stage, tree)
@@ -532,7 +533,9 @@ class FileSet:
         try:
             code, out, err = self.run(command)
         except OSError as error:
-            hint = ". site.yml without --tags puts it there" if isinstance(error, FileNotFoundError) else ""
+            hint = (
+                ". Run site.yml without --tags to install it" if isinstance(error, FileNotFoundError) else ""
+            )
             raise FileSetError(f"{what} ({command}): {error}{hint}") from error
         if code != 0:
             raise FileSetError(f"{what} ({command}): {err.strip() or out.strip() or 'it said nothing'}")
@@ -593,13 +596,13 @@ class FileSet:
         plan = self.plan([*kept, *(item for items in good.parts.values() for item in items)], manifest)
         with self.service.asked_by(shlex.split(good.running)):
             if not plan.paths and self.service.ask().digest == good.digest:
-                return ". What last ran serves on"
+                return ". The last working configuration keeps serving"
             try:
                 self.change(replace(plan, digest=good.digest))
             except FileSetError as error:
-                return f". What last ran could not be brought back: {error}"
+                return f". The last working configuration could not be restored: {error}"
         self.save(logic.after_run(manifest, plan.items, plan.removed))
-        return ". What last ran is back and serves"
+        return ". The last working configuration is restored and serving"
 
     def drift(self) -> list[str]:
         """What a run would change, do or say, a line each. Nothing is staged, locked or written, in any mode."""
@@ -607,14 +610,14 @@ class FileSet:
         plan = self.plan(self.wanted, manifest)
         found = [f"{path} differs" for path in plan.paths]
         if self.pending(plan.digest):
-            found.append("what runs is not what is wanted")
+            found.append("it does not run the wanted configuration")
         found += [f"{path} is missing" for path in self._missing()]
-        found += [f"{unit} does not run, or not after a boot" for unit in self.idle()]
+        found += [f"{unit} is not running, or not enabled" for unit in self.idle()]
         # What a run that died leaves behind, it leaves here.
         if manifest != logic.after_run(manifest, plan.items, plan.removed):
-            found.append(f"{self.manifest_path} is not of a whole run")
+            found.append(f"{self.manifest_path} is from an incomplete run")
         if self.service and self.load_good(manifest) != self._ran(plan):
-            found.append(f"{self.good_path} is not of a whole run")
+            found.append(f"{self.good_path} is from an incomplete run")
         return found + self._said(plan)
 
     def main(self) -> dict[str, Any]:

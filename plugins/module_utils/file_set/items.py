@@ -138,7 +138,9 @@ def parse_mode(value: str | None, path: str) -> int | None:
     if value is None or value == "":
         return None
     if not re.fullmatch(r"0?[0-7]{3,4}", value):
-        raise FileSetError(f"{path}: mode {value!r} is not octal. Quote it and write it whole: mode: '0644'")
+        raise FileSetError(
+            f"{path}: mode {value!r} is not octal. Quote it and write all digits: mode: '0644'"
+        )
     return int(value, 8)
 
 
@@ -231,11 +233,11 @@ def compare(item: Item, current: Current, uid: int | None, gid: int | None) -> C
     if current.state == "other" or (current.state == "directory") != (item.kind == "directory"):
         found = "a device, pipe or socket" if current.state == "other" else f"a {current.state}"
         raise FileSetError(
-            f"{item.path}: is {found}, wanted is a {item.kind}. Move it away by hand; nothing was changed"
+            f"{item.path}: is {found}, but must be a {item.kind}. Move it away by hand; nothing was changed"
         )
     if item.kind == "touch" and current.state == "link":
         raise FileSetError(
-            f"{item.path}: is a link, wanted is a file. Remove the link by hand; nothing was changed"
+            f"{item.path}: is a link, but must be a file. Remove the link by hand; nothing was changed"
         )
     reasons = []
     if item.kind == "link":
@@ -420,7 +422,7 @@ def expand(text: str, variables: Mapping[str, Any]) -> str:
         for key in (match[1] + match[2]).split("."):
             if not isinstance(found, Mapping) or key not in found:
                 known = ", ".join(sorted(map(str, variables)))
-                raise FileSetError(f"{text}: {match[0]} is not there. Known: {known}")
+                raise FileSetError(f"{text}: {match[0]} is unknown. Known: {known}")
             found = found[key]
         return str(found)
 

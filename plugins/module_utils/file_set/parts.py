@@ -127,7 +127,7 @@ def kept(wanted: Sequence[Item], good: Good, check: Check, held: Held) -> dict[s
     found: dict[str, str] = {}
     if not new:
         return found
-    reason = f"it is no longer wanted, but may be what {', '.join(new)} is to replace, which is left out"
+    reason = f"it is no longer wanted, but {', '.join(new)}, which may replace it, is left out"
     for part in sorted(good.keys() - by_part(wanted).keys() - {""}):
         paths = {item.path for item in effective(wanted, good, [*held, *found])}
         if paths.isdisjoint(item.path for item in good[part]):
@@ -155,7 +155,7 @@ def _one_after_the_other(
 def describe(held: Held, good: Good) -> list[str]:
     """One text for each part that was held back."""
     return [
-        f"{part}: {'it stays as it last ran' if good.get(part) else 'it is left out, as it never ran'}, because of this: "
+        f"{part}: {'it keeps its last working files' if good.get(part) else 'it is left out, because it never ran'}: "
         f"{reason}"
         for part, reason in sorted(held.items())
     ]
@@ -175,7 +175,7 @@ def load(text: str) -> Ran:
     """Raises ValueError, KeyError or TypeError on anything else."""
     data = json.loads(text)
     if not isinstance(data, dict) or data.get("version") != 1:
-        raise ValueError("this is not what ran, in version 1")
+        raise ValueError("this is not the last working configuration, in version 1")
     found: dict[str, list[Item]] = {}
     for part, rows in data["parts"].items():
         for row in rows:

@@ -153,7 +153,7 @@ class Service:
         except FileSetError as error:
             self.systemctl("stop", self.unit)
             self.systemctl("enable", "--now", *replaced)
-            raise FileSetError(f"{error}. So these serve on: {' '.join(replaced)}") from error
+            raise FileSetError(f"{error}. So these keep serving: {' '.join(replaced)}") from error
         took = round((time.monotonic() - began) * 1000)
         self.notes.append(f"{took} ms without a listener, when {self.unit} replaced {' '.join(replaced)}")
 
@@ -168,12 +168,10 @@ class Service:
             if time.monotonic() > end:
                 break
             time.sleep(0.1)
-        said = answer.error or f"it answers {answer.digest}, wanted is {digest}"
+        said = answer.error or f"it runs {answer.digest} instead of {digest}"
         if answer.digest == digest:
-            said = "the processes from before still answer"
-        raise FileSetError(
-            self._with_log(f"{self.unit} was told to load it, and does not run it: {said}", log)
-        )
+            said = "the old processes still answer"
+        raise FileSetError(self._with_log(f"{self.unit} was reloaded, but does not run it: {said}", log))
 
     def _log_size(self) -> int:
         with contextlib.suppress(OSError):

@@ -70,7 +70,7 @@ class Room:
         if self.bytes < 0 or self.inodes < 0:
             of = f"{max(self._all, 0) >> 20} MiB" if self.bytes < 0 else "inodes"
             raise TreeRefused(
-                f"{what}: that takes more than the {of} that are free. Make room, or make it smaller"
+                f"{what}: it needs more than the free {of}. Free some space, or make it smaller"
             )
 
 

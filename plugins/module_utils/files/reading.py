@@ -65,7 +65,7 @@ def text(top: str, name: str) -> str | None:
             content = b"".join(_pieces(descriptor, LARGEST_TEXT + 1))
     shown = printable(name)
     if len(content) > LARGEST_TEXT:
-        raise ReleaseError(f"{shown} is larger than {LARGEST_TEXT >> 20} MiB, which no text of this kind is")
+        raise ReleaseError(f"{shown} is larger than {LARGEST_TEXT >> 20} MiB, too large for such a file")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ReleaseError(f"{shown} is UTF-16: save it as UTF-8")
     try:
@@ -74,7 +74,7 @@ def text(top: str, name: str) -> str | None:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ReleaseError(
-            f"{shown} is no UTF-8 (byte {content[error.start]:#04x} in line {line}): save it as UTF-8"
+            f"{shown} is not UTF-8 (byte {content[error.start]:#04x} in line {line}): save it as UTF-8"
         ) from None
 
 

@@ -111,8 +111,8 @@ def walk(top: int, what: str) -> Iterator[Entry]:
             path += f"{waiting[-1]}/"
             if len(frames) > DEEPEST:
                 raise TreeRefused(
-                    f"{printable(f'{what}/{path}')} lies more than {DEEPEST} directories deep, which no release needs. "
-                    "Correct what made it: the source, its requirements, or a command of `build:`"
+                    f"{printable(f'{what}/{path}')} lies more than {DEEPEST} directories deep. Correct "
+                    "its origin: the source, its requirements, or a command of `build:`"
                 )
             try:
                 entered = os.open(waiting.pop(), DIRECTORY, dir_fd=above)
@@ -132,17 +132,15 @@ def _names(directory: int, most: int, place: str) -> list[str]:
         raise changed(place, error) from error
     if len(names) > most:
         raise TreeRefused(
-            f"{printable(place)} is where the tree passes {MOST_ENTRIES} files and directories, more than a release may "
-            "have. Correct what made them: the source, its requirements, or a command of `build:`"
+            f"the tree exceeds {MOST_ENTRIES} files and directories at {printable(place)}. Correct their "
+            "origin: the source, its requirements, or a command of `build:`"
         )
     return sorted(names)
 
 
 def changed(place: str, error: OSError) -> ReleaseError:
     """What is raised for an *error* in the middle of a tree."""
-    return ReleaseError(
-        f"{printable(place)}: {error.strerror}. Does a process of the app change it meanwhile?"
-    )
+    return ReleaseError(f"{printable(place)}: {error.strerror}. A process of the app may be changing it")
 
 
 # Sealing
@@ -171,7 +169,7 @@ def own(top: str, uid: int, gid: int, app: int, what: str) -> None:
                 finally:
                     os.close(descriptor)
             elif stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
-                raise TreeRefused(f"{printable(place)} is a device, which no release needs. Remove it")
+                raise TreeRefused(f"{printable(place)} is a device. Remove it")
             elif uid != app and entry.found.st_uid != uid:
                 # Its directory is sealed: nothing else can have taken its place.
                 owner.check(entry.found, place)
@@ -192,7 +190,7 @@ class _Owner:
         """Give an open file or directory. Raises TreeRefused."""
         found = os.fstat(descriptor)
         if not (stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)):
-            raise TreeRefused(f"{printable(place)} was exchanged while it was read")
+            raise TreeRefused(f"{printable(place)} was replaced while it was read")
         self.check(found, place)
         if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
             self.taken.add((found.st_dev, found.st_ino))
@@ -210,8 +208,8 @@ class _Owner:
         # A checkout that root made is given to the app; a link by which the app brings in a file of root's is not.
         if not (found.st_uid == 0 and self.uid == self.app and alone):
             raise TreeRefused(
-                f"{printable(place)} belongs to user id {found.st_uid}, not to the app: a hard link to somebody else's "
-                "file is never part of a release. Remove it"
+                f"{printable(place)} belongs to user id {found.st_uid}, not to the app: a release must "
+                "not contain a hard link to somebody else's file. Remove it"
             )
 
 
@@ -246,6 +244,6 @@ def sync(path: str) -> None:
     try:
         if libc.syncfs(descriptor) != 0:
             reason = os.strerror(ctypes.get_errno())
-            raise ReleaseError(f"what was written to {path} is not on its disk: {reason}. Look at that disk")
+            raise ReleaseError(f"data written to {path} did not reach its disk: {reason}. Check that disk")
     finally:
         os.close(descriptor)

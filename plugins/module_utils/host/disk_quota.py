@@ -94,9 +94,9 @@ def require() -> None:
         if has_quotas(os.path.realpath(layout.APPS), file.read()):
             return
     raise Unsupported(
-        f"limits.disk needs project quotas, and the file system of {layout.APPS} is mounted without them. Mount it with "
-        "the option prjquota (ext4: once `tune2fs -O project,quota` on the unmounted device; xfs: at the mount itself, for "
-        "/ by rootflags=pquota), or remove limits.disk"
+        f"limits.disk needs project quotas, but the file system of {layout.APPS} is mounted without them. "
+        "Mount it with the option prjquota (ext4: first run `tune2fs -O project,quota` on the unmounted "
+        "device; xfs: at the mount itself, for / by rootflags=pquota), or remove limits.disk"
     )
 
 
@@ -133,14 +133,14 @@ def ensure(app: str, project: int, limit: Limit | None, check_mode: bool = False
             return []
         if not check_mode:
             _set_limit(project, 0, 0)
-        return [f"{layout.app_root(app)}: no limit of the disk any more"]
+        return [f"{layout.app_root(app)}: disk limit removed"]
     require()
     changes = [
         f"{path}: counted for limits.disk" for path in places(app) if _count(path, project, check_mode)
     ]
     known = usage(project)
     if known is None or (known.limit, known.inode_limit) != (limit.size, limit.inodes):
-        changes.append(f"{layout.app_root(app)}: held to {limit.size // sizing.MIB} MiB")
+        changes.append(f"{layout.app_root(app)}: limited to {limit.size // sizing.MIB} MiB")
         if not check_mode:
             _set_limit(project, limit.size, limit.inodes)
     return changes
@@ -192,11 +192,14 @@ def hint(app: str) -> str:
         return ""
     if found.limit and found.size > 0.95 * found.limit:
         return (
-            f"It has used {found.size // sizing.MIB} of the {found.limit // sizing.MIB} MiB of its limits.disk: raise "
-            "that, or delete what it keeps in its persistent directories"
+            f"It uses {found.size // sizing.MIB} of the {found.limit // sizing.MIB} MiB of its "
+            "limits.disk: raise the limit, or delete data in its persistent directories"
         )
     if found.inode_limit and found.inodes > 0.95 * found.inode_limit:
-        return f"It has {found.inodes} files, and its limits.disk stands for {found.inode_limit}: raise that, or delete some"
+        return (
+            f"It has {found.inodes} files, but its limits.disk allows {found.inode_limit}: raise the "
+            "limit, or delete files"
+        )
     return ""
 
 

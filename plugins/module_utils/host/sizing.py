@@ -120,9 +120,10 @@ def _sum(listed: list[Share], host: Host) -> str:
         lines.append(f"  {asleep} on demand: not counted")
     return "\n".join(
         [
-            f"the apps of this host want {total} MiB of memory, and it has {host.memory} MiB for them:",
+            f"the apps of this host want {total} MiB of memory, but it has only {host.memory} MiB for them:",
             *lines,
-            "Give apps less (web.processes, limits.memory), let some sleep (on_demand: true), move some to another host, "
-            "or correct python_apps_process_memory and python_apps_memory if the sum is wrong.",
+            "Give apps less (web.processes, limits.memory), let apps sleep (on_demand: true), move apps "
+            "to another host, or correct python_apps_process_memory and python_apps_memory if the sum is "
+            "wrong.",
         ]
     )

@@ -88,7 +88,7 @@ def wanted(app: Mapping[str, Any], live: Certificate | None, settings: Mapping[s
     if live is None or live.source != app["provider"]:
         return "there is none of this kind yet"
     if app["provider"] == "acme" and live.authority != settings["directory"]:
-        return "it is of another authority"
+        return "it is from another authority"
     if app["provider"] == "acme" and live.key_type != settings["key_type"]:
         return "another kind of key is wanted"
     if lacking := domains - set(live.names):
@@ -149,7 +149,10 @@ def pausing(problems: Mapping[str, Mapping[str, Any]], domains: Sequence[str], n
     for domain, problem in problems.items():
         if problem["until"] <= now:
             continue
-        text = f"{problem['reason']} (tried {problem['failures']} times, again from {moment(problem['until'])} on)"
+        text = (
+            f"{problem['reason']} (tried {problem['failures']} times, next try after "
+            f"{moment(problem['until'])})"
+        )
         if domain in domains:
             found[domain] = text
         elif not domain and problem["asked"] == sorted(domains):
@@ -193,7 +196,7 @@ def refusal(output: str, domains: Sequence[str]) -> Refused:
         if found and found[1] in domains:
             named.setdefault(found[1], " ".join(found[2].split()))
     words = [_LOG.sub("", line).strip() for line in output.splitlines() if line.strip()]
-    last = next((line for line in reversed(words) if line.strip("\t ")), "lego said nothing")
+    last = next((line for line in reversed(words) if line.strip("\t ")), "lego printed nothing")
     if not named:
         start = next(
             (index for index, line in enumerate(words) if line.startswith("Could not")), len(words) - 1
@@ -222,7 +225,7 @@ def warnings(app: Mapping[str, Any], live: Certificate | None, now: float) -> li
         return ["there is no certificate"]
     found = []
     if live.source == "self_signed" and app["provider"] != "self_signed":
-        found.append("the site is up with a self-signed certificate, which browsers refuse")
+        found.append("the site is up with a self-signed certificate, which browsers reject")
     elif lacking := [domain for domain in app["domains"] if not covers(live.names, domain)]:
         found.append(f"the certificate lacks {', '.join(lacking)}")
     if live.left(now) <= 0:

@@ -234,7 +234,7 @@ def prepare(apps: Sequence[App], settings: Mapping[str, Any], check_mode: bool) 
                     try:
                         found = install(app["name"], app["certificate"], app["key"], meta)
                     except Unusable as reason:
-                        error = f"the files given for it cannot be used: {reason}"
+                        error = f"its certificate files cannot be used: {reason}"
                         found, changed = live(app["name"]), False
         if found is None and (other := _same_of_another(app, now)):
             changed = True
@@ -276,7 +276,7 @@ def drift(apps: Sequence[App], settings: Mapping[str, Any]) -> list[str]:
         reason = app["provider"] != "files" and certificates.wanted(app, live(app["name"]), settings, now)
         if reason:
             found.append(f"{app['name']}: {reason}")
-    return found + [f"nginx does not show the certificate of {domain}" for domain in stale(wanted)]
+    return found + [f"nginx does not serve the certificate of {domain}" for domain in stale(wanted)]
 
 
 def _same_of_another(app: App, now: float) -> str | None:
@@ -367,7 +367,7 @@ def authority_silent(settings: Mapping[str, Any]) -> str | None:
         with opener.open(settings["directory"], timeout=15) as answer:
             if "newOrder" in json.loads(answer.read(65536)):
                 return None
-        reason = "what it answers is no ACME directory"
+        reason = "its answer is not an ACME directory"
     except (OSError, ValueError) as error:
         reason = str(getattr(error, "reason", error))
     return f"the authority {settings['directory']} does not answer: {reason}"
@@ -390,7 +390,7 @@ def _order(
         chosen = certificates.to_order(app, found, settings, blocked, now)
         left = deadline - time.monotonic()
         if chosen and left < 1:
-            return None, {"": "there was no time left to ask for it in this run; the timer will"}
+            return None, {"": "there was no time left to order it in this run; the timer will"}
         if not chosen:
             break
         try:
@@ -460,7 +460,7 @@ def _ask_once(app: App, domains: Sequence[str], settings: Mapping[str, Any], sec
         except CommandFailed as error:
             raise certificates.refusal(error.output or str(error), domains) from error
         except FileNotFoundError as error:
-            raise Refused(f"lego ended well, and left no certificate ({error})", {}) from error
+            raise Refused(f"lego succeeded, but left no certificate ({error})", {}) from error
     meta = {"source": "acme", "authority": settings["directory"], "key_type": settings["key_type"]}
     return install(app["name"], certificate, key, meta)
 
@@ -494,7 +494,7 @@ def unreachable(domain: str) -> str | None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    return f"http://{domain}/ does not lead to this host ({reason}), so the authority was not asked for it"
+    return f"http://{domain}/ does not lead to this host ({reason}), so no certificate was requested for it"
 
 
 def served(domain: str, port: int) -> str:
@@ -582,7 +582,7 @@ def restore(data: str) -> list[str]:
                 for member in members:
                     link = member.issym() and re.fullmatch(r"versions/[0-9TZa-f-]+", member.linkname)
                     if not _MEMBER.fullmatch(member.name) or ".." in member.name.split("/"):
-                        raise Unusable(f"it has {member.name!r} in it, which no backup has")
+                        raise Unusable(f"it contains {member.name!r}, which no backup contains")
                     if not (member.isdir() or member.isreg() or link):
                         raise Unusable(f"{member.name!r} in it is neither a file nor a directory")
                 for member in members:
@@ -591,7 +591,7 @@ def restore(data: str) -> list[str]:
                     member.mode = 0o700 if member.isdir() else 0o600
                     archive.extract(member, directory)
         except (OSError, ValueError, tarfile.TarError, EOFError) as error:
-            raise Unusable(f"it is no backup of certificates ({error})") from error
+            raise Unusable(f"it is not a backup of certificates ({error})") from error
         return [*_restored_accounts(directory), *_restored_certificates(directory)]
 
 
@@ -639,5 +639,5 @@ def renew() -> int:
             print(f"<3>{name}: {certificates.sentence(one['errors'])}")
     if left:
         bad = 1
-        print(f"<3>nginx does not show the new certificate of {', '.join(left)}")
+        print(f"<3>nginx does not serve the new certificate of {', '.join(left)}")
     return bad

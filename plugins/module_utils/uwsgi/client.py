@@ -169,7 +169,7 @@ def stats(path: str, timeout: float = 2) -> dict[str, Any]:
             connection.connect(path)
             raw, whole = read_all(connection, deadline, STATS_BYTES)
             if not whole:
-                raise NoAnswer(f"{path}: it says more than {STATS_BYTES} bytes")
+                raise NoAnswer(f"{path}: it sends more than {STATS_BYTES} bytes")
             return dict(json.loads(raw))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise NoAnswer(f"{path}: {_text(error)}") from error

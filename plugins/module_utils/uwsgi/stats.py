@@ -96,14 +96,14 @@ def _ask(path: str, uid: int, timeout: float) -> bytes:
                 # Exactly this file, whatever has its name by now.
                 connection.connect(f"/proc/self/fd/{file}")
                 if peer_uid(connection) != uid:
-                    raise NoAnswer(f"at {path} another user answers")
+                    raise NoAnswer(f"another user answers at {path}")
                 answer, whole = read_all(connection, deadline, LONGEST_ANSWER)
         finally:
             os.close(file)
     except OSError as error:
         raise NoAnswer(f"{path}: {error}") from error
     if not whole:
-        raise NoAnswer(f"{path} says more than {LONGEST_ANSWER} bytes")
+        raise NoAnswer(f"{path} sends more than {LONGEST_ANSWER} bytes")
     return answer
 
 
@@ -112,7 +112,7 @@ def parse(answer: bytes) -> Stats:
     try:
         said = json.loads(answer)
     except (ValueError, RecursionError) as error:
-        raise NoAnswer(f"its statistics are no JSON: {type(error).__name__}") from error
+        raise NoAnswer(f"its statistics are not JSON: {type(error).__name__}") from error
     workers = _member(said, "workers", list)
     if len(workers) > MOST_WORKERS:
         raise NoAnswer(f"its statistics name {len(workers)} workers")
@@ -134,14 +134,14 @@ def _worker(said: Any) -> Worker:
 def _member(said: Any, name: str, kind: type) -> Any:
     found = said.get(name) if isinstance(said, dict) else None
     if not isinstance(found, kind):
-        raise NoAnswer(f"its statistics have no {name} as uWSGI says it")
+        raise NoAnswer(f"its statistics have no valid {name}")
     return found
 
 
 def _number(said: Any, name: str) -> int:
     found = _member(said, name, int)
     if isinstance(found, bool) or not 0 <= found <= _LARGEST:
-        raise NoAnswer(f"its statistics have no {name} as uWSGI says it")
+        raise NoAnswer(f"its statistics have no valid {name}")
     return int(found)
 
 

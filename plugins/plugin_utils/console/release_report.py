@@ -57,7 +57,9 @@ def of_phases(
     refused = (left_out or {}).get("apps") or {}
     for app, one in refused.items():
         if one.get("error"):
-            at = made.note(app, FAILED, f"left out of this run; what is live of it serves on: {one['error']}")
+            at = made.note(
+                app, FAILED, f"left out of this run; its live release keeps serving: {one['error']}"
+            )
             made.row(app, {}, "left out", FAILED, {"text": "fix, then site.yml", "note": at})
     outcomes = _merged(results)
     idle = [app for app, one in outcomes.items() if one.get("action") == "none" and not one.get("error")]
@@ -104,7 +106,7 @@ def _add(made: _Builder, app: str, one: Outcome, check: bool, back: bool) -> Non
         made.row(app, one, "would go back" if back else "would deploy", CHANGED, "run without --check")
         made.note(app, CHANGED, str(why))
     else:
-        at = made.note(app, FAILED, "it was not carried to its end, as the run was cut off")
+        at = made.note(app, FAILED, "it was not finished, because the run was interrupted")
         made.row(app, one, "not finished", FAILED, {"text": "run again", "note": at})
 
 

@@ -110,7 +110,7 @@ def failure(report: Report) -> str:
     """What failed, in one line."""
     about = [note["about"] for note in report["notes"] if note["state"] == FAILED]
     apps = ", ".join(table.one_line(app) for app in dict.fromkeys(about) if app)
-    return f"{apps} failed" if apps else "something could not be done"
+    return f"{apps} failed" if apps else "some problems remain"
 
 
 def lines(reports: Sequence[tuple[str, Report]]) -> list[Line]:

@@ -73,8 +73,8 @@ def _details(one: Status) -> Iterator[str]:
             yield f"{activation['activation']} ({activation['release']}) is kept warm"
     for worker in one.get("workers", []):
         yield (
-            f"worker {worker['worker']} of {worker['activation']} is {worker['state']}, "
-            f"started again {worker['restarts']} times"
+            f"worker {worker['worker']} of {worker['activation']} is {worker['state']}, restarted "
+            f"{worker['restarts']} times"
         )
     for timer in one.get("timers", []):
         yield (

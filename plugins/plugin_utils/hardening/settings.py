@@ -64,19 +64,19 @@ def problems(
                 ip_network(text)
             except ValueError as error:
                 found.append(
-                    f"hardening_firewall_allow: {error}. Write an address or a network without bits of a host, "
+                    f"hardening_firewall_allow: {error}. Write an address or a network without host bits, "
                     "such as from: [192.0.2.7, 10.0.0.0/8]"
                 )
     for keyword, value in ssh.items():
         if isinstance(value, bool):
             found.append(f'hardening_ssh_settings: {keyword} is a boolean of YAML. Quote it: {keyword}: "no"')
         elif not KEYWORD.fullmatch(str(keyword)) or "\n" in str(value):
-            found.append(f"hardening_ssh_settings: {keyword!r} is no keyword with one line of value")
+            found.append(f"hardening_ssh_settings: {keyword!r} is not a keyword with a one-line value")
     for name, value in sysctl.items():
         if not PARAMETER.fullmatch(str(name)) or not re.fullmatch(r"[0-9]+(?: [0-9]+)*", str(value)):
             found.append(
-                f"hardening_sysctl: {name}: {value} is no kernel parameter with numbers. "
-                "Write net.ipv4.tcp_syncookies: 1"
+                f"hardening_sysctl: {name}: {value} is not a kernel parameter with numbers. Write "
+                "net.ipv4.tcp_syncookies: 1"
             )
     if reboot and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(reboot)):
         found.append(f'hardening_upgrades_reboot is {reboot!r}, but must be a time such as "04:00", or empty')
@@ -90,15 +90,13 @@ def outdated_services(said: str) -> list[str]:
     others = [name for name in services if name not in ours]
     lines = []
     if ours:
-        lines.append(
-            f"old libraries in {', '.join(ours)}: playbooks/restart.yml gives them new ones, and drops no request"
-        )
+        lines.append(f"old libraries in {', '.join(ours)}: run playbooks/restart.yml, which drops no request")
     if others:
-        lines.append(f"old libraries in {', '.join(others)}: systemctl restart, when it suits")
+        lines.append(f"old libraries in {', '.join(others)}: restart them with systemctl when convenient")
     kernel = dict(re.findall(r"^NEEDRESTART-K(STA|CUR|EXP): (.+)$", said, re.MULTILINE))
     # 1 means that the newest one runs, 0 that nobody knows.
     if kernel.get("STA") in ("2", "3"):
         lines.append(
-            f"kernel {kernel.get('CUR')} runs, {kernel.get('EXP')} is installed: reboot, when it suits"
+            f"kernel {kernel.get('CUR')} runs, {kernel.get('EXP')} is installed: reboot when convenient"
         )
     return lines

@@ -106,9 +106,7 @@ def _walk(top: Path) -> Iterator[Path]:
 
 def _too_deep(path: Path, top: Path) -> ReleaseError:
     shown = printable(f"{top.name}/{path.relative_to(top)}")
-    return ReleaseError(
-        f"{shown} lies more than {DEEPEST} directories deep, which no release needs. Remove it from source.path"
-    )
+    return ReleaseError(f"{shown} lies more than {DEEPEST} directories deep. Remove it from source.path")
 
 
 def directory_digest(directory: Path) -> str:
@@ -309,8 +307,8 @@ def code_directory(source: Mapping[str, Any], root: Path) -> Path:
         return whole
     if not (whole / subdirectory).resolve().is_relative_to(whole.resolve()):
         raise ReleaseError(
-            f"source.subdirectory: {subdirectory} in {whole} is a link that leads out of it. Name in source.path the "
-            "directory that it leads to, or put the directory itself there"
+            f"source.subdirectory: {subdirectory} in {whole} is a link that leads out of it. Name the "
+            "link's target in source.path, or put the directory itself there"
         )
     return whole / subdirectory
 

@@ -52,7 +52,7 @@ def test_one_broken_snippet_in_three_apps(machine: Host, stack: Stack) -> None:
         assert outcome.code != 0
         message = outcome.output[outcome.output.index("nginx refuses the new configuration") :]
         for expected in (
-            "two: it stays as it last ran",
+            "two: it keeps its last working files",
             'unknown directive "no_such_directive"',
             f"{SNIPPET}:3",
         ):
@@ -62,7 +62,7 @@ def test_one_broken_snippet_in_three_apps(machine: Host, stack: Stack) -> None:
         assert held == {"one": "second", "three": "second", "two": "first"}
 
         again = stack.play("site.yml", "--tags", "nginx")
-        assert again.code != 0 and "two: it stays as it last ran" in again.output, recap(again)
+        assert again.code != 0 and "two: it keeps its last working files" in again.output, recap(again)
         assert "changed=0 " in again.output, recap(again)
 
         stack.apps = changed("second")
@@ -96,7 +96,7 @@ def test_a_new_app_that_is_broken_is_left_out(machine: Host, stack: Stack) -> No
     assert not machine.file(SNIPPET).exists
     stack.apps = changed("second", **BROKEN)
     outcome = nginx(stack)
-    assert outcome.code != 0 and "two: it is left out, as it never ran" in outcome.output, recap(outcome)
+    assert outcome.code != 0 and "two: it is left out, because it never ran" in outcome.output, recap(outcome)
     assert not machine.file("/etc/nginx/emperor-stack/sites/two.conf").exists
     assert stack.ask("one.localhost", "/said") == "second"
 
@@ -112,8 +112,8 @@ def test_a_site_stays_while_what_is_to_replace_it_is_broken(machine: Host, stack
     for _ in range(2):
         outcome = nginx(stack)
         assert outcome.code != 0, recap(outcome)
-        assert "blog: it is left out, as it never ran" in outcome.output, recap(outcome)
-        assert "two: it stays as it last ran" in outcome.output, recap(outcome)
+        assert "blog: it is left out, because it never ran" in outcome.output, recap(outcome)
+        assert "two: it keeps its last working files" in outcome.output, recap(outcome)
         assert "sites/two.conf" in machine.check_output("nginx -T 2>/dev/null")
         assert said(stack)["two"] == "first"
     stack.apps = [*stack.apps[:-1], {**new, "nginx": {}}]
@@ -128,7 +128,10 @@ def test_what_all_sites_share_is_refused_as_a_whole(machine: Host, stack: Stack)
     stack.apps = changed("second")
     outcome = nginx(stack)
     assert outcome.code != 0, recap(outcome)
-    assert "nothing was changed" in outcome.output and "What last ran keeps serving" in outcome.output
+    assert (
+        "nothing was changed" in outcome.output
+        and "The last working configuration keeps serving" in outcome.output
+    )
     assert re.search(r"absent\.conf\" failed .* in /etc/nginx/nginx\.conf:\d+", outcome.output), recap(
         outcome
     )
@@ -162,7 +165,7 @@ def test_a_broken_file_by_hand_and_a_broken_wish_leave_what_last_ran(machine: Ho
     machine.check_output("echo 'broken {' >>/etc/nginx/emperor-stack/sites/two.conf")
     stack.apps = changed("second", **BROKEN)
     outcome = nginx(stack)
-    assert outcome.code != 0 and "two: it stays as it last ran" in outcome.output, recap(outcome)
+    assert outcome.code != 0 and "two: it keeps its last working files" in outcome.output, recap(outcome)
     assert said(stack) == {"one": "second", "three": "second", "two": "first"}
     machine.check_output("nginx -t -q")
 
@@ -200,13 +203,15 @@ def test_a_port_that_is_taken_holds_back_the_app_that_wants_it(machine: Host, st
         stack.apps[-1]["nginx"]["server"] += "\nlisten 127.0.0.1:8099;"
         outcome = nginx(stack)
         assert outcome.code != 0 and "bind() to 127.0.0.1:8099 failed" in outcome.output, recap(outcome)
-        assert "two: it stays as it last ran" in outcome.output, recap(outcome)
+        assert "two: it keeps its last working files" in outcome.output, recap(outcome)
         assert said(stack) == {"one": "second", "three": "second", "two": "first"}
         # The port of all sites: nobody can be left out.
         stack.apps = changed("third")
         stack.variables = {"front_http_port": 8099}
         outcome = nginx(stack)
-        assert outcome.code != 0 and "What last ran keeps serving" in outcome.output, recap(outcome)
+        assert outcome.code != 0 and "The last working configuration keeps serving" in outcome.output, recap(
+            outcome
+        )
         assert said(stack) == {"one": "second", "three": "second", "two": "first"}
         machine.check_output("nginx -t -q")
         assert "8099" not in machine.check_output("cat /etc/nginx/emperor-stack/listen.conf")

@@ -134,7 +134,7 @@ def test_a_host_that_is_full_takes_no_further_app(filled: Filled) -> None:
     before = stack.host.check_output("ls -l --time-style=full-iso /srv/apps /etc/systemd/system")
     outcome = stack.play("site.yml", "--tags", "python_apps", python_apps_process_memory=100_000)
     assert outcome.code != 0
-    assert "MiB of memory, and it has" in outcome.output
+    assert "MiB of memory, but it has only" in outcome.output
     assert "links: 200000 MiB (2 processes of 100000 MiB)" in outcome.output
     assert "100 on demand: not counted" in outcome.output
     assert stack.host.check_output("ls -l --time-style=full-iso /srv/apps /etc/systemd/system") == before

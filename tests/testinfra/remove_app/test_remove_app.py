@@ -110,7 +110,7 @@ def test_preview_changes_nothing(machine: Host, stack: Stack) -> None:
     absent = {**without(stack, "app"), "python_apps": [{"name": "app", "state": "absent"}, *stack.apps[1:]]}
     outcome = stack.good("playbooks/remove.yml", "--check", app="app", **absent)
     for text in (
-        "app: would go: ",
+        "app: would be removed: ",
         "user app",
         "unit app_app_jobs@",
         "unit app_app_nightly.timer",
@@ -131,7 +131,7 @@ def test_an_app_that_is_wanted_is_refused(machine: Host, stack: Stack) -> None:
     before = listing(machine)
     outcome = stack.play("playbooks/remove.yml", app="app2")
     assert outcome.code != 0
-    assert "-e app=app2: the inventory still wants this app on remove-app-debian13" in outcome.output
+    assert "-e app=app2: the inventory still has this app on remove-app-debian13" in outcome.output
     assert "state: absent" in outcome.output
     assert [
         path
@@ -302,7 +302,7 @@ def test_a_deploy_that_was_killed_here_holds_up_no_removal(machine: Host, stack:
     machine.check_output("timeout 90 sh -c 'while [ -e %s ]; do sleep 0.2; done' || true", lock)
     machine.check_output("echo %s >%s", held, lock)
     outcome = stack.good("playbooks/remove.yml", "--check", app="app-2", **without(stack, "app", "app-2"))
-    assert "app-2: would go: " in outcome.output
+    assert "app-2: would be removed: " in outcome.output
     # It stays for the next test, which removes the app for good.
     assert machine.file(lock).exists
 
@@ -313,11 +313,11 @@ def test_prune_tells_first(machine: Host, stack: Stack) -> None:
     assert "On this host, but not in python_apps: app-2." in outcome.output
     before, running = listing(machine), processes(machine, "app2", "my-app", "app-2")
     preview = stack.good("playbooks/prune.yml", **known)
-    assert "app-2: would go: " in preview.output
+    assert "app-2: would be removed: " in preview.output
     assert "app2" not in preview.output.replace("app-2", "")
     assert changed(before, listing(machine)) == []
     outcome = stack.good("playbooks/prune.yml", **known, confirm=True)
-    assert "app-2: gone: " in outcome.output
+    assert "app-2: removed: " in outcome.output
     nothing_of(machine, "app-2")
     gone = [path for path in changed(before, listing(machine)) if re.search(r"app2|my-app", path)]
     assert gone == []
@@ -347,7 +347,7 @@ def test_renaming_keeps_data_and_visitors(machine: Host, stack: Stack) -> None:
     figure("rename_failed_requests", f"{answers.failed}/{answers.total}")
     assert answers.failed == 0, answers.failures()
     assert len(answers.releases) == 2, answers.releases
-    assert "my-app: gone: " in outcome.output
+    assert "my-app: removed: " in outcome.output
     assert machine.check_output("stat -c '%i %u %Y' /srv/apps/journal/shared/data/kept") == kept
     assert machine.check_output("cat /srv/apps/journal/active/release/code/data/kept") == "of my-app"
     lines = machine.file("/srv/apps/journal/state/history.jsonl").content_string.splitlines()
@@ -365,7 +365,7 @@ def test_renaming_keeps_data_and_visitors(machine: Host, stack: Stack) -> None:
 def test_absent_in_the_list_is_removed_by_site_yml(machine: Host, stack: Stack) -> None:
     stack.apps = [{"name": "app2", "state": "absent"}, stack.apps[1]]
     outcome = stack.good("site.yml")
-    assert "app2: gone: " in outcome.output
+    assert "app2: removed: " in outcome.output
     nothing_of(machine, "app2")
     assert stack.ask("journal.localhost", "/") == "v0"
     again = stack.good("site.yml", "--check")

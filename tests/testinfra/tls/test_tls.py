@@ -156,7 +156,7 @@ def test_a_timer_that_was_stopped_runs_again_and_nothing_else_is_done(machine: H
     assert "Ensure every site has a certificate" not in calm
     machine.check_output("systemctl disable --now --quiet emperor-stack-tls.timer")
     outcome = stack.good("site.yml", "-v").output
-    assert re.search(r"(?m)^\s+tls/install:\s+- emperor-stack-tls.timer does not run", outcome), outcome[
+    assert re.search(r"(?m)^\s+tls/install:\s+- emperor-stack-tls.timer is not running", outcome), outcome[
         -3000:
     ]
     timer = machine.service("emperor-stack-tls.timer")

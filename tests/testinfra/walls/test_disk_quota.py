@@ -48,7 +48,7 @@ def test_an_app_has_no_more_of_the_disk_than_its_limit(kind: str, tmp_path: Path
     assert found["root"] == "none"
     assert found["outside"] == 0
     assert found["files"] in ("EDQUOT", "ENOSPC")
-    assert found["raised"] == "held to 64 MiB"
+    assert found["raised"] == "limited to 64 MiB"
     assert found["lifted"] == 1
     assert found["after"] == "none"
     figure(f"disk_quota_held_{kind}", "1/1")

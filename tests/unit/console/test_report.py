@@ -134,10 +134,10 @@ def test_problems_of_a_host_and_a_host_without_a_report() -> None:
 @pytest.mark.parametrize(
     ("made", "state", "failure"),
     [
-        (one({"blog": PLANNED}, {"blog": DRAINED}), report.CHANGED, "something could not be done"),
+        (one({"blog": PLANNED}, {"blog": DRAINED}), report.CHANGED, "some problems remain"),
         (one({"blog": FAILED, "shop": FAILED}), report.FAILED, "blog, shop failed"),
-        (report.of_problems(["x"]), report.FAILED, "something could not be done"),
-        (report.of_problems([]), report.GOOD, "something could not be done"),
+        (report.of_problems(["x"]), report.FAILED, "some problems remain"),
+        (report.of_problems([]), report.GOOD, "some problems remain"),
     ],
 )
 def test_how_serious_a_report_is(made: Report, state: str, failure: str) -> None:
@@ -214,7 +214,7 @@ def test_the_status_of_a_host() -> None:
         "worse  -                        -   -        not live   down     -         -  -",
         "",
         f"blog: blog@1 ({OLD}) is kept warm",
-        "blog: worker jobs of blog@2 is running, started again 3 times",
+        "blog: worker jobs of blog@2 is running, restarted 3 times",
         "blog: nightly runs next at T3, ran last at - (success)",
         "blog: 1 of 2 MiB of the disk, 5 of 9 files",
         "blog: in maintenance since T1",

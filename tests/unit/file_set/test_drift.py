@@ -86,7 +86,7 @@ def test_what_is_no_longer_wanted_differs_and_what_others_put_there_is_said(host
     host.run(FILES, prune=prune)
     less = {name: what for name, what in FILES.items() if name != "d/a.conf"}
     assert drift(host, less, prune=prune) == [f"{host.path('d/a.conf')} differs"] + [
-        f"{host.manifests}/test.json is not of a whole run"
+        f"{host.manifests}/test.json is from an incomplete run"
     ]
     (host.root / "d/foreign.conf").write_text("")
     assert drift(host, prune=prune) == []
@@ -96,8 +96,8 @@ def test_what_is_no_longer_wanted_differs_and_what_others_put_there_is_said(host
 def test_a_service_that_runs_another_set_differs(host: Host) -> None:
     digest = host.run(FILES)["digest"]
     assert drift(host, running=f"echo {digest}") == []
-    assert drift(host, running="echo another") == ["what runs is not what is wanted"]
-    assert drift(host, running="false") == ["what runs is not what is wanted"]
+    assert drift(host, running="echo another") == ["it does not run the wanted configuration"]
+    assert drift(host, running="false") == ["it does not run the wanted configuration"]
 
 
 def test_what_others_are_to_have_made_differs_where_it_is_not_there(host: Host) -> None:

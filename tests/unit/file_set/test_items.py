@@ -27,7 +27,7 @@ FILE = Item("/a", "file", content=b"x", mode=0o644)
         ({"path": "/a", "content": "", "mode": "420"}, None),
         (
             {"path": "/a", "content": "", "mode": "64"},
-            "/a: mode '64' is not octal. Quote it and write it whole",
+            "/a: mode '64' is not octal. Quote it and write all digits",
         ),
         ({"path": "/a", "content": "", "mode": "u=rw"}, "/a: mode 'u=rw' is not octal"),
         ({"path": "/a", "link": "b", "mode": "0644"}, "/a: a link has no mode of its own"),
@@ -99,12 +99,12 @@ def test_compare(
         (
             FILE,
             "directory",
-            "/a: is a directory, wanted is a file. Move it away by hand; nothing was changed",
+            "/a: is a directory, but must be a file. Move it away by hand; nothing was changed",
         ),
-        (Item("/a", "directory"), "file", "/a: is a file, wanted is a directory"),
-        (Item("/a", "directory"), "link", "/a: is a link, wanted is a directory"),
-        (FILE, "other", "/a: is a device, pipe or socket, wanted is a file"),
-        (Item("/a", "touch"), "link", "/a: is a link, wanted is a file. Remove the link by hand"),
+        (Item("/a", "directory"), "file", "/a: is a file, but must be a directory"),
+        (Item("/a", "directory"), "link", "/a: is a link, but must be a directory"),
+        (FILE, "other", "/a: is a device, pipe or socket, but must be a file"),
+        (Item("/a", "touch"), "link", "/a: is a link, but must be a file. Remove the link by hand"),
     ],
 )
 def test_compare_refuses_what_it_would_have_to_destroy(item: Item, state: logic.State, message: str) -> None:
@@ -210,7 +210,7 @@ def test_expand(text: str, result: str) -> None:
 
 @pytest.mark.parametrize("text", ["{site.nome}", "{sit}", "{part.upper}", "{site.__class__}"])
 def test_expand_reaches_keys_only(text: str) -> None:
-    with pytest.raises(FileSetError, match=r"is not there. Known: part, site"):
+    with pytest.raises(FileSetError, match=r"is unknown. Known: part, site"):
         logic.expand(text, {"site": {"name": "blog"}, "part": "http"})
 
 

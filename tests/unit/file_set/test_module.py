@@ -153,7 +153,7 @@ def test_nothing_is_removed_without_a_readable_manifest(host: Host, monkeypatch:
     result = host.run({}, prune=prune)
     assert (result["removed"], result["foreign"]) == ([], [host.path("a.conf")])
     assert len(said) == 1
-    assert str(host.manifests / "test.json") in said[0] and "nobody knows what is ours" in said[0]
+    assert str(host.manifests / "test.json") in said[0] and "this run removes nothing" in said[0]
 
 
 def tree(host: Host) -> dict[str, Any]:
@@ -347,7 +347,7 @@ def test_a_command_that_nothing_would_run_again_is_refused(host: Host) -> None:
 
 def test_a_program_that_another_role_brings_is_said_to_be_missing(host: Host) -> None:
     said = host.run({"a": "1"}, present=[host.path("made")], apply="/no/such/program x")["msg"]
-    assert "/no/such/program" in said and "site.yml without --tags puts it there" in said
+    assert "/no/such/program" in said and "Run site.yml without --tags to install it" in said
 
 
 def test_systemd_reads_units_again_when_one_changed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

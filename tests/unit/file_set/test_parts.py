@@ -90,8 +90,11 @@ def test_what_a_broken_new_part_is_to_replace_stays(wrong: str) -> None:
     }
     assert sorted(held) == ["blog", "shop"]
     said = parts.describe(held, good)
-    assert said[0].startswith("blog: it is left out, as it never ran")
-    assert said[1].startswith("shop: it stays as it last ran") and "what blog is to replace" in said[1]
+    assert said[0].startswith("blog: it is left out, because it never ran")
+    assert (
+        said[1].startswith("shop: it keeps its last working files")
+        and "blog, which may replace it" in said[1]
+    )
     # Kept again in the next run, and gone as soon as the new one is good.
     good = parts.by_part(parts.effective([MAIN, item("blog", wrong), item("z", "z2")], good, held))
     assert running([MAIN, item("blog", wrong), item("z", "z2")], good)[0] == now

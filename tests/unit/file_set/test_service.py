@@ -85,7 +85,7 @@ def test_a_worker_from_before_is_no_proof_of_a_reload(monkeypatch: pytest.Monkey
     monkeypatch.setattr(service, "PATIENCE", 0.3)
     monkeypatch.setattr(service, "workers", lambda _answer: {5: 1.0})
     one = service.Service(lambda words: (0, "d 5" if words[0] == "ask" else "", ""), "it.service", ["ask"])
-    with pytest.raises(service.FileSetError, match="the processes from before still answer"):
+    with pytest.raises(service.FileSetError, match="the old processes still answer"):
         one.load("d")
 
 
@@ -161,7 +161,7 @@ def test_a_bad_part_stays_as_it_ran_and_every_run_says_so(
     for changed in (True, False, False):
         result = run({"a": "bad", "b": "2"})
         assert result["changed"] is changed
-        assert result["held"] == [f"a: it stays as it last ran, because of this: no: {host.path('tree/a')}"]
+        assert result["held"] == [f"a: it keeps its last working files: no: {host.path('tree/a')}"]
         assert (host.read("tree/a"), host.read("tree/b")) == ("1", "2")
         assert host.read("loaded") == result["digest"]
     result = run({"a": "2", "b": "2"})
@@ -179,7 +179,7 @@ def test_what_somebody_broke_is_not_taken_for_what_ran(
 
 def test_a_new_part_that_is_bad_is_left_out(host: Host, run: Callable[..., dict[str, Any]]) -> None:
     result = run({"a": "bad", "b": "1"})
-    assert "a: it is left out, as it never ran" in result["held"][0]
+    assert "a: it is left out, because it never ran" in result["held"][0]
     assert not (host.root / "tree/a").exists()
 
 
@@ -188,7 +188,7 @@ def test_a_set_that_did_not_remember_yet_knows_its_files(
 ) -> None:
     run({"a": "1"})
     (host.manifests / "test.good.json").unlink()
-    assert "stays as it last ran" in run({"a": "bad"})["held"][0]
+    assert "keeps its last working files" in run({"a": "bad"})["held"][0]
     assert host.read("tree/a") == "1"
 
 
@@ -200,9 +200,12 @@ def test_a_bad_common_file_is_refused_and_what_ran_is_put_back(
     (host.root / "tree/a").write_text("bad by hand")
     result = run({"common": "bad", "a": "2"})
     assert result["failed"] is True
-    assert "nothing was changed" in result["msg"] and "What last ran is back" in result["msg"]
+    assert (
+        "nothing was changed" in result["msg"]
+        and "The last working configuration is restored" in result["msg"]
+    )
     assert (host.read("tree/common"), host.read("tree/a"), host.read("loaded")) == ("1", "1", digest)
-    assert "What last ran keeps serving" in run({"common": "bad", "a": "2"})["msg"]
+    assert "The last working configuration keeps serving" in run({"common": "bad", "a": "2"})["msg"]
 
 
 def test_a_reload_without_effect_is_noticed_and_taken_back(
@@ -213,7 +216,7 @@ def test_a_reload_without_effect_is_noticed_and_taken_back(
     result = run({"common": "wanted", "a": "2"})
     assert result["failed"] is True
     assert "does not run it" in result["msg"] and "cannot: wanted" in result["msg"]
-    assert "What last ran keeps serving" in result["msg"]
+    assert "The last working configuration keeps serving" in result["msg"]
     assert (host.read("tree/common"), host.read("tree/a")) == ("1", "1")
     assert host.read("tree/tag") == host.read("loaded")
 
@@ -223,7 +226,7 @@ def test_what_ran_is_asked_where_it_answered(host: Host, run: Callable[..., dict
     run({"common": "1"})
     (host.root / "refuse").write_text("wanted")
     result = run({"common": "wanted"}, running=f"cat {host.path('elsewhere')}")
-    assert "What last ran keeps serving" in result["msg"]
+    assert "The last working configuration keeps serving" in result["msg"]
 
 
 def test_a_reload_that_one_part_prevents_is_done_without_it(
@@ -237,7 +240,7 @@ def test_a_reload_that_one_part_prevents_is_done_without_it(
         script.read_text().replace("cannot: $(cat refuse)", "bind() to 0.0.0.0:8099 failed (98)")
     )
     result = run({"a": "listen 8099;", "b": "2"})
-    assert "a: it stays as it last ran" in result["held"][0] and "8099 failed" in result["held"][0]
+    assert "a: it keeps its last working files" in result["held"][0] and "8099 failed" in result["held"][0]
     assert "127.0.0.1:1 " not in result["held"][0]
     assert (host.read("tree/a"), host.read("tree/b")) == ("1", "2")
 
@@ -248,7 +251,7 @@ def test_check_mode_tells_what_would_be_held_back(host: Host, run: Callable[...,
     before = host.state()
     result = run({"a": "bad", "b": "2"}, check=True)
     assert result["changed_paths"] == [host.path("tree/b"), host.path("tree/tag")]
-    assert "a: it stays" in result["held"][0]
+    assert "a: it keeps" in result["held"][0]
     assert (host.state().keys(), calls(host)) == (before.keys() - {"calls"}, [])
     assert host.read("tree/b") == "1"
 
@@ -287,7 +290,7 @@ def test_it_takes_over_from_another_and_gives_back_what_it_cannot_hold(
     script.write_text(text.replace("reload*|start*", "restart*) exit 1;;\nreload*|start*"))
     result = run({"a": "1"})
     assert "restart it.service failed" in result["msg"]
-    assert "So these serve on: replaced.service. All files were put back" in result["msg"]
+    assert "So these keep serving: replaced.service. All files were put back" in result["msg"]
     assert calls(host) == [
         "disable --now --quiet replaced.service",
         "restart it.service",
@@ -303,4 +306,4 @@ def test_it_takes_over_from_another_and_gives_back_what_it_cannot_hold(
 def test_a_service_needs_a_way_to_be_asked(host: Host) -> None:
     assert "needs tree: and running:" in host.run({"a": "1"}, service={"unit": "x"})["msg"]
     twice = {"service": {"unit": "x"}, "tree": str(host.root), "running": "true", "apply": "true"}
-    assert "give one of them" in host.run({"a": "1"}, **twice)["msg"]
+    assert "give only one of them" in host.run({"a": "1"}, **twice)["msg"]

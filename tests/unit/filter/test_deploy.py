@@ -138,7 +138,7 @@ def test_the_status_as_a_table() -> None:
     assert len({line.find("health") for line in table[:1]} | {table[1].find("ok")}) == 1
     assert table[5:] == [
         "blog: blog@1 (r0) is kept warm",
-        "blog: worker jobs of blog@2 is running, started again 3 times",
+        "blog: worker jobs of blog@2 is running, restarted 3 times",
         "blog: nightly runs next at T3, ran last at - (success)",
         "blog: a deploy by ann@laptop is in phase drain since T0",
     ]

@@ -25,12 +25,12 @@ def test_named_apps() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ("blog", "-e app=blog: the inventory still wants this app on web1"),
+        ("blog", "-e app=blog: the inventory still has this app on web1"),
         ("gone,journal", "Give it `state: absent`"),
         ("", "Add -e app=NAME"),
-        ("blo*", r"-e app=blo\*: no app can have this name"),
-        ("../blog", "no app can have this name"),
-        ("root", "no app can have this name"),
+        ("blo*", r"-e app=blo\*: an app cannot have this name"),
+        ("../blog", "an app cannot have this name"),
+        ("root", "an app cannot have this name"),
     ],
 )
 def test_what_is_not_removed_by_name(names: str, said: str) -> None:
@@ -63,7 +63,7 @@ def test_the_report() -> None:
     result = {"apps": {"gone": gone, "never": nothing, "busy": {"error": "a deploy is under way"}}}
     assert removal_report(result) == [
         "busy: NOT removed: a deploy is under way",
-        "gone: gone: 4 MiB, of which 1 MiB are data; 1 activations, 1 units, 1 paths, its user",
+        "gone: removed: 4 MiB, of which 1 MiB are data; 1 activations, 1 units, 1 paths, its user",
         "  user gone",
         "  unit app_gone_jobs@7.service",
         "  /srv/apps/gone",
@@ -72,4 +72,4 @@ def test_the_report() -> None:
         "  stays: /tmp/x: owned by uid 7, which a later user may get",
         "never: nothing to remove",
     ]
-    assert removal_report(result, would=True)[1].startswith("gone: would go: ")
+    assert removal_report(result, would=True)[1].startswith("gone: would be removed: ")

@@ -55,10 +55,10 @@ def test_a_network_that_is_none_is_refused(network: str) -> None:
     ("ssh", "sysctl", "reboot", "words"),
     [
         ({"X11Forwarding": False}, {}, "", 'Quote it: X11Forwarding: "no"'),
-        ({"X11Forwarding": "no\nPermitRootLogin yes"}, {}, "", "no keyword with one line"),
-        ({"Match User": "ann"}, {}, "", "no keyword with one line"),
-        ({}, {"../../etc/passwd": 1}, "", "no kernel parameter"),
-        ({}, {"net.ipv4.tcp_syncookies": True}, "", "no kernel parameter"),
+        ({"X11Forwarding": "no\nPermitRootLogin yes"}, {}, "", "not a keyword with a one-line value"),
+        ({"Match User": "ann"}, {}, "", "not a keyword with a one-line value"),
+        ({}, {"../../etc/passwd": 1}, "", "is not a kernel parameter"),
+        ({}, {"net.ipv4.tcp_syncookies": True}, "", "is not a kernel parameter"),
         ({}, {}, "25:00", "must be a time"),
     ],
 )

@@ -48,9 +48,9 @@ def test_a_limit_of_bytes_stands_for_a_number_of_files_too() -> None:
         (None, ""),
         (Usage(10, 0, 3, 0), ""),
         (Usage(10 << 20, 16 << 20, 3, 20000), ""),
-        (Usage(16 << 20, 16 << 20, 3, 20000), "It has used 16 of the 16 MiB of its limits.disk"),
+        (Usage(16 << 20, 16 << 20, 3, 20000), "It uses 16 of the 16 MiB of its limits.disk"),
         # What has no limit of bytes has none of files either.
-        (Usage(1 << 20, 16 << 20, 20000, 20000), "It has 20000 files, and its limits.disk stands for 20000"),
+        (Usage(1 << 20, 16 << 20, 20000, 20000), "It has 20000 files, but its limits.disk allows 20000"),
     ],
 )
 def test_a_failure_of_an_app_with_a_full_disk_says_so(
@@ -73,5 +73,7 @@ def test_a_limit_that_cannot_hold_is_refused_with_what_to_do(
     mounts = tmp_path / "mountinfo"
     mounts.write_text(ROOT + "\n")
     monkeypatch.setattr(disk_quota, "MOUNTS", str(mounts))
-    with pytest.raises(disk_quota.Unsupported, match=r"prjquota \(ext4: once `tune2fs -O project,quota`"):
+    with pytest.raises(
+        disk_quota.Unsupported, match=r"prjquota \(ext4: first run `tune2fs -O project,quota`"
+    ):
         disk_quota.ensure("blog", 4001, Limit.of("16M"))

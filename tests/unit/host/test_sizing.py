@@ -80,7 +80,7 @@ def test_more_than_the_host_has_is_refused_with_the_sum() -> None:
     with pytest.raises(Overcommitted) as error:
         shares([app("a", memory="1G"), app("b", processes=3), app("c", on_demand=True)], Host(2, 1200, 80))
     text = str(error.value)
-    assert "want 1344 MiB of memory, and it has 1200 MiB" in text
+    assert "want 1344 MiB of memory, but it has only 1200 MiB" in text
     assert "a: 1024 MiB (limits.memory)" in text
     assert "b: 320 MiB (4 processes of 80 MiB)" in text
     assert "1 on demand: not counted" in text

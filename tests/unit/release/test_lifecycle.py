@@ -577,7 +577,7 @@ def test_they_stay_while_something_does(
         Path(layout.unit_file("app_blog_jobs@1.service")).write_text(
             f"[Service]\nReadWritePaths=/srv {old}\n"
         )
-    with pytest.raises(NotHealthy, match=r"use a directory for sockets in which the app can write"):
+    with pytest.raises(NotHealthy, match=r"use a socket directory that the app can write to"):
         old_sockets.leave("blog")
     assert old.exists()
 

@@ -132,7 +132,7 @@ def test_more_than_is_free(host: Path, code: Path, monkeypatch: pytest.MonkeyPat
             setattr(self, what, 1 if what == "inodes" else 4000)
 
     monkeypatch.setattr(release_public, "Room", Small)
-    with pytest.raises(trees.TreeRefused, match=r"static /s/: staticfiles: that takes more than the .* free"):
+    with pytest.raises(trees.TreeRefused, match=r"static /s/: staticfiles: it needs more than the free .*"):
         published(host, item("/s/", "staticfiles"))
 
 

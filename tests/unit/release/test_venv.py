@@ -143,7 +143,7 @@ def test_hashes_are_required_where_there_are_some(tmp_path: Path, content: str, 
     [
         ("six==1.16.0\n".encode("utf-16"), r"requirements\.txt is UTF-16: save it as UTF-8"),
         (b"\xfe\xff\0s", r"requirements\.txt is UTF-16: save it as UTF-8"),
-        (b"six==1.16.0\n# caf\xe9\n", r"is no UTF-8 \(byte 0xe9 in line 2\): save it as UTF-8"),
+        (b"six==1.16.0\n# caf\xe9\n", r"is not UTF-8 \(byte 0xe9 in line 2\): save it as UTF-8"),
         (b"x" * ((8 << 20) + 1), r"requirements\.txt is larger than 8 MiB"),
         (20 << 30, r"requirements\.txt is larger than 8 MiB"),
         ("/etc/hostname", r"requirements\.txt is a link that leads out of the source"),

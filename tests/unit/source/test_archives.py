@@ -167,7 +167,7 @@ def test_what_would_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(os, "statvfs", lambda _: Small)
     zeros = gzip.compress(tar_of(member("x", size=50 << 20), content=bytes(50 << 20)))
-    with pytest.raises(ReleaseError, match="unpacking the archive: that takes more than the 6 MiB"):
+    with pytest.raises(ReleaseError, match="unpacking the archive: it needs more than the free 6 MiB"):
         repacked(tmp_path, zeros)
     links = [member(f"l{number}", type=tarfile.LNKTYPE, linkname="x") for number in range(100)]
     with pytest.raises(ReleaseError, match="which exceeds the free space"):

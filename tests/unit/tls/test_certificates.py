@@ -48,7 +48,7 @@ def live(names: list[str], left: float = 80, **changes: Any) -> Certificate:
         (None, "there is none of this kind yet"),
         (live(ALL, source="self_signed"), "there is none of this kind yet"),
         (live(ALL, source="files"), "there is none of this kind yet"),
-        (live(ALL, authority="https://other/dir"), "it is of another authority"),
+        (live(ALL, authority="https://other/dir"), "it is from another authority"),
         (live(ALL, key_type="rsa2048"), "another kind of key is wanted"),
         (live(ALL[:1]), "it lacks old.example, www.b.example"),
         (live([*ALL, "gone.example"]), "it holds gone.example, which the app no longer has"),
@@ -106,7 +106,7 @@ def test_a_refused_domain_pauses_and_others_do_not() -> None:
     assert problem == {"failures": 2, "until": NOW + 1800, "reason": "no route", "asked": sorted(ALL)}
     known = {ALL[0]: problem}
     assert list(certificates.pausing(known, ALL, NOW + 1799)) == [ALL[0]]
-    assert "no route (tried 2 times, again from " in certificates.pausing(known, ALL, NOW)[ALL[0]]
+    assert "no route (tried 2 times, next try after " in certificates.pausing(known, ALL, NOW)[ALL[0]]
     assert certificates.pausing(known, ALL, NOW + 1800) == {}
     assert certificates.pausing(known, ALL[1:], NOW) == {}
 
@@ -147,7 +147,7 @@ def test_the_authority_names_domains() -> None:
             "Could not obtain certificates: acme: error: 429 :: urn:ietf:params:acme:error:rateLimited :: too many",
         ),
         ("still running", "still running"),
-        ("", "lego said nothing"),
+        ("", "lego printed nothing"),
     ],
 )
 def test_the_authority_refuses_all(output: str, said: str) -> None:
@@ -189,7 +189,7 @@ def test_how_lego_is_asked() -> None:
         (live(["*.b.example", "b.example", "old.example"]), []),
         (
             live(ALL, source="self_signed"),
-            ["the site is up with a self-signed certificate, which browsers refuse"],
+            ["the site is up with a self-signed certificate, which browsers reject"],
         ),
         (None, ["there is no certificate"]),
     ],

@@ -223,7 +223,7 @@ def test_a_domain_that_the_authority_names_is_left_out_at_once_and_pauses(
     assert names() == ("blog.example",)
     again = store.issue()
     assert len(authority.orders) == 2
-    assert "EOF (tried 1 times, again from " in again["blog"]["errors"]["www.blog.example"]
+    assert "EOF (tried 1 times, next try after " in again["blog"]["errors"]["www.blog.example"]
     authority.refuses = set()
     assert store.issue(again=True)["blog"]["errors"] == {}
     assert names() == ("blog.example", "www.blog.example")
@@ -274,7 +274,7 @@ def test_files_that_do_not_fit_change_nothing(pair: Pair, broken: str) -> None:
     outcome = store.prepare([app(provider="files", certificate=given[0], key=given[1])], SETTINGS, False)[
         "blog"
     ]
-    assert "the files given for it cannot be used: " in outcome["errors"][""]
+    assert "its certificate files cannot be used: " in outcome["errors"][""]
     assert not outcome["changed"]
     assert os.readlink(layout.live_certificate("blog")) == before
     assert len(os.listdir(f"{layout.certificates('blog')}/versions")) == 1
@@ -463,7 +463,7 @@ def test_drift_is_what_a_run_would_do_or_say(
     store.prepare(wanted, SETTINGS, False)
     assert any("self-signed" in line for line in store.drift(wanted, SETTINGS))
     store.issue()
-    assert store.drift(wanted, SETTINGS) == ["nginx does not show the certificate of blog.example"]
+    assert store.drift(wanted, SETTINGS) == ["nginx does not serve the certificate of blog.example"]
     live = store.live("blog")
     assert live is not None
     shown["blog.example"] = live.fingerprint

@@ -166,7 +166,7 @@ def drip(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("talk", "says"), [(flood, "says more than 4194304 bytes"), (drip, "timed out")], ids=["flood", "drip"]
+    ("talk", "says"), [(flood, "sends more than 4194304 bytes"), (drip, "timed out")], ids=["flood", "drip"]
 )
 def test_an_answer_without_an_end(answering: Callable[..., None], talk: Any, says: str) -> None:
     answering(talk)
