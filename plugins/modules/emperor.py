@@ -12,6 +12,7 @@ description:
     library changed, the other one is started, each app is started there, probed and switched over, and the first stops.
   - An app whose socket is where an earlier version let the app bind it itself gets fresh processes in the same way.
   - With V(replaced), apps whose server is a unit of its own get fresh processes in the same way.
+  - With O(apps), only these apps get fresh processes, in the same way, under the emperor that runs already.
   - An app that does not start under the new emperor stays where it is; the old emperor then keeps running, the task fails,
     and the next run tries again.
 options:
@@ -20,6 +21,12 @@ options:
     type: str
     choices: [started, replaced]
     default: started
+  apps:
+    description:
+      - Names of apps that get fresh processes; the emperor and all other apps stay as they are.
+      - Without it, O(state) decides about the emperor and all apps.
+    type: list
+    elements: str
   http_port:
     description: Port of nginx on the host, for the probe after each switch.
     type: int
@@ -41,6 +48,10 @@ EXAMPLES = r"""
 - name: Run the emperor
   emperor.stack.emperor:
     state: started
+
+- name: Give two apps fresh processes
+  emperor.stack.emperor:
+    apps: [blog, shop]
 """
 
 RETURN = r"""
@@ -53,7 +64,7 @@ why:
   type: str
   returned: when changed
 moved:
-  description: Activations that were started under the new emperor.
+  description: Activations that were started in the place of earlier ones.
   type: list
   elements: str
   returned: always
@@ -77,6 +88,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["started", "replaced"], "default": "started"},
+            "apps": {"type": "list", "elements": "str"},
             "http_port": {"type": "int", "default": 80},
         },
         supports_check_mode=True,
@@ -86,6 +98,9 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=True, emperor=emperor, why="nothing is set up yet", moved=[])
         module.fail_json(msg=f"{emperor_check.UNIT} does not exist; run the role uwsgi_emperor first")
+    if module.params["apps"] is not None:
+        restart(module, emperor, module.params["apps"])
+        return
     moved: list[str] = []
     try:
         if not os.path.isdir(layout.RUN) and not module.check_mode:
@@ -140,6 +155,24 @@ def main() -> None:
     except (NotHealthy, Locked, CommandFailed, OSError) as error:
         module.fail_json(msg=output.shown(str(error)), moved=moved)
     module.exit_json(changed=True, emperor=emperor, why=why, moved=moved)
+
+
+def restart(module: AnsibleModule, emperor: str, apps: list[str]) -> None:
+    """Give *apps* fresh processes under *emperor*, and end the module."""
+    moved, failures = [], []
+    for app in [] if module.check_mode else apps:
+        try:
+            moved.append(handover.restart_app(app, emperor, module.params["http_port"]))
+        except Exception as error:
+            failures.append(f"{app}: {failure.described(app, error)}")
+    outcome = {
+        "changed": bool(moved) or (module.check_mode and bool(apps)),
+        "emperor": emperor,
+        "moved": moved,
+    }
+    if failures:
+        module.fail_json(msg="\n".join(failures), **outcome)
+    module.exit_json(why="asked for", **outcome)
 
 
 if __name__ == "__main__":

@@ -71,39 +71,60 @@ def move_app(app: str, emperor: str, http_port: int, fresh: bool = False) -> str
         settled = lifecycle.emperor_of(old) == emperor or (lifecycle.runner_of(old) == SYSTEMD and not fresh)
         if settled and lifecycle.is_out_of_reach(app, old):
             return None
-        manifest = state.manifest(str(state.release_of(old)))
-        if manifest is None:
-            return None
-        health = Health.of(manifest)
-        activation = lifecycle.start(state, manifest, emperor)
-        try:
-            lifecycle.wait_until_healthy(app, activation, health)
-            release_workers.begin(state, manifest, activation)
-            # No site leads to an app that has left the inventory and was not removed: the move changes nothing of that.
-            has_site = lifecycle.answers_through_front(health, manifest.request_timeout, http_port)
-            lifecycle.switch(state, activation)
-            if has_site:
-                lifecycle.probe_through_front(health, 1, manifest.request_timeout, http_port)
-            release_workers.take_over(state, manifest, activation, old)
-        except Exception as error:
-            undoing = Undoing(app)
-            undoing.step(f"switching back to {old}", lambda: lifecycle.switch(state, old))
-            if state.live_activation() == old:
-                undoing.step(
-                    f"letting {activation} finish its requests",
-                    lambda: lifecycle.drain(app, activation, manifest.request_timeout),
-                )
-                undoing.step(f"stopping {activation}", lambda: lifecycle.stop(state, activation))
-            undoing.step("the workers of the live release", lambda: release_workers.follow(state))
-            if undoing.problems:
-                raise NotHealthy(described(app, error) + undoing.said()) from error
-            raise
-        lifecycle.drain(app, old, state.seconds_to_end(old))
-        lifecycle.stop(state, old)
-        state.remember(
-            {"kind": "handover", "release": manifest.release, "activation": activation, "result": "good"}
-        )
-        return activation
+        return _start_anew(state, old, emperor, http_port, "handover")
+
+
+def restart_app(app: str, emperor: str, http_port: int) -> str:
+    """Give *app* fresh processes as `move_app` does, wherever its live release runs. Returns the new activation.
+
+    Raises NotHealthy; the old activation serves on then.
+    """
+    state = AppState(app)
+    if os.path.isdir(layout.state(app)):
+        with state.working(seconds=120):
+            old = state.live_activation()
+            if old is not None and (activation := _start_anew(state, old, emperor, http_port, "restart")):
+                return activation
+    raise NotHealthy("nothing is live that could be started anew: deploy it first")
+
+
+def _start_anew(state: AppState, old: str, emperor: str, http_port: int, kind: str) -> str | None:
+    """Start the release of *old*, which is live, under *emperor*, switch, drain and stop *old*; None without a release.
+
+    The history calls that *kind*. Raises NotHealthy; *old* serves on then.
+    """
+    app = state.app
+    manifest = state.manifest(str(state.release_of(old)))
+    if manifest is None:
+        return None
+    health = Health.of(manifest)
+    activation = lifecycle.start(state, manifest, emperor)
+    try:
+        lifecycle.wait_until_healthy(app, activation, health)
+        release_workers.begin(state, manifest, activation)
+        # No site leads to an app that has left the inventory and was not removed: the move changes nothing of that.
+        has_site = lifecycle.answers_through_front(health, manifest.request_timeout, http_port)
+        lifecycle.switch(state, activation)
+        if has_site:
+            lifecycle.probe_through_front(health, 1, manifest.request_timeout, http_port)
+        release_workers.take_over(state, manifest, activation, old)
+    except Exception as error:
+        undoing = Undoing(app)
+        undoing.step(f"switching back to {old}", lambda: lifecycle.switch(state, old))
+        if state.live_activation() == old:
+            undoing.step(
+                f"letting {activation} finish its requests",
+                lambda: lifecycle.drain(app, activation, manifest.request_timeout),
+            )
+            undoing.step(f"stopping {activation}", lambda: lifecycle.stop(state, activation))
+        undoing.step("the workers of the live release", lambda: release_workers.follow(state))
+        if undoing.problems:
+            raise NotHealthy(described(app, error) + undoing.said()) from error
+        raise
+    lifecycle.drain(app, old, state.seconds_to_end(old))
+    lifecycle.stop(state, old)
+    state.remember({"kind": kind, "release": manifest.release, "activation": activation, "result": "good"})
+    return activation
 
 
 def drain_and_stop(state: AppState, activation: str) -> None:

@@ -56,7 +56,7 @@ PLAYBOOKS: dict[str, tuple[str, ...]] = {
     "maintenance": ("app", "state"),
     "prune": ("confirm", "archive", "break_lock"),
     "remove": ("app", "archive", "break_lock"),
-    "restart": (),
+    "restart": ("app",),
     "rollback": ("app", "release", "across_migration", "break_lock"),
     "run": ("app", "command", "everywhere", "timeout"),
     "site": (*_DEPLOY, "archive", "full"),

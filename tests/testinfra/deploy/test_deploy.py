@@ -209,6 +209,22 @@ def test_a_restart_of_the_emperor_fails_no_request(machine: Host, stack: Stack) 
     assert len(running) == 1, running
 
 
+def test_a_restart_of_one_app_fails_no_request_and_leaves_the_others(machine: Host, stack: Stack) -> None:
+    def running(app: str) -> tuple[str, str]:
+        (one,) = [each for each in stack.status(app)["activations"] if each["live"]]
+        return one["activation"], one["release"]
+
+    emperor = "systemctl show --property=MainPID --value 'emperor@*' nginx"
+    before, processes = {app: running(app) for app in ("bare", "notes")}, machine.check_output(emperor)
+    with under_load(machine) as result:
+        stack.good("playbooks/restart.yml", app="bare")
+    shown("app_restart_failed_requests", result)
+    assert running("bare")[0] != before["bare"][0] and running("bare")[1] == before["bare"][1]
+    assert running("notes") == before["notes"] and machine.check_output(emperor) == processes
+    refused = stack.play("playbooks/restart.yml", app="baer")
+    assert "Did you mean bare?" in refused.output and refused.code != 0
+
+
 def test_a_changed_kernel_parameter_fails_no_request(machine: Host, stack: Stack) -> None:
     before = int(machine.check_output("sysctl -n net.core.somaxconn"))
     with under_load(machine) as result:

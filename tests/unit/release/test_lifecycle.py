@@ -435,6 +435,19 @@ def test_an_app_moves_to_the_other_emperor(state: AppState, move: list[str]) -> 
     assert handover.move_app("blog", "b", 80) is None
 
 
+def test_an_app_is_restarted_under_the_emperor_that_it_has(state: AppState, move: list[str]) -> None:
+    assert handover.restart_app("blog", "a", 80) == "blog@2"
+    assert list(lifecycle.vassals_of("blog")) == [("a", "blog@2")]
+    assert state.live_activation() == "blog@2" and state.live_release() == R1
+    assert move[-1] == "drain blog@1"
+    assert state.history()[-1]["kind"] == "restart"
+
+
+def test_an_app_that_is_not_live_cannot_be_restarted(host: Path) -> None:
+    with pytest.raises(lifecycle.NotHealthy, match="deploy it first"):
+        handover.restart_app("shop", "a", 80)
+
+
 def test_an_app_moves_without_a_site(
     state: AppState, move: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
