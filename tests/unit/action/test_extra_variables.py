@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def typed(tmp_path: Path, line: str) -> subprocess.CompletedProcess[str]:
+def typed(tmp_path: Path, line: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """`ansible-playbook` with *line*, for a host that cannot be reached: what is refused is refused on the controller."""
     (tmp_path / "hosts.yml").write_text(
         """
@@ -25,7 +26,8 @@ app_hosts:
     program = shlex.quote(str(Path(sys.executable).with_name("ansible-playbook")))
     return subprocess.run(
         ["bash", "-c", f"{program} -i {tmp_path}/hosts.yml {line}"],
-        cwd=ROOT,
+        cwd=cwd,
+        env={k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")},
         capture_output=True,
         text=True,
         timeout=120,
@@ -67,3 +69,14 @@ def test_a_playbook_of_somebody_else_may_read_any_variable(tmp_path: Path) -> No
     (tmp_path / "mine.yml").write_text(f"- import_playbook: {ROOT}/playbooks/check.yml\n")
     assert typed(tmp_path, f"{tmp_path}/mine.yml -e mail_to=ops").returncode == 0
     assert typed(tmp_path, f"{tmp_path}/mine.yml -e greeting='good morning'").returncode != 0
+
+
+@pytest.mark.parametrize("cwd", ["elsewhere", "playbooks"])
+def test_a_playbook_finds_the_bundle_from_any_directory(tmp_path: Path, cwd: str) -> None:
+    """Ansible reads only the ansible.cfg of the current directory, which names the collection and the roles."""
+    place = ROOT / "playbooks" if cwd == "playbooks" else tmp_path
+    everything = " ".join(str(path) for path in [ROOT / "site.yml", *(ROOT / "playbooks").glob("*.yml")])
+    known = typed(tmp_path, f"--syntax-check {everything}", place)
+    assert known.returncode == 0, known.stdout + known.stderr
+    run = typed(tmp_path, f"{ROOT}/playbooks/deploy.yml -e their_own=2", place)
+    assert run.returncode == 0 and "python_apps : deploy" in run.stdout, run.stdout + run.stderr

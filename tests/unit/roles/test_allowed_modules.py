@@ -216,7 +216,7 @@ def test_another_module_is_found_wherever_it_hides_and_the_message_says_what_to_
     tmp_path: Path, where: str, tasks: list[dict[str, Any]]
 ) -> None:
     for part in ("playbooks", "roles"):
-        shutil.copytree(ROOT / part, tmp_path / part)
+        shutil.copytree(ROOT / part, tmp_path / part, symlinks=True)
     path = tmp_path / where
     path.parent.mkdir(exist_ok=True)
     before = yaml.safe_load(path.read_text()) if path.exists() else []
