@@ -27,7 +27,7 @@ options:
   files:
     description:
       - The wanted paths. Each has exactly one of O(files[].template), O(files[].content), O(files[].link),
-        O(files[].directory) or O(files[].touch).
+        O(files[].directory), O(files[].touch) or O(files[].source).
     type: list
     elements: dict
     required: true
@@ -56,6 +56,15 @@ options:
           - The file has to exist with this owner and mode; what is in it is not looked at. Never pruned.
         type: bool
         default: false
+      source:
+        description:
+          - A directory on the controller. Its files, at every depth, come below O(files[].path), with the directories that
+            hold them. Hidden files stay out.
+        type: str
+      pattern:
+        description: Shell pattern of names, which files of O(files[].source) are taken by.
+        type: str
+        default: "*"
       vars:
         description: Variables for this item's template, over those of the task.
         type: dict
@@ -96,13 +105,19 @@ options:
     default: []
     suboptions:
       directory:
-        description: Absolute path; only its direct entries are looked at.
+        description: Absolute path; only its direct entries are looked at, unless O(prune[].below) says otherwise.
         type: str
         required: true
       pattern:
         description: Shell pattern of names. V(*) leaves hidden names alone.
         type: str
         default: "*"
+      below:
+        description:
+          - Instead of looking at entries, take all that the set wrote below the directory, at every depth, whatever its
+            name. What others put there is neither looked at nor reported.
+        type: bool
+        default: false
       warning:
         description: What to say, once per run, of files there that are not of this set. Nothing by default.
         type: str

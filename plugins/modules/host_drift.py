@@ -65,15 +65,42 @@ from collections.abc import Callable, Mapping  # noqa: E402
 from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: E402
 
 from ..module_utils.app import accounts as app_accounts  # noqa: E402
 from ..module_utils.file_set import apply as file_set_apply  # noqa: E402
-from ..module_utils.host.dry_run import Module, Question  # noqa: E402
 from ..module_utils.host.masking import hide  # noqa: E402
+from ..module_utils.host.module import Module  # noqa: E402
 from ..module_utils.host.output import printable  # noqa: E402
 from ..module_utils.release.options import Options  # noqa: E402
 from ..module_utils.release.phases import run_phase  # noqa: E402
 from ..module_utils.tls import store as certificate_store  # noqa: E402
+
+
+class Question:
+    """A module's arguments, to be looked at and not carried out.
+
+    Raises ValueError where *arguments* are not what *spec*, the argument spec of that module, asks for.
+    """
+
+    check_mode = True
+    _diff = False
+
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        arguments: Mapping[str, Any],
+        run_command: Callable[..., tuple[int, str, str]],
+    ) -> None:
+        checked = ArgumentSpecValidator(dict(spec)).validate(dict(arguments))
+        if checked.error_messages:
+            raise ValueError("; ".join(checked.error_messages))
+        self.params: dict[str, Any] = checked.validated_parameters
+        self.run_command = run_command
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 def of_files(module: Module) -> list[str]:

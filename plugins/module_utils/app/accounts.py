@@ -12,7 +12,7 @@ from typing import Any
 
 from ..files.atomic import write_atomically
 from ..host import disk_quota, layout, sizing
-from ..host.dry_run import Module
+from ..host.module import Module
 from . import owned_paths, renaming
 from . import users as app_users
 from .owned_paths import Misplaced

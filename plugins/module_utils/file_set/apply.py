@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..files.atomic import sync_directory, write_atomically
-from ..host.dry_run import Module
+from ..host.module import Module
 from . import items as logic
 from . import parts
 from .items import Change, Current, FileSetError, Item, Manifest
@@ -114,6 +114,7 @@ class Swap:
         self.backups: list[str] = []
         self.temporaries: list[str] = []
         self.directories: set[str] = set()
+        self.emptied: list[str] = []
 
     def prepare(self, change: Change, uid: int | None, gid: int | None) -> None:
         """All that can fail for lack of space or rights, before the first visible change."""
@@ -141,13 +142,11 @@ class Swap:
         self.directories.add(os.path.dirname(item.path))
 
     def remove(self, path: str) -> None:
-        current = inspect(path)
-        if current.state == "directory":
-            os.rmdir(path)
-            self.undo.append(("mkdir", (path, current)))
-        else:
-            self._set_aside(path)
-            os.unlink(path)
+        if inspect(path).state == "directory":
+            self.emptied.append(path)
+            return
+        self._set_aside(path)
+        os.unlink(path)
         self.directories.add(os.path.dirname(path))
 
     def _set_aside(self, path: str) -> None:
@@ -165,6 +164,11 @@ class Swap:
             sync_directory(directory)
         for path in self.backups:
             forget(path)
+        # Not before: they hold the backups of what was in them. Somebody may have put something there meanwhile.
+        for path in self.emptied:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+                sync_directory(os.path.dirname(path))
 
     def roll_back(self) -> None:
         for what, value in reversed(self.undo):
@@ -176,9 +180,6 @@ class Swap:
                 forget(value)
             elif what == "rmdir":
                 os.rmdir(value)
-            elif what == "mkdir":
-                os.mkdir(value[0], 0o700)
-                set_attributes(value[0], value[1].uid, value[1].gid, value[1].mode)
             else:
                 path, current = value
                 set_attributes(
@@ -360,6 +361,13 @@ class FileSet:
     ) -> tuple[logic.Leftovers, dict[str, Current]]:
         present: dict[str, Current] = {}
         for one in self.prune:
+            if one.below:
+                present |= {
+                    path: current
+                    for path in manifest.files
+                    if logic.within(path, one.directory) and (current := inspect(path)).state != "absent"
+                }
+                continue
             with contextlib.suppress(FileNotFoundError):
                 for name in os.listdir(one.directory):
                     if logic.matches(name, one.pattern):
@@ -710,6 +718,7 @@ def argument_spec() -> dict[str, Any]:
                 "pattern": {"type": "str", "default": "*"},
                 "warning": {"type": "str"},
                 "known": {"type": "list", "elements": "str", "default": []},
+                "below": {"type": "bool", "default": False},
             },
         },
         "tree": {"type": "str"},

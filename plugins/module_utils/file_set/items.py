@@ -26,6 +26,8 @@ OF_THE_CONTROLLER: Mapping[str, Mapping[str, str]] = {
     "vars": {"type": "dict"},
     "each": {"type": "list", "elements": "raw"},
     "as": {"type": "str", "default": "item"},
+    "source": {"type": "str"},
+    "pattern": {"type": "str", "default": "*"},
 }
 
 #: In a content it stands for the digest of the whole set, so that a service can be asked which set it loaded.
@@ -86,6 +88,8 @@ class Prune:
     warning: str = ""
     #: Names of others that are to be there.
     known: tuple[str, ...] = ()
+    #: All that the set wrote below the directory, whatever its name and depth; entries are not listed.
+    below: bool = False
 
 
 @dataclass(frozen=True)
@@ -269,7 +273,13 @@ def parse_prune(raw: Iterable[Mapping[str, Any]] | None) -> list[Prune]:
                 f"prune {one['directory']}: pattern {pattern!r} must match names, so it has no '/'"
             )
         found.append(
-            Prune(one["directory"], pattern, one.get("warning") or "", tuple(one.get("known") or ()))
+            Prune(
+                one["directory"],
+                pattern,
+                one.get("warning") or "",
+                tuple(one.get("known") or ()),
+                bool(one.get("below")),
+            )
         )
     return found
 

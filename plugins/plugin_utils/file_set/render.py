@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -32,7 +33,10 @@ class Renderer:
         """Raises AnsibleActionFail where *files* is not what a file set takes, or a template fails."""
         if not isinstance(files, list):
             raise AnsibleActionFail("file_set: files has to be a list of items, each with a path")
-        return [known for item, rows in expanded(files) for known in self._rendered(item, rows)]
+        found: list[dict[str, Any]] = []
+        for item, rows in expanded(files):
+            found += directory_items(item) if "source" in item else self._rendered(item, rows)
+        return found
 
     def _rendered(self, item: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The item as the module takes it, once for each of *rows*; the module refuses what it does not know."""
@@ -78,6 +82,34 @@ class Renderer:
             )
         except AnsibleError as error:
             raise AnsibleActionFail(f"file_set: template {name}: {error}") from error
+
+
+def directory_items(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The files of a directory of the controller that match the item's pattern, at every depth, with their directories."""
+    top, path, pattern = Path(str(item["source"])), str(item["path"]), str(item.get("pattern", "*"))
+    if other := item.keys() & {"template", "content", "link", "directory", "touch", "each"}:
+        raise AnsibleActionFail(f"file_set: {path}: give source or {sorted(other)[0]}, not both")
+    files = [
+        each
+        for each in sorted(top.rglob(pattern))
+        if each.is_file() and not any(part.startswith(".") for part in each.relative_to(top).parts)
+    ]
+    if not files:
+        raise AnsibleActionFail(f"file_set: {path}: there is no file {pattern} below {top}")
+    known = {key: value for key, value in item.items() if key not in logic.OF_THE_CONTROLLER}
+    for directory in sorted({parent for each in files for parent in each.relative_to(top).parents}):
+        below = f"{path}/{directory}".removesuffix("/.")
+        yield {
+            **{key: value for key, value in known.items() if key != "mode"},
+            "path": below,
+            "directory": True,
+        }
+    for each in files:
+        yield {
+            **known,
+            "path": f"{path}/{each.relative_to(top)}",
+            "content": each.read_text(encoding="utf-8"),
+        }
 
 
 def expanded(files: list[Any]) -> Iterator[tuple[Mapping[str, Any], list[dict[str, Any]]]]:

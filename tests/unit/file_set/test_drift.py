@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.file_set.apply import FileSet, argument_spec
-from ansible_collections.emperor.stack.plugins.module_utils.host.dry_run import Question
+from ansible_collections.emperor.stack.plugins.modules.host_drift import Question
 
 #: Of conftest.py.
 Host = Any

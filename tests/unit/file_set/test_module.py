@@ -144,6 +144,44 @@ def test_a_directory_of_ours_goes_when_it_is_empty(host: Host) -> None:
     assert host.run({}, prune=prune)["removed"] == [host.path("d")]
 
 
+def test_a_directory_goes_together_with_what_is_in_it(host: Host) -> None:
+    """In one run, and all of it is back where that run fails."""
+    files = {"d": {"directory": True}, "d/e": {"directory": True}, "d/e/a": "1", "d/b": "2", "c": "3"}
+    host.run(files)
+    before = host.state()
+    prune = [{"directory": host.path("d"), "below": True}]
+    assert host.run({"c": "4"}, prune=prune, verify="false")["failed"]
+    assert host.state() == before
+    done = host.run({"c": "4"}, prune=prune)
+    assert done["removed"] == [host.path(name) for name in ("d/e/a", "d/b", "d/e", "d")]
+    assert sorted(host.state()) == ["c"]
+    assert host.run({"c": "4"}, prune=prune)["changed"] is False
+
+
+def test_all_that_was_written_below_a_directory_goes_and_nothing_else(host: Host) -> None:
+    """At every depth, hidden names too; a directory with something of others in it stays."""
+    files = {
+        "d": {"directory": True},
+        "d/e": {"directory": True},
+        "d/e/.a": "1",
+        "d/e/b": "2",
+        "d/c": "3",
+        "dx": "4",
+    }
+    prune = [{"directory": host.path("d"), "below": True}]
+    host.run(files)
+    (host.root / "d/e/theirs").write_text("x")
+    (host.root / "d/c").write_text("by hand")
+    less = {"d": {"directory": True}, "d/e": {"directory": True}, "d/e/b": "2"}
+    kept = host.run(less, prune=prune)
+    assert (kept["removed"], kept["edited"]) == ([host.path("d/e/.a")], [host.path("d/c")])
+    gone = host.run({}, prune=prune)
+    assert gone["removed"] == [host.path("d/e/b")]
+    assert sorted(host.state()) == ["d", "d/c", "d/e", "d/e/theirs", "dx"]
+    (host.root / "d/e/theirs").unlink()
+    assert host.run({}, prune=prune)["removed"] == [host.path("d/e")]
+
+
 def test_nothing_is_removed_without_a_readable_manifest(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(file_set.AnsibleModule, "warn", lambda _module, text: said.append(text))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.emperor.stack.plugins.module_utils.app import accounts as app_accounts
-from ansible_collections.emperor.stack.plugins.module_utils.host.dry_run import Module
+from ansible_collections.emperor.stack.plugins.module_utils.host.module import Module
 from ansible_collections.emperor.stack.plugins.modules import host_drift
 
 
