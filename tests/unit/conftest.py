@@ -113,11 +113,11 @@ def as_myself(monkeypatch: pytest.MonkeyPatch) -> None:
     from ansible_collections.emperor.stack.plugins.module_utils.release import build
     from ansible_collections.emperor.stack.plugins.module_utils.source import git as git_source
 
-    def run(argv: Any, **options: Any) -> str:
-        return host_command.run(argv, **{**options, "user": None})
+    def run_as(app: str, argv: Any, *, writable: Any = (), **options: Any) -> str:
+        return host_command.run(argv, **options)
 
     for module in (build, git_source):
-        monkeypatch.setattr(module, "run", run)
+        monkeypatch.setattr(module, "run_as", run_as)
 
 
 @pytest.fixture

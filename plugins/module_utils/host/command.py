@@ -1,8 +1,7 @@
-"""Run commands on a host: as an app's user, with a time limit, and with an error that shows what they said."""
+"""Run commands on a host: with a time limit, and with an error that shows what they said."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO
@@ -11,9 +10,6 @@ from . import child_process, output
 
 #: How much of a command's output an error message carries, in lines.
 OUTPUT_LINES = 25
-
-#: Exists where systemd is the init.
-SYSTEMD = "/run/systemd/system"
 
 #: Bytes that a program of the host may answer with, where all of the answer is read.
 ANSWER = 8 * 1024 * 1024
@@ -45,46 +41,30 @@ def run(
     argv: Sequence[str],
     *,
     what: str,
-    user: str | None = None,
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float = 900,
     shown_as: str | None = None,
     stdin: IO[bytes] | None = None,
-    writable: Sequence[str] = (),
     whole: int | None = None,
+    end_group: bool = False,
 ) -> str:
     """Run *argv* and return the end of what it printed (`output.KEPT_BYTES`), standard error included, as messages show it.
 
     With *whole*: its whole standard output, untouched, which is an error where it has more than so many bytes.
 
-    As *user* it is a process of that app, and can gain no privilege. Where systemd is the init, it is a service in the app's
-    slice, within its limits and in the sandbox of its workers: it can write to *writable* beside what they can, and to *cwd*
-    while that is the app's own (`systemd/app_process.py`). Elsewhere it dies with this process.
-
-    *timeout* is in seconds. It has ended when its own process has; what that leaves behind as *user* is ended then.
-    Raises CommandFailed.
+    *timeout* is in seconds. It has ended when its own process has; with *end_group*, what that leaves behind in its process
+    group is ended then. Raises CommandFailed. As an app, a command is run by `systemd/app_process.py`.
     """
     shown = shown_as or " ".join(argv)
     environment = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", **(env or {})}
-    if user is not None and os.path.isdir(SYSTEMD):
-        # Not at the top: what hosts have a copy of runs nothing as an app.
-        from ..systemd import app_process
-
-        service = app_process.Service(user, what, cwd or "/", timeout, tuple(writable))
-        ended = service.run(argv, environment, stdin, whole)
-        if ended.outcome:
-            failed = TimedOut if ended.timed_out else CommandFailed
-            raise failed(what, shown, ended.outcome, ended.said.text())
-        return ended.answer.text()
-    command = [*(_as_user(user) if user is not None else ()), *argv]
     try:
-        process = start(command, cwd or "/", environment, stdin, whole)
+        process = start(argv, cwd or "/", environment, stdin, whole)
     except (OSError, ValueError) as error:
         raise CommandFailed(what, shown, str(error), "") from error
 
     def end(by_itself: bool) -> None:
-        if user is not None or not by_itself:
+        if end_group or not by_itself:
             child_process.kill_group(process)
 
     with process:
@@ -113,19 +93,6 @@ def start(
     )
 
 
-def _as_user(user: str) -> list[str]:
-    """What goes before a command, where there is no systemd, for it to be *user*'s."""
-    identity = [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-    # The first keeps root's capabilities until it becomes the second. Were that a program which the user cannot read, as uv,
-    # the kernel would let the user's other processes look into it all the same.
-    return ["setpriv", *identity, "--no-new-privs", "--pdeathsig=KILL", "--", "setpriv", "--"]
-
-
 def outcome_of(code: int) -> str:
     """How a process ended, by the status that Python has of it."""
     return f"ended by {child_process.signal_name(-code)}" if code < 0 else f"exit status {code}"
-
-
-def run_shell(command: str, **options: object) -> str:
-    """Run a command line of the app's owner through the shell; see `run`."""
-    return run(["/bin/sh", "-ec", command], **{"shown_as": command, **options})  # type: ignore[arg-type]

@@ -16,10 +16,11 @@ from typing import Any
 from ..files.atomic import write_atomically
 from ..files.trees import own, sync
 from ..host import disk_quota, layout
-from ..host.command import ANSWER, CommandFailed, TimedOut, run, run_shell
+from ..host.command import ANSWER, CommandFailed, TimedOut, run
 from ..host.masking import hide
 from ..host.release_error import ReleaseError
 from ..source import fetch
+from ..systemd.app_process import run_as, run_shell_as
 from ..uwsgi import emperor_check
 from . import venv as release_venv
 from .migrations import migrations_digest
@@ -87,10 +88,10 @@ def furnish(app: str, code: str, files: Mapping[str, str], persistent: Iterable[
     with tempfile.TemporaryFile() as file:
         file.write(b"".join(contents.values()))
         file.seek(0)
-        run(
+        run_as(
+            app,
             ["/bin/sh", "-ec", _FURNISH, "sh", *words],
             what="putting `files` and persistent directories into the code",
-            user=app,
             stdin=file,
             writable=(code,),
             shown_as=" ".join(word.removeprefix(f"{code}/") for word in words[1::3]),
@@ -148,10 +149,10 @@ def hide_secrets(app: str, release: str) -> None:
 def run_app_command(app: str, release: str, command: str, what: str, timeout: float = 1800) -> str:
     """Run a command line of the app in the release's code directory, as the app's user. Raises CommandFailed."""
     hide_secrets(app, release)
-    return run_shell(
+    return run_shell_as(
+        app,
         command,
         what=what,
-        user=app,
         cwd=f"{layout.release(app, release)}/code",
         env=command_environment(app, release),
         timeout=timeout,
@@ -163,10 +164,10 @@ def run_app_command(app: str, release: str, command: str, what: str, timeout: fl
 
 def check_import(app: str, directory: str, timeout: float) -> None:
     """Import the app as its user, in its venv and environment, as the server will. Raises CommandFailed."""
-    run(
+    run_as(
+        app,
         [f"{directory}/venv/bin/python", "-B", f"{directory}/entry.py", "--check"],
         what="importing the app",
-        user=app,
         cwd=f"{directory}/code",
         env={"HOME": layout.cache(app)},
         timeout=timeout,
@@ -181,12 +182,12 @@ def _checking(app: str) -> dict[str, str]:
 
 def check_vassal(app: str, directory: str, timeout: float) -> None:
     """Let uWSGI read the vassal's config and load the app without serving it. Raises ReleaseError and CommandFailed."""
-    run(
+    run_as(
+        app,
         # Without a socket, which it gets from the emperor otherwise, uWSGI has no process, and so nothing that needs an app.
         [f"{directory}/venv/bin/python", START_UWSGI, "--ini", f"{directory}/vassal.ini"]
         + ["--socket", "127.0.0.1:0", "--no-server"],
         what="loading the app in uWSGI",
-        user=app,
         cwd=f"{directory}/code",
         env={**_checking(app), **emperor_check.environment()},
         timeout=timeout,
@@ -204,7 +205,7 @@ def check_gunicorn(app: str, directory: str, timeout: float) -> None:
         "import importlib.metadata as m; print(*[d.version for d in m.distributions(name='gunicorn')][:1])"
     )
     what = "looking for gunicorn"
-    found = run([python, "-I", "-c", probe], what=what, user=app, timeout=timeout, whole=ANSWER).strip()
+    found = run_as(app, [python, "-I", "-c", probe], what=what, timeout=timeout, whole=ANSWER).strip()
     least = ".".join(str(part) for part in LEAST_GUNICORN)
     if not found:
         raise ReleaseError(
@@ -216,11 +217,11 @@ def check_gunicorn(app: str, directory: str, timeout: float) -> None:
             f"the app's requirements bring gunicorn {found}, which corrupts answers over the uwsgi "
             f"protocol: require gunicorn>={least}"
         )
-    run(
+    run_as(
+        app,
         [f"{directory}/venv/bin/python", "-B", "-m", "gunicorn", "--check-config"]
         + ["--config", f"{directory}/gunicorn.conf.py"],
         what="loading the app in gunicorn",
-        user=app,
         cwd=f"{directory}/code",
         env=_checking(app),
         timeout=timeout,
@@ -412,7 +413,7 @@ def prepare(
     # Compiled now, since the running app cannot write here. A file that does not compile is the app's affair.
     with contextlib.suppress(CommandFailed):
         compiling = [f"{venv}/bin/python", "-m", "compileall", "-q", "-j", "1", code]
-        run(compiling, what="compiling", user=app, writable=(code,))
+        run_as(app, compiling, what="compiling", writable=(code,))
 
     own(code, 0, account.pw_gid, account.pw_uid, "code")
     say("check")

@@ -19,6 +19,7 @@ from ..files.trees import FILE, Entry, opened, walk
 from ..host import layout
 from ..host.command import ANSWER, CommandFailed, run
 from ..host.release_error import ReleaseError
+from ..systemd.app_process import run_as
 from . import uv_settings
 
 #: Debian's. The host's uWSGI is an extension of it, so a venv that this serves must have the same minor version.
@@ -258,10 +259,10 @@ def build_venv(
 
     def uv(*words: str, what: str = what, timeout: float = 1800) -> str:
         with uv_settings.told(private, uid) as (more, stdin):
-            return run(
+            return run_as(
+                app,
                 [UV, *words],
                 what=what,
-                user=app,
                 cwd=code,
                 env={**env, **more},
                 timeout=timeout,
@@ -319,10 +320,10 @@ def normal(name: str) -> str:
 
 def freeze(app: str, venv: str) -> str:
     """The venv's packages, one `name==version` a line. Raises CommandFailed."""
-    return run(
+    return run_as(
+        app,
         [UV, "pip", "freeze", "--python", f"{venv}/bin/python"],
         what="listing the venv's packages",
-        user=app,
         whole=ANSWER,
         env=uv_environment(app, {}),
     )

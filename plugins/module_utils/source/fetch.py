@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from ..files import trees
 from ..host import credentials
-from ..host.command import run
 from ..host.credentials import without_credentials
 from ..host.release_error import ReleaseError
+from ..systemd.app_process import run_as
 from .archives import repack
 from .git import fetch_git, make_code
 
@@ -146,11 +146,11 @@ def unpack(app: str, archive: str, code: str, compressed: bool = True) -> None:
     """Unpack a tar file that the controller made of its directory: as the app's user, who can harm nobody else."""
     make_code(app, code)
     with open(archive, "rb") as file:
-        run(
+        run_as(
+            app,
             ["tar", "--extract", *(["--gzip"] if compressed else [])]
             + ["--no-same-owner", "--no-same-permissions", f"--directory={code}"],
             what="unpacking the source",
-            user=app,
             writable=(code,),
             stdin=file,
         )

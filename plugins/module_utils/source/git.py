@@ -27,6 +27,7 @@ from ..host import credentials, disk_quota, layout
 from ..host.command import SYSTEM_PATH, CommandFailed, run
 from ..host.credentials import Login, without_credentials
 from ..host.release_error import ReleaseError
+from ..systemd.app_process import run_as
 from ..values import rules
 from . import git_tree
 from .git_tree import Entry
@@ -491,11 +492,11 @@ def _check_out(app: str, repository: str, index: str, paths: Sequence[bytes], di
     with tempfile.TemporaryFile() as names:
         names.write(b"".join(path + b"\0" for path in paths))
         names.seek(0)
-        run(
+        run_as(
+            app,
             ["git", "--git-dir", repository, "--work-tree", directory]
             + ["checkout-index", "--force", "--quiet", "-z", "--stdin"],
             what="checking out",
-            user=app,
             cwd=directory,
             env={**_COMMON, **_settings(_SETTINGS), "GIT_ALLOW_PROTOCOL": "none", "HOME": "/nonexistent"}
             | {"GIT_INDEX_FILE": index},

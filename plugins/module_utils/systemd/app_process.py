@@ -19,11 +19,14 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from ..host import child_process, layout, masking, output
-from ..host.command import ANSWER, SYSTEM_PATH, CommandFailed, outcome_of, run, start
+from ..host.command import ANSWER, SYSTEM_PATH, CommandFailed, TimedOut, outcome_of, run, start
 from . import app_units, unit_names
+
+#: Exists where systemd is the init.
+SYSTEMD = "/run/systemd/system"
 
 #: Seconds between SIGTERM, at its time limit, and SIGKILL.
 STOP_SECONDS = 5
@@ -74,7 +77,7 @@ class Service:
     def run(
         self, argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes] | None, whole: int | None = None
     ) -> Outcome:
-        """Run *argv* with *env* and wait for its end; see `host_command.run`. Raises CommandFailed where nothing can run."""
+        """Run *argv* with *env* and wait for its end; see `run_as`. Raises CommandFailed where nothing can run."""
         unit = f"app_{self.app}_{self.kind}@{time.time_ns()}-{next(_serial)}.service"
         refused = memory_refused(self.app)
         try:
@@ -175,6 +178,60 @@ class Service:
         else:
             text = f"systemd-run: exit status {ended.code}{f', {result}' if result not in ('', 'success') else ''}"
         return Outcome(text, timed_out, own, ended.said, ended.answer)
+
+
+def run_as(
+    app: str,
+    argv: Sequence[str],
+    *,
+    what: str,
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 900,
+    shown_as: str | None = None,
+    stdin: IO[bytes] | None = None,
+    writable: Sequence[str] = (),
+    whole: int | None = None,
+) -> str:
+    """As `run` of host/command.py, as a process of *app*, which cannot gain privileges; what it leaves behind is ended.
+
+    Where systemd is the init, the command is a service in the app's slice, within its limits and in the sandbox of its
+    workers: it can write where they can, to *writable*, and to *cwd* when that belongs to the app. Elsewhere it dies with
+    this process.
+    """
+    shown = shown_as or " ".join(argv)
+    if not os.path.isdir(SYSTEMD):
+        command = [*_as_user(app), *argv]
+        return run(
+            command,
+            what=what,
+            cwd=cwd,
+            env=env,
+            timeout=timeout,
+            shown_as=shown,
+            stdin=stdin,
+            whole=whole,
+            end_group=True,
+        )
+    environment = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", **(env or {})}
+    ended = Service(app, what, cwd or "/", timeout, tuple(writable)).run(argv, environment, stdin, whole)
+    if ended.outcome:
+        failed = TimedOut if ended.timed_out else CommandFailed
+        raise failed(what, shown, ended.outcome, ended.said.text())
+    return ended.answer.text()
+
+
+def run_shell_as(app: str, command: str, **options: Any) -> str:
+    """Run a command line of the app's owner through the shell; see `run_as`."""
+    return run_as(app, ["/bin/sh", "-ec", command], **{"shown_as": command, **options})
+
+
+def _as_user(user: str) -> list[str]:
+    """What goes before a command, where there is no systemd, for it to be *user*'s."""
+    identity = [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    # The first keeps root's capabilities until it becomes the second. Were that a program which the user cannot read, as uv,
+    # the kernel would let the user's other processes look into it all the same.
+    return ["setpriv", *identity, "--no-new-privs", "--pdeathsig=KILL", "--", "setpriv", "--"]
 
 
 # The environment

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import command as host_command
 from ansible_collections.emperor.stack.plugins.module_utils.host import masking
-from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed, run, run_shell
+from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed, run
+
+
+def run_shell(line: str, **options: Any) -> str:
+    return run(["/bin/sh", "-ec", line], **{"shown_as": line, **options})
 
 
 def test_both_outputs_come_back() -> None:
@@ -116,21 +122,8 @@ def test_a_secret_is_masked_before_the_output_is_cut(nothing_hidden: None) -> No
     assert "line" not in str(caught.value)
 
 
-def test_what_runs_as_an_app_without_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As its user, without its privileges, and with an end for what it leaves behind."""
-    program = tmp_path / "setpriv"
-    # It notes how it was called, and becomes what stands behind its "--".
-    program.write_text(
-        f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n'
-        'while [ $# -gt 0 ]; do [ "$1" = -- ] && { shift; exec "$@"; }; shift; done\n'
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(host_command, "SYSTEM_PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(host_command, "SYSTEMD", str(tmp_path / "none"))
-    with pytest.raises(CommandFailed, match="exit status 3"):
-        run_shell(f"(sleep 1; touch {tmp_path}/left) & exit 3", what="x", user="blog")
-    words = "--reuid=blog --regid=blog --clear-groups --no-new-privs --pdeathsig=KILL -- setpriv -- /bin/sh"
-    assert (tmp_path / "calls").read_text().startswith(words)
+def test_what_a_command_leaves_behind_is_ended_where_that_is_asked(tmp_path: Path) -> None:
+    for name, options in (("stays", {}), ("goes", {"end_group": True})):
+        run_shell(f"(sleep 0.5; touch {tmp_path}/{name}) &", what="x", **options)
     time.sleep(1.5)
-    assert not (tmp_path / "left").exists()
+    assert os.listdir(tmp_path) == ["stays"]

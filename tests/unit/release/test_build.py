@@ -107,7 +107,7 @@ def test_a_release_is_loaded_by_the_uwsgi_that_will_serve_it(
 ) -> None:
     """Which that is, the unit of the running emperor says."""
     ran: list[dict[str, Any]] = []
-    monkeypatch.setattr(build, "run", lambda words, **how: ran.append({"words": words, **how}))
+    monkeypatch.setattr(build, "run_as", lambda _, words, **how: ran.append({"words": words, **how}))
     asked: list[tuple[str, str]] = []
 
     def unit_property(emperor: str, name: str) -> str:
@@ -160,8 +160,8 @@ def test_a_command_that_says_a_secret_is_not_quoted(host: Path, monkeypatch: pyt
     monkeypatch.setattr(masking, "_hidden", set())
     monkeypatch.setattr(
         build,
-        "run_shell",
-        lambda command, **options: host_command.run_shell(command, **{**options, "user": None, "cwd": "/"}),
+        "run_shell_as",
+        lambda _, line, **options: host_command.run(["/bin/sh", "-ec", line], **{**options, "cwd": "/"}),
     )
     os.makedirs(layout.release("blog", RELEASE))
     Path(layout.release("blog", RELEASE), "environment.json").write_text(
@@ -263,7 +263,7 @@ def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
     for module, name, makes in (
         (build, "check_host", ""),
         (build, "check_server", ""),
-        (build, "run", ""),
+        (build, "run_as", ""),
         (build, "sync", ""),
         (build.fetch, "fetch", "code"),
         (build.release_venv, "python_version", ""),

@@ -235,7 +235,7 @@ class Uv:
         self.broken = broken
         self.asked: list[list[str]] = []
 
-    def __call__(self, argv: list[str], **options: Any) -> str:
+    def __call__(self, app: str, argv: list[str], **options: Any) -> str:
         self.asked.append(argv[1:])
         if "--constraint" in argv:
             pins = Path(argv[-1]).read_text().split()
@@ -252,7 +252,7 @@ def built(host: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         pins: dict[str, str], broken: set[str] = frozenset(), own: bool = False
     ) -> tuple[list[str], list[list[str]]]:  # type: ignore[assignment]
         uv = Uv(broken)
-        monkeypatch.setattr(release_venv, "run", uv)
+        monkeypatch.setattr(release_venv, "run_as", uv)
         code, release = host / "code", host / "release"
         code.mkdir()
         release.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,11 @@ from ansible_collections.emperor.stack.plugins.module_utils.host import child_pr
 from ansible_collections.emperor.stack.plugins.module_utils.host import command as host_command
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.systemd import app_process, app_units, unit_names
-from ansible_collections.emperor.stack.plugins.module_utils.systemd.app_process import Service
+from ansible_collections.emperor.stack.plugins.module_utils.systemd.app_process import (
+    Service,
+    run_as,
+    run_shell_as,
+)
 
 R1 = "20261122T100000-aaaaaaa"
 
@@ -79,13 +84,13 @@ def systemd(host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Syst
     monkeypatch.setenv("PATH", path)
     monkeypatch.setattr(host_command, "SYSTEM_PATH", path)
     monkeypatch.setattr(app_process, "SYSTEM_PATH", path)
-    monkeypatch.setattr(host_command, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(app_process, "SYSTEMD", str(tmp_path))
     monkeypatch.setattr(app_process, "PATIENCE", 2)
     return Systemd(tmp_path)
 
 
 def shell(line: str, **options: Any) -> str:
-    return host_command.run(["/bin/sh", "-c", line], what="building", user="blog", shown_as=line, **options)
+    return run_as("blog", ["/bin/sh", "-c", line], what="building", shown_as=line, **options)
 
 
 @pytest.mark.parametrize(
@@ -280,6 +285,26 @@ def test_a_release_without_a_list_of_its_secrets_is_refused(release: Path) -> No
 def test_what_has_its_own_input_is_the_first_program(systemd: Systemd) -> None:
     """Nothing stands between systemd and it that the app's processes could look into: they would take the input."""
     with open(os.devnull, "rb") as nothing:
-        host_command.run(["/bin/true", "a"], what="x", user="blog", stdin=nothing)
+        run_as("blog", ["/bin/true", "a"], what="x", stdin=nothing)
     words = systemd.asked()
     assert words[words.index("--") + 1 :] == ["/bin/true", "a"]
+
+
+def test_what_runs_as_an_app_without_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its user, without its privileges, and with an end for what it leaves behind."""
+    program = tmp_path / "setpriv"
+    # It notes how it was called, and becomes what stands behind its "--".
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n'
+        'while [ $# -gt 0 ]; do [ "$1" = -- ] && { shift; exec "$@"; }; shift; done\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(host_command, "SYSTEM_PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(app_process, "SYSTEMD", str(tmp_path / "none"))
+    with pytest.raises(CommandFailed, match="exit status 3"):
+        run_shell_as("blog", f"(sleep 1; touch {tmp_path}/left) & exit 3", what="x")
+    words = "--reuid=blog --regid=blog --clear-groups --no-new-privs --pdeathsig=KILL -- setpriv -- /bin/sh"
+    assert (tmp_path / "calls").read_text().startswith(words)
+    time.sleep(1.5)
+    assert not (tmp_path / "left").exists()

@@ -295,11 +295,11 @@ def test_units_of_an_earlier_version_bind_nothing(state: AppState, process: str)
 def test_which_gunicorn_will_do(monkeypatch: pytest.MonkeyPatch, version: str, says: str | None) -> None:
     asked: list[list[str]] = []
 
-    def run(argv: list[str], **_: Any) -> str:
+    def run_as(app: str, argv: list[str], **_: Any) -> str:
         asked.append(argv)
         return f"{version}\n"
 
-    monkeypatch.setattr(build, "run", run)
+    monkeypatch.setattr(build, "run_as", run_as)
     if says:
         with pytest.raises(ReleaseError, match=says):
             build.check_gunicorn("blog", "/r", 5)
