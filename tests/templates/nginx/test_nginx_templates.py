@@ -221,9 +221,36 @@ def test_proxies_are_believed_only_when_named(render: Render) -> None:
     )
     assert "real_ip_recursive on;" in behind
     assert "geo $realip_remote_addr $front_trusted { default 0; 10.0.0.0/8 1; 192.0.2.1 1; }" in behind
-    assert "$front_scheme { default $front_told_scheme; https $front_scheme_of_probe; }" in behind
-    assert "$front_scheme_of_probe { default $front_told_scheme; 1 https; }" in behind
+    assert "$front_scheme { default $front_forwarded_scheme; https $front_scheme_of_probe; }" in behind
+    assert "$front_scheme_of_probe { default $front_forwarded_scheme; 1 https; }" in behind
     assert "x_forwarded_proto" not in alone
+
+
+#: What the files of a site, as the version before wrote them, ask of the files that all sites share. A site that nginx
+#: refuses keeps those files, and must go on with the shared files of today.
+ASKED_BY_EARLIER_SITES = [
+    "front_cache_control",
+    "front_content_type_options",
+    "front_frame_options",
+    "front_hsts",
+    "front_inside",
+    "front_long_period",
+    "front_period",
+    "front_port",
+    "front_referrer_policy",
+    "front_release",
+    "front_retry_after",
+    "front_scheme",
+    "front_to_https",
+    "front_upload_policy",
+]
+
+
+def test_sites_that_keep_their_files_of_an_earlier_version_find_their_variables(render: Render) -> None:
+    http = render("nginx", "part.j2", part="http", nginx_sites=[SECURED])
+    defined = set(re.findall(r"(?m)^(?:map|geo) .*\$(\w+) \{$", http))
+    assert set(ASKED_BY_EARLIER_SITES) <= defined
+    assert "map $front_is_probe $front_inside { default 0; 1 1; }" in squeezed(http)
 
 
 def test_further_includes(render: Render) -> None:

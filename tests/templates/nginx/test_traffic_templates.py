@@ -122,6 +122,6 @@ def test_what_is_kept_is_whole_and_not_for_ever(render: Render) -> None:
     short, long = (vhost(render, {**BLOG, "cache": {"seconds": seconds}}) for seconds in (300, 301))
     assert 'uwsgi_cache_key "$front_period $request_method $front_scheme://' in short
     assert 'uwsgi_cache_key "$front_long_period $request_method $front_scheme://' in long
-    assert "uwsgi_no_cache $http_cookie $http_authorization $front_unmeasured;" in squeezed(
+    assert "uwsgi_no_cache $http_cookie $http_authorization $front_without_length;" in squeezed(
         render("nginx", "emperor-stack/cache.conf.j2")
     )

@@ -123,6 +123,21 @@ def test_a_site_stays_while_what_is_to_replace_it_is_broken(machine: Host, stack
     assert said(stack)["two"] == "first"
 
 
+def test_a_site_that_keeps_its_files_of_an_earlier_version_holds_up_nothing(
+    machine: Host, stack: Stack
+) -> None:
+    """Earlier versions called $front_is_probe $front_inside; a refused site goes on with the files that it wrote then."""
+    site = "/etc/nginx/emperor-stack/sites/two.conf"
+    good = "/var/lib/emperor-stack/file_set/nginx.good.json"
+    machine.check_output("sed -i 's/$front_is_probe:/$front_inside:/g' %s %s", site, good)
+    machine.check_output("systemctl reload nginx && sleep 1")
+    stack.apps = changed("second", **BROKEN)
+    outcome = nginx(stack)
+    assert outcome.code != 0 and "two: it keeps its last working files" in outcome.output, recap(outcome)
+    assert "$front_inside:" in machine.file(site).content_string
+    assert said(stack) == {"one": "second", "three": "second", "two": "first"}
+
+
 def test_what_all_sites_share_is_refused_as_a_whole(machine: Host, stack: Stack) -> None:
     stack.variables = {"nginx_http_includes": ["conf.d/absent.conf"]}
     stack.apps = changed("second")
