@@ -10,7 +10,7 @@ from ..files import trees
 from ..host import layout
 from ..host.release_error import ReleaseError
 from ..source import fetch
-from . import build, failure
+from . import build, failure, readiness
 from .abort import abort
 from .cleaning import clean_up
 from .options import Options, Outcome
@@ -32,6 +32,7 @@ def _new_release(spec: ReleaseSpec, options: Options) -> Outcome:
     state = AppState(app)
     if options.check_mode:
         return {"changed": True}
+    readiness.check(spec)
     with state.working(seconds=120 if options.dead or options.break_lock else 5):
         state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
         release, steps = None, Steps()

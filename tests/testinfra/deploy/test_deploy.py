@@ -104,6 +104,19 @@ def test_a_cold_rollback_boots_and_probes_the_older_release(machine: Host, stack
     assert '"six": "1.16.0"' in stack.ask("bare.localhost", "/identity")
 
 
+def test_a_domain_that_needs_the_site_playbook_is_said_before_the_migration(
+    machine: Host, stack: Stack
+) -> None:
+    """It used to migrate, and then to fail with `Remote end closed connection`."""
+    apps = [{**app, "domains": ["other.localhost"]} if app["name"] == "notes" else app for app in stack.apps]
+    before = stack.status("notes")
+    done = stack.play("playbooks/deploy.yml", app="notes", version="v11", python_apps=apps)
+    assert done.code != 0, done.output
+    assert "No site of this host's web server has other.localhost as its first domain." in done.output
+    after = stack.status("notes")
+    assert after["live"] == before["live"] and after["releases"] == before["releases"] and not after["lock"]
+
+
 def test_a_rollback_across_a_migration_asks_first(stack: Stack, bare: Repository) -> None:
     bare.version("migrates", {"migrations/0002_more.py": "# a migration\n"})
     bare.push()

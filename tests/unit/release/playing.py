@@ -195,6 +195,7 @@ class Host:
         return {
             "name": "blog",
             "domains": ["blog.example.com"],
+            "persistent_directories": [],
             "source": {"path": "x"},
             "digest": self.revision,
             "revision": self.revision,

@@ -135,6 +135,7 @@ def test_what_the_earlier_version_prepared_is_used(
     assert plan(FORMER)["action"] == "deploy"
     monkeypatch.setattr(workers, "follow", lambda state: None)
     spec = {"name": "blog", "source": {"path": "x"}, "revision": "a" * 40, "fingerprint": TODAY}
+    spec |= {"domains": ["blog.example.com"], "persistent_directories": []}
     options = Options(owner={"token": "boot/ns/1/1", "who": "ann@laptop", "controller": "laptop"})
     assert run_phase("prepare", [spec], options)["blog"] == {
         "release": OTHER,
