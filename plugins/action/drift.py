@@ -26,7 +26,7 @@ ASKED: Mapping[str, tuple[str, ...]] = {
     "file_set": ("name", "files", "prune", "tree", "running", "present", "units", "service"),
     "app_accounts": ("apps", "leaving", "memory", "process_memory"),
     "certificates": ("apps", "settings", "dns_environment", "root"),
-    "release": ("apps", "secrets", "root", "listen", "again"),
+    "release": ("apps", "secrets", "root", "listen", "force"),
 }
 
 
@@ -91,7 +91,7 @@ class ActionModule(ActionBase):
                 arguments["files"] = renderer.render(arguments["files"])
             elif module == "release":
                 arguments = {
-                    "again": arguments["again"],
+                    "force": arguments["force"],
                     "apps": self._planned(arguments, templar, within, place),
                 }
             elif module == "certificates":

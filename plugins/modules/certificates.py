@@ -34,7 +34,7 @@ options:
   root:
     description: Directory of the controller that relative paths of files start from.
     type: str
-  again:
+  force:
     description: Ask also for what an authority refused lately.
     type: bool
     default: false
@@ -114,7 +114,7 @@ def main() -> None:
             "settings": {"type": "dict", "default": {}, "no_log": True},
             "dns_environment": {"type": "dict", "default": {}, "no_log": True},
             "root": {"type": "str"},
-            "again": {"type": "bool", "default": False},
+            "force": {"type": "bool", "default": False},
             "patience": {"type": "int", "default": 600},
             "data": {"type": "str", "no_log": True},
         },
@@ -154,7 +154,7 @@ def run(phase: str, parameters: dict[str, Any]) -> dict[str, Any]:
         outcome = store.prepare(parameters["apps"], parameters["settings"], False)
         changed = [one.pop("changed") for one in outcome.values()]
         return {"changed": any(changed), **told(outcome)}
-    outcome = store.issue(parameters["again"], parameters["patience"])
+    outcome = store.issue(parameters["force"], parameters["patience"])
     changed = [one.pop("changed") for one in outcome.values()]
     settled, left = store.settle()
     result = told(outcome)

@@ -114,7 +114,7 @@ def of_certificates(module: Module) -> list[str]:
 def of_releases(module: Module) -> list[str]:
     apps = module.params["apps"]
     hide([app["key"] for app in apps if app.get("key")])
-    plan = run_phase("plan", apps, Options(again=module.params["again"]))
+    plan = run_phase("plan", apps, Options(force=module.params["force"]))
     return [
         f"{name}: {one.get('error') or one['why']}"
         for name, one in plan.items()
@@ -136,7 +136,7 @@ ASK: Mapping[str, tuple[Mapping[str, Any], Callable[[Module], list[str]]]] = {
     "release": (
         {
             "apps": {"type": "list", "elements": "dict", "required": True},
-            "again": {"type": "bool", "default": False},
+            "force": {"type": "bool", "default": False},
         },
         of_releases,
     ),

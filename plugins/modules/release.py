@@ -50,7 +50,7 @@ options:
     description: Take over a lock whatever its owner does.
     type: bool
     default: false
-  again:
+  force:
     description: Deploy also what is live already, and what was rolled back.
     type: bool
     default: false
@@ -149,7 +149,7 @@ def main() -> None:
             "owner": {"type": "dict", "default": {}, "no_log": False},
             "dead": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "break_lock": {"type": "bool", "default": False},
-            "again": {"type": "bool", "default": False},
+            "force": {"type": "bool", "default": False},
             "to_release": {"type": "str"},
             "across_migration": {"type": "bool", "default": False},
             "emperor": {"type": "str"},
@@ -171,7 +171,7 @@ def main() -> None:
         owner=module.params["owner"],
         dead=module.params["dead"],
         break_lock=module.params["break_lock"],
-        again=module.params["again"],
+        force=module.params["force"],
         to_release=module.params["to_release"],
         across_migration=module.params["across_migration"],
         emperor=module.params["emperor"],

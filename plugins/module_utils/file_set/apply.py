@@ -315,10 +315,10 @@ class FileSet:
             )
             return Manifest()
 
-    def load_good(self, manifest: Manifest) -> parts.Ran:
-        """What the service ran when all was well."""
+    def load_good(self, manifest: Manifest) -> parts.LastGood:
+        """The last working files of the service."""
         if not self.service:
-            return parts.Ran()
+            return parts.LastGood()
         try:
             with open(self.good_path, encoding="utf-8") as file:
                 return parts.load(file.read())
@@ -334,7 +334,7 @@ class FileSet:
             current = inspect(item.path) if item.kind == "file" and item.part else Current("absent")
             if manifest.wrote(item.path, current.fingerprint):
                 found.append(replace(item, content=current.content))
-        return parts.Ran("", parts.by_part(found))
+        return parts.LastGood("", parts.by_part(found))
 
     def plan(self, wanted: list[Item], manifest: Manifest) -> Plan:
         digest = logic.digest(wanted)
@@ -441,13 +441,13 @@ class FileSet:
             said = said.replace(other.decode(), path.decode())
         return said.replace(stage, tree)
 
-    def choose(self, manifest: Manifest, good: parts.Ran) -> dict[str, str]:
+    def choose(self, manifest: Manifest, good: parts.LastGood) -> dict[str, str]:
         """The parts that are held back so that the rest passes the check."""
         if not self.validates():
             return {}
         try:
             return parts.choose(self.wanted, good.parts, lambda items: self.validate(items, manifest))
-        except parts.Refused as error:
+        except parts.SharedFault as error:
             program = shlex.split(self.module.params["validate"])[0]
             back = self.restore(manifest, good)
             raise FileSetError(
@@ -557,7 +557,7 @@ class FileSet:
                 forget(temporary(item.path, "old"))
 
     def put(
-        self, plan: Plan, pending: bool, manifest: Manifest, good: parts.Ran, held: dict[str, str]
+        self, plan: Plan, pending: bool, manifest: Manifest, good: parts.LastGood, held: dict[str, str]
     ) -> Plan:
         """Bring *plan* onto the host. Where the service does not take it because of one part, that one is held back."""
         self.clean_up()
@@ -583,21 +583,21 @@ class FileSet:
         elif untold:
             self.must("systemctl daemon-reload")
         self.save(logic.after_run(manifest, plan.items, plan.removed))
-        if self.service and (ran := self._ran(plan)) != good:
-            write_atomically(self.good_path, parts.dump(ran))
+        if self.service and (last_good := self._last_good(plan)) != good:
+            write_atomically(self.good_path, parts.dump(last_good))
         return plan
 
-    def _ran(self, plan: Plan) -> parts.Ran:
-        """What is to be remembered of the service, when it runs *plan*."""
-        return parts.Ran(
+    def _last_good(self, plan: Plan) -> parts.LastGood:
+        """The last working files of the service, once it runs *plan*."""
+        return parts.LastGood(
             plan.digest, parts.remembered(plan.items, self.tree or ""), self.module.params["running"]
         )
 
-    def plan_without(self, held: parts.Held, manifest: Manifest, good: parts.Ran) -> Plan:
+    def plan_without(self, held: parts.Held, manifest: Manifest, good: parts.LastGood) -> Plan:
         return self.plan(parts.effective(self.wanted, good.parts, held), manifest)
 
-    def restore(self, manifest: Manifest, good: parts.Ran) -> str:
-        """What last ran, on disk and running again, whatever lies there; says what came of it."""
+    def restore(self, manifest: Manifest, good: parts.LastGood) -> str:
+        """Restore the last working files, whatever is on disk, and load them; returns a text about the outcome."""
         if not self.service or not good.digest or self.check_mode:
             return ""
         kept = [item for item in self.wanted if not parts.loaded(item)]
@@ -624,7 +624,7 @@ class FileSet:
         # What a run that died leaves behind, it leaves here.
         if manifest != logic.after_run(manifest, plan.items, plan.removed):
             found.append(f"{self.manifest_path} is from an incomplete run")
-        if self.service and self.load_good(manifest) != self._ran(plan):
+        if self.service and self.load_good(manifest) != self._last_good(plan):
             found.append(f"{self.good_path} is from an incomplete run")
         return found + self._said(plan)
 

@@ -17,13 +17,13 @@ from .items import FileSetError, Item
 #: Says what is wrong with a set of items, or nothing.
 Check = Callable[[list[Item]], str]
 
-#: What ran last, by part; that of no part is under the empty name.
+#: The last working files by part; files that belong to no part are under the empty name.
 Good = Mapping[str, Sequence[Item]]
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What a service ran when all was well. Without a digest it is known of parts only."""
+class LastGood:
+    """The last working files of a service. Without a digest only those of parts are known."""
 
     digest: str = ""
     parts: Good = field(default_factory=dict)
@@ -39,8 +39,8 @@ Held = Mapping[str, str]
 KEPT = b"# @FILE_SET_KEPT@ "
 
 
-class Refused(FileSetError):
-    """No part of the set can be blamed alone."""
+class SharedFault(FileSetError):
+    """The fault is in no single part of the set."""
 
 
 def loaded(item: Item) -> bool:
@@ -103,7 +103,7 @@ def blamed(said: str, wanted: Iterable[Item], parts: Iterable[str]) -> str:
 def choose(wanted: Sequence[Item], good: Good, check: Check) -> dict[str, str]:
     """The fewest parts to hold back, each with what was said of it.
 
-    First by what the program itself names, and where that leads to nobody, one after the other. Raises `Refused` when
+    First by what the program itself names, and where that leads to nobody, one after the other. Raises `SharedFault` when
     the rest is bad without any of them.
     """
     found: dict[str, str] = {}
@@ -142,7 +142,7 @@ def _one_after_the_other(
 ) -> dict[str, str]:
     found = {**held, **dict.fromkeys(left, said)}
     if not left or check(effective(wanted, good, found)):
-        raise Refused(said)
+        raise SharedFault(said)
     for part in left:
         without = {name: reason for name, reason in found.items() if name != part}
         if reason := check(effective(wanted, good, without)):
@@ -161,17 +161,17 @@ def describe(held: Held, good: Good) -> list[str]:
     ]
 
 
-def dump(ran: Ran) -> str:
+def dump(good: LastGood) -> str:
     def row(item: Item) -> dict[str, Any]:
         content = item.content.decode(errors="surrogateescape")
         return {**{key: value for key, value in asdict(item).items() if key != "part"}, "content": content}
 
-    rows = {part: [row(item) for item in items] for part, items in ran.parts.items()}
-    data = {"version": 1, "digest": ran.digest, "running": ran.running, "parts": rows}
+    rows = {part: [row(item) for item in items] for part, items in good.parts.items()}
+    data = {"version": 1, "digest": good.digest, "running": good.running, "parts": rows}
     return json.dumps(data, sort_keys=True) + "\n"
 
 
-def load(text: str) -> Ran:
+def load(text: str) -> LastGood:
     """Raises ValueError, KeyError or TypeError on anything else."""
     data = json.loads(text)
     if not isinstance(data, dict) or data.get("version") != 1:
@@ -181,7 +181,7 @@ def load(text: str) -> Ran:
         for row in rows:
             content = row["content"].encode(errors="surrogateescape")
             found.setdefault(part, []).append(Item(**{**row, "content": content, "part": part}))
-    return Ran(data["digest"], found, data["running"])
+    return LastGood(data["digest"], found, data["running"])
 
 
 def remembered(items: Iterable[Item], tree: str | None) -> dict[str, list[Item]]:

@@ -126,7 +126,7 @@ class Service:
             self._must("daemon-reload")
         replaced = [unit for unit in self.replaces if self._lives(unit)]
         if replaced:
-            self._take_over(replaced)
+            self._replace_units(replaced)
         elif self.systemctl("is-active", self.unit):
             self._must("reload", self.unit)
         else:
@@ -144,7 +144,7 @@ class Service:
         if code != 0:
             raise FileSetError(self._with_log(f"systemctl {' '.join(words)} failed: {err.strip()}", log))
 
-    def _take_over(self, replaced: list[str]) -> None:
+    def _replace_units(self, replaced: list[str]) -> None:
         """The checked tree lies there by now, so that the moment without a listener is that of a stop and a start."""
         began = time.monotonic()
         self._must("disable", "--now", "--quiet", *replaced)

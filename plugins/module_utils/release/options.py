@@ -15,7 +15,7 @@ class Options:
     owner: Mapping[str, Any] = field(default_factory=dict)
     dead: Sequence[str] = ()
     break_lock: bool = False
-    again: bool = False
+    force: bool = False
     to_release: str | None = None
     across_migration: bool = False
     emperor: str | None = None

@@ -46,7 +46,7 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
         unfinished = False
     if unfinished:
         return {**outcome, "action": "finish", "why": "an earlier run did not finish", "changed": True}
-    why = difference(manifest, spec["fingerprint"], revision, build.wanted_python(spec), options.again)
+    why = difference(manifest, spec["fingerprint"], revision, build.wanted_python(spec), options.force)
     if why is None:
         running = state.live_activation()
         if lifecycle.runner_of(running) is None:
@@ -67,7 +67,7 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
         and matches(takeover.today(m, spec), spec, revision)
         and spec.get("python") in (None, m.python)
     ]
-    if held and not options.again:
+    if held and not options.force:
         return {
             **outcome,
             "action": "held",
@@ -87,7 +87,7 @@ def matches(manifest: Manifest, spec: ReleaseSpec, revision: str) -> bool:
 
 
 def difference(
-    manifest: Manifest | None, fingerprint: str, revision: str, python: str, again: bool
+    manifest: Manifest | None, fingerprint: str, revision: str, python: str, force: bool
 ) -> str | None:
     """Why a new release is wanted, None when the live one is what is wanted."""
     if manifest is None:
@@ -103,4 +103,4 @@ def difference(
         )
     if venv.is_outdated(manifest.own_server):
         return f"its own uWSGI is {manifest.own_server}, {venv.OWN_SERVER} is wanted"
-    return "forced" if again else None
+    return "forced" if force else None

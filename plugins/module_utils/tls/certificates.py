@@ -25,7 +25,7 @@ URGENT = 1 / 6
 WARN_DAYS = 14
 
 
-class Refused(Exception):
+class OrderRefused(Exception):
     """The authority made no certificate. *domains* are those that it complained about, with what it said of each."""
 
     def __init__(self, said: str, domains: Mapping[str, str]) -> None:
@@ -187,7 +187,7 @@ _COMPLAINT = re.compile(
 _LOG = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:\[[A-Z]+\] )?")
 
 
-def refusal(output: str, domains: Sequence[str]) -> Refused:
+def refusal(output: str, domains: Sequence[str]) -> OrderRefused:
     """What lego's output says of a failed order: its last words, and which domains the authority named."""
     named: dict[str, str] = {}
     # What it logs on its way names domains as well; the complaints come after that, without a time.
@@ -202,7 +202,7 @@ def refusal(output: str, domains: Sequence[str]) -> Refused:
             (index for index, line in enumerate(words) if line.startswith("Could not")), len(words) - 1
         )
         last = " ".join(words[max(start, 0) :]) or last
-    return Refused("; ".join(f"{domain}: {text}" for domain, text in named.items()) or last, named)
+    return OrderRefused("; ".join(f"{domain}: {text}" for domain, text in named.items()) or last, named)
 
 
 def summary(

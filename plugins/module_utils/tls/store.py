@@ -32,7 +32,7 @@ from ..files.atomic import link_atomically, sync_directory, write_atomically
 from ..host import layout
 from ..host.command import ANSWER, CommandFailed, run
 from . import certificates
-from .certificates import Certificate, Refused
+from .certificates import Certificate, OrderRefused
 
 #: Versions of an app's certificate that stay, the live one included.
 KEEP = 2
@@ -199,7 +199,7 @@ subjectAltName = {names}
 """
 
 
-def sign_itself(app: App) -> Certificate:
+def issue_self_signed(app: App) -> Certificate:
     """Make a certificate that nobody but its owner vouches for, and let it be live."""
     with tempfile.TemporaryDirectory(dir=layout.TLS) as directory:
         with open(f"{directory}/request.ini", "w", encoding="ascii") as file:
@@ -244,7 +244,7 @@ def prepare(apps: Sequence[App], settings: Mapping[str, Any], check_mode: bool) 
         if found is None or alone:
             changed = True
             if not check_mode:
-                found = sign_itself(app)
+                found = issue_self_signed(app)
         errors = {"": error} if error else {}
         outcome[app["name"]] = {"changed": changed, **certificates.summary(app, found, errors, now)}
         if app["provider"] == "files" and not check_mode:
@@ -317,7 +317,7 @@ def _digest(app: str) -> str:
     return ""
 
 
-def issue(again: bool = False, patience: float = 3600) -> dict[str, dict[str, Any]]:
+def issue(force: bool = False, patience: float = 3600) -> dict[str, dict[str, Any]]:
     """Renew and order what is wanted, each app for itself. *again*: also what is pausing after a refusal.
 
     After *patience* seconds no further order is begun; the rest has its turn in the next run.
@@ -325,7 +325,7 @@ def issue(again: bool = False, patience: float = 3600) -> dict[str, dict[str, An
     wanted = read_wanted()
     deadline = time.monotonic() + patience
     outcome = {}
-    silent: str | None = None
+    directory_problem: str | None = None
     asked = False
     for app in wanted["apps"]:
         now = time.time()
@@ -337,13 +337,13 @@ def issue(again: bool = False, patience: float = 3600) -> dict[str, dict[str, An
                 errors = last_errors(app["name"])
             elif certificates.wanted(app, found, wanted, now):
                 if app["provider"] == "acme" and not asked:
-                    silent, asked = authority_silent(wanted), True
+                    directory_problem, asked = directory_error(wanted), True
                 if app["provider"] == "self_signed" or found is None:
-                    found, changed = sign_itself(app), True
-                if app["provider"] == "acme" and silent:
-                    errors = {"": silent}
+                    found, changed = issue_self_signed(app), True
+                if app["provider"] == "acme" and directory_problem:
+                    errors = {"": directory_problem}
                 elif app["provider"] == "acme":
-                    ordered, errors = _order(app, found, wanted, again, deadline)
+                    ordered, errors = _order(app, found, wanted, force, deadline)
                     found, changed = ordered or found, changed or ordered is not None
             elif app["provider"] == "acme":
                 _remember(app["name"], {}, {})
@@ -357,7 +357,7 @@ def issue(again: bool = False, patience: float = 3600) -> dict[str, dict[str, An
     return outcome
 
 
-def authority_silent(settings: Mapping[str, Any]) -> str | None:
+def directory_error(settings: Mapping[str, Any]) -> str | None:
     """What is wrong with the authority's directory; None when it answers."""
     trust = ssl.create_default_context()
     if os.path.exists(layout.TLS_AUTHORITY):
@@ -374,13 +374,13 @@ def authority_silent(settings: Mapping[str, Any]) -> str | None:
 
 
 def _order(
-    app: App, found: Certificate, settings: Mapping[str, Any], again: bool, deadline: float
+    app: App, found: Certificate, settings: Mapping[str, Any], force: bool, deadline: float
 ) -> tuple[Certificate | None, dict[str, str]]:
     """A new certificate, or None, and what stands in the way of which domain."""
     now = time.time()
     name, domains = app["name"], list(app["domains"])
     known = problems(name)
-    blocked = {} if again else certificates.pausing(known, domains, now)
+    blocked = {} if force else certificates.pausing(known, domains, now)
     if app["challenge"] == "http-01" and settings["preflight"]:
         for domain in domains:
             if domain not in blocked and (reason := unreachable(domain)):
@@ -395,7 +395,7 @@ def _order(
             break
         try:
             new = _ask(app, chosen, settings, min(ORDER, left))
-        except Refused as refused:
+        except OrderRefused as refused:
             named = {domain: refused.domains[domain] for domain in chosen if domain in refused.domains}
             for domain, reason in (named or {"": refused.said}).items():
                 known[domain] = certificates.failed(known.get(domain), reason, time.time(), domains)
@@ -410,13 +410,13 @@ def _order(
 
 
 def _ask(app: App, domains: Sequence[str], settings: Mapping[str, Any], seconds: float) -> Certificate:
-    """One order. Raises Refused."""
+    """One order. Raises OrderRefused."""
     _forget_half_written_accounts()
     try:
         return _ask_once(app, domains, settings, seconds)
-    except Refused as refused:
+    except OrderRefused as refused:
         # An authority that was set up anew, or that closed the account, would refuse for ever.
-        if "accountDoesNotExist" not in refused.said or not _set_account_aside(settings):
+        if "accountDoesNotExist" not in refused.said or not _discard_account(settings):
             raise
     return _ask_once(app, domains, settings, seconds)
 
@@ -431,7 +431,7 @@ def _forget_half_written_accounts() -> None:
             os.unlink(path)
 
 
-def _set_account_aside(settings: Mapping[str, Any]) -> bool:
+def _discard_account(settings: Mapping[str, Any]) -> bool:
     host = urllib.parse.urlsplit(settings["directory"]).netloc.replace(":", "_")
     account = f"{layout.TLS_ACCOUNTS}/{host}/{settings['email']}"
     if not os.path.isdir(account):
@@ -460,7 +460,7 @@ def _ask_once(app: App, domains: Sequence[str], settings: Mapping[str, Any], sec
         except CommandFailed as error:
             raise certificates.refusal(error.output or str(error), domains) from error
         except FileNotFoundError as error:
-            raise Refused(f"lego succeeded, but left no certificate ({error})", {}) from error
+            raise OrderRefused(f"lego succeeded, but left no certificate ({error})", {}) from error
     meta = {"source": "acme", "authority": settings["directory"], "key_type": settings["key_type"]}
     return install(app["name"], certificate, key, meta)
 

@@ -123,7 +123,7 @@ def test_what_does_not_go_with_the_rest_is_given_up() -> None:
 @pytest.mark.parametrize("new", [{"": "bad"}, {"": "silent", "a": "a2"}, {"": "bad", "a": "bad"}])
 def test_what_all_share_is_refused_as_a_whole(new: dict[str, str]) -> None:
     contents = {part: items[0].content.decode() for part, items in GOOD.items()} | new
-    with pytest.raises(parts.Refused):
+    with pytest.raises(parts.SharedFault):
         parts.choose([item(part, content) for part, content in contents.items()], GOOD, Program())
 
 
@@ -148,10 +148,10 @@ def test_what_ran_is_read_back() -> None:
     wanted = [item("", "c"), item("a", "ü\udcff".encode(errors="surrogateescape").decode(errors="replace"))]
     outside = Item("/etc/unit", "file", b"u")
     log = Item("/tree/log", "touch", part="a")
-    ran = parts.Ran("d", parts.remembered([*wanted, outside, log], "/tree"), "ask it")
-    assert ran.parts == {"": [wanted[0]], "a": [wanted[1]]}
-    assert parts.load(parts.dump(ran)) == ran
-    binary = parts.Ran("d", {"a": [Item("/tree/x", "file", b"\xff\x00", part="a")]})
+    good = parts.LastGood("d", parts.remembered([*wanted, outside, log], "/tree"), "ask it")
+    assert good.parts == {"": [wanted[0]], "a": [wanted[1]]}
+    assert parts.load(parts.dump(good)) == good
+    binary = parts.LastGood("d", {"a": [Item("/tree/x", "file", b"\xff\x00", part="a")]})
     assert parts.load(parts.dump(binary)) == binary
 
 

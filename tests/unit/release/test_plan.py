@@ -15,7 +15,7 @@ from .playing import MINE, Host
 
 
 @pytest.mark.parametrize(
-    ("changes", "python", "again", "why"),
+    ("changes", "python", "force", "why"),
     [
         ({}, "3.11", False, None),
         ({"revision": "b" * 40}, "3.11", False, "revision aaaaaaa is live, bbbbbbb is wanted"),
@@ -37,13 +37,13 @@ from .playing import MINE, Host
     ],
 )
 def test_differences(
-    manifest: Callable[..., Manifest], changes: dict[str, str], python: str, again: bool, why: str | None
+    manifest: Callable[..., Manifest], changes: dict[str, str], python: str, force: bool, why: str | None
 ) -> None:
     wanted = {"revision": "a" * 40, "fingerprint": f"2:{'f' * 64}", **changes}
     live = manifest("r", own_server=wanted.pop("own_server", ""))
-    found = plan.difference(live, wanted["fingerprint"], wanted["revision"], python, again)
+    found = plan.difference(live, wanted["fingerprint"], wanted["revision"], python, force)
     assert found == why
-    assert plan.difference(None, "f", "a", python, again) == "nothing is live"
+    assert plan.difference(None, "f", "a", python, force) == "nothing is live"
 
 
 def test_a_live_activation_without_a_vassal_is_deployed_anew(deploys: Host) -> None:
@@ -54,15 +54,15 @@ def test_a_live_activation_without_a_vassal_is_deployed_anew(deploys: Host) -> N
     assert deploys.state.live_activation() == "blog@2"
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_what_was_rolled_back_is_held(deploys: Host, again: bool) -> None:
+@pytest.mark.parametrize("force", [False, True])
+def test_what_was_rolled_back_is_held(deploys: Host, force: bool) -> None:
     deploys.deploy("a" * 40)
     deploys.deploy("b" * 40)
     deploys.rollback()
-    deploys.options = Options(owner=MINE, again=again)
+    deploys.options = Options(owner=MINE, force=force)
     plan = deploys.phase("plan")
-    assert plan["action"] == ("deploy" if again else "held")
-    if not again:
+    assert plan["action"] == ("deploy" if force else "held")
+    if not force:
         assert "was rolled back" in plan["why"]
         assert "-e app=blog -e force=true" in plan["why"]
         assert deploys.phase("plan", fingerprint=f"2:{'g' * 64}")["action"] == "deploy"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.tls import certificates, store
-from ansible_collections.emperor.stack.plugins.module_utils.tls.certificates import Refused
+from ansible_collections.emperor.stack.plugins.module_utils.tls.certificates import OrderRefused
 from ansible_collections.emperor.stack.plugins.module_utils.tls.store import Unusable
 
 HERE = "https://ca.example.com/dir"
@@ -42,7 +42,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("TLS_AUTHORITY", "authority.crt"),
     ):
         monkeypatch.setattr(layout, name, str(base / path))
-    monkeypatch.setattr(store, "authority_silent", lambda _: None)
+    monkeypatch.setattr(store, "directory_error", lambda _: None)
     monkeypatch.setattr(store, "unreachable", lambda _: None)
     with store.locked():
         pass
@@ -85,9 +85,9 @@ class Authority:
     def __call__(self, asking: Any, domains: list[str], settings: Any, _: float) -> Any:
         self.orders.append(list(domains))
         if self.said:
-            raise Refused(self.said, {})
+            raise OrderRefused(self.said, {})
         if bad := {domain: "EOF" for domain in domains if domain in self.refuses}:
-            raise Refused("refused", bad)
+            raise OrderRefused("refused", bad)
         meta = {"source": "acme", "authority": HERE, "key_type": settings["key_type"]}
         return store.install(asking["name"], *self.pair(*domains), meta)
 
@@ -179,13 +179,13 @@ def test_a_silent_authority_is_asked_once_and_costs_no_pause(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    monkeypatch.setattr(store, "authority_silent", lambda _: looks.append(1) or "it does not answer")
+    monkeypatch.setattr(store, "directory_error", lambda _: looks.append(1) or "it does not answer")
     store.prepare([app(), app("shop")], SETTINGS, False)
     outcome = store.issue()
     assert [one["errors"] for one in outcome.values()] == [{"": "it does not answer"}] * 2
     assert len(looks) == 1 and authority.orders == []
     assert store.status()["blog"]["errors"] == {"": "it does not answer"}
-    monkeypatch.setattr(store, "authority_silent", lambda _: None)
+    monkeypatch.setattr(store, "directory_error", lambda _: None)
     assert store.issue()["blog"]["source"] == "acme"
     assert store.status()["blog"]["errors"] == {}
 
@@ -225,7 +225,7 @@ def test_a_domain_that_the_authority_names_is_left_out_at_once_and_pauses(
     assert len(authority.orders) == 2
     assert "EOF (tried 1 times, next try after " in again["blog"]["errors"]["www.blog.example"]
     authority.refuses = set()
-    assert store.issue(again=True)["blog"]["errors"] == {}
+    assert store.issue(force=True)["blog"]["errors"] == {}
     assert names() == ("blog.example", "www.blog.example")
     assert store.problems("blog") == {}
 
