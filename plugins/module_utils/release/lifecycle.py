@@ -22,6 +22,7 @@ from ..uwsgi import stats as uwsgi_stats
 from ..uwsgi import vassal_config
 from ..uwsgi.client import Answer, NoAnswer
 from ..uwsgi.emperor_check import EMPERORS
+from . import log_excerpt
 from .state import AppState, Manifest
 
 #: What runs an activation whose web server is a unit of its own.
@@ -125,9 +126,9 @@ def runner_of(activation: str | None) -> str | None:
 
 
 def app_log(app: str, since: float) -> str:
-    """The last lines that the app's processes wrote to the journal since *since* (seconds since the epoch)."""
+    """What the app's processes wrote to the journal since *since* (seconds since the epoch)."""
     with contextlib.suppress(KeyError):
-        return app_units.journal([f"_UID={pwd.getpwnam(app).pw_uid}"], since)
+        return app_units.journal([f"_UID={pwd.getpwnam(app).pw_uid}"], since, log_excerpt.shown)
     return ""
 
 
@@ -189,7 +190,7 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
     variables = uwsgi_client.get_variables(health.path, health.host, health.scheme, health.prefix)
     began = time.time()
     deadline = time.monotonic() + health.timeout
-    row = requests = 0
+    row = requests = status = 0
     complaint = "it did not start to listen"
     while time.monotonic() < deadline:
         if not os.path.exists(socket):
@@ -198,7 +199,8 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
         requests += 1
         left = max(deadline - time.monotonic(), 0.1)
         try:
-            wrong = health.complaint(uwsgi_client.ask(socket, variables, left))
+            answer = uwsgi_client.ask(socket, variables, left)
+            wrong, status = health.complaint(answer), answer.status
         except NoAnswer as error:
             wrong = str(error)
         if wrong is None:
@@ -209,9 +211,11 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
         row, complaint = 0, wrong
         time.sleep(0.2)
     log = app_log(app, began - 1)
+    silent = status >= 500 and not log_excerpt.has_traceback(log.splitlines())
     raise NotHealthy(
         f"{activation} was not healthy within {health.timeout:g} s: {complaint}"
         + (f"\nThe last lines of its log:\n{log}" if log else "\nIt logged nothing to the journal.")
+        + ("\nIt logged no traceback: docs/deploy.md says how an app logs its exceptions." if silent else "")
     )
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..files.atomic import link_atomically, write_atomically
@@ -255,17 +255,28 @@ def log(units: Iterable[str], since: float) -> str:
     return journal([word for unit in units for word in ("--unit", unit)], since)
 
 
-def journal(which: Iterable[str], since: float) -> str:
+def journal(
+    which: Iterable[str], since: float, chosen: Callable[[Sequence[str]], list[str]] | None = None
+) -> str:
     """The last lines since *since* (seconds since the epoch) that match *which*, of the apps' journal and the system's.
+
+    *chosen* chooses from ten times as many lines.
 
     The system's has what systemd says about units, and what an app wrote before it had a journal of its own.
     """
     with contextlib.suppress(CommandFailed):
         command = ["journalctl", f"--namespace=+{layout.LOG_NAMESPACE}", *which, f"--since=@{int(since)}"]
         # Without this, systemd 252 gives the first lines since then.
-        command += ["--reverse", f"--lines={LOG_LINES}", "-o", "cat", "--no-pager", "--quiet"]
-        lines = run(command, what="reading the journal", timeout=20).strip().splitlines()
-        return output.last("\n".join(reversed(lines)))
+        command += [
+            "--reverse",
+            f"--lines={LOG_LINES * (10 if chosen else 1)}",
+            "-o",
+            "cat",
+            "--no-pager",
+            "--quiet",
+        ]
+        lines = run(command, what="reading the journal", timeout=20).strip().splitlines()[::-1]
+        return output.last("\n".join(chosen(lines) if chosen else lines))
     return ""
 
 

@@ -106,6 +106,9 @@ def test_a_bad_release_is_kept_from_users(
     assert outcome.code != 0
     # Ansible folds long lines.
     assert bad.cause in " ".join(outcome.output.split()), outcome.output[-4000:]
+    assert "=> generated" not in outcome.output, "the log is that of the app, not of the probes"
+    if bad.name == "error_on_the_health_path":
+        assert "It logged no traceback" in outcome.output
     assert result.failed == 0, result.failures()
     assert result.releases == {before["live"]["release"]}
     assert after["live"] == before["live"]

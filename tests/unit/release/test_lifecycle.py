@@ -120,6 +120,8 @@ def test_what_is_said_of_one_that_never_was(
     assert str(failed.value).startswith("blog@1 was not healthy within 0.5 s: ")
     assert says in str(failed.value)
     assert shown in str(failed.value)
+    # An app that answers 500 and keeps the reason for itself.
+    assert ("It logged no traceback: docs/deploy.md" in str(failed.value)) == ("answered 500" in says)
 
 
 def test_the_front_is_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
