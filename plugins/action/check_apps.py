@@ -14,7 +14,8 @@ from ..plugin_utils.controller.bundle import bundle_root, cause
 from ..plugin_utils.controller.plain import plain
 from ..plugin_utils.schema import renamed_variables
 from ..plugin_utils.schema.kinds import TemplateLike, Unresolved
-from ..plugin_utils.schema.problems import APPS, SECRETS, Controller, HostApps, Problem, app_count, problems
+from ..plugin_utils.schema.problems.found import APPS, SECRETS, Controller, HostApps, Problem
+from ..plugin_utils.schema.problems.inventory import app_count, problems
 
 #: Where a connection goes to. Two hosts that agree in all of them are one machine.
 _CONNECTION = (

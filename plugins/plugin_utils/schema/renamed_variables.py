@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .problems import Problem
+from .problems.found import Problem
 
 #: Old name → new name, of `-e` on the command line. Both names are fit for daily use, so the old one costs no warning.
 OPTIONS = {"again": "force"}

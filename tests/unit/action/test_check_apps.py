@@ -16,7 +16,7 @@ from ansible_collections.emperor.stack.plugins.action.check_apps import (
     resolved,
 )
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import TemplateLike, Unresolved
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems import Problem
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.found import Problem
 
 
 @pytest.mark.parametrize("value", [True, False, 1, 1.5, None, "x", [True, {"a": False}], {"b": 0}])

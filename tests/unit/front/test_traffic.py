@@ -8,11 +8,8 @@ import pytest
 from ansible_collections.emperor.stack.plugins.plugin_utils.front import quoting, traffic
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps, traffic_fields, traffic_rules
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import APP
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems import (
-    Controller,
-    HostApps,
-    problems,
-)
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.found import Controller, HostApps
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.inventory import problems
 from hypothesis import given
 from hypothesis import strategies as st
 

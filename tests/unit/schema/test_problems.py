@@ -11,10 +11,12 @@ import pytest
 import yaml
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import APP
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import Unresolved, yaml_text
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems import (
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.found import (
     Controller,
     HostApps,
     Problem,
+)
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.inventory import (
     app_count,
     problems,
 )

@@ -6,9 +6,9 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ...module_utils.values.rules import Rule, static_url
-from . import traffic_rules as rule
-from .kinds import Fault, member, shown
+from ....module_utils.values.rules import Rule, static_url
+from .. import traffic_rules as rule
+from ..kinds import Fault, member, shown
 
 
 def faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:

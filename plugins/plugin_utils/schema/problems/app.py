@@ -1,0 +1,317 @@
+"""Problems of one app: rules between its keys, beyond what the schema says of each."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ....module_utils.values import rules as rule
+from .. import traffic_rules
+from ..kinds import Fault, listed, member, shown
+from . import traffic
+from .entries import good_items, good_pairs, good_text
+from .found import Controller
+
+# rules between the fields of one app
+
+
+def _source_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
+    source = app.get("source")
+    if not isinstance(source, Mapping):
+        return
+    place = f"{where}.source"
+    if source.get("git") is not None and source.get("version") is None:
+        reason = "`version` is missing: name the tag, branch or commit to deploy"
+        yield Fault(place, reason, "version: v1.4.0")
+    kind = next((name for name in _SOURCES if source.get(name) is not None), "")
+    if kind == "archive" and source.get("checksum") is None:
+        reason = "`checksum` is missing: an archive is deployed only if its checksum matches"
+        yield Fault(place, reason, "checksum: sha256:…    # what `sha256sum FILE` prints")
+    for name, kinds in _BELONGS.items():
+        # False is what `submodules` is anyway.
+        if (
+            kind
+            and source.get(name) not in (None, False)
+            and not any(source.get(one) is not None for one in kinds)
+        ):
+            reason = f"`{name}` applies to {listed(kinds)}, and has no effect with `{kind}`"
+            yield Fault(f"{place}.{name}", reason, f"remove {name}")
+    key, path = (
+        good_text(source.get("key"), rule.key_path),
+        good_text(source.get("path"), rule.controller_path),
+    )
+    if key and not controller.is_file(controller.at(key)):
+        yield Fault(
+            f"{place}.key",
+            f"there is no file {controller.at(key)} on the controller",
+            "create it there, or correct the path (a relative path starts at the root of this repository)",
+        )
+    archive = good_text(source.get("archive"), rule.archive)
+    if archive and "://" not in archive and not controller.is_file(controller.at(archive)):
+        yield Fault(
+            f"{place}.archive",
+            f"there is no file {controller.at(archive)} on the controller",
+            "put it there, or correct the path (a relative path starts at the root of this repository)",
+        )
+    if path:
+        yield from _directory_faults(app, where, path, controller)
+    if kind == "package":
+        yield from _package_faults(app, where)
+
+
+#: Where the code may come from, and what else belongs to which of them.
+_SOURCES = ("git", "path", "archive", "package")
+_BELONGS = {
+    "version": ("git",),
+    "key": ("git",),
+    "known_hosts": ("git",),
+    "submodules": ("git",),
+    "checksum": ("archive",),
+    "subdirectory": ("git", "path", "archive"),
+}
+
+
+def _package_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
+    """The code of a package holds nothing but `files`."""
+    files = good_pairs(app.get("files"), rule.file_path, rule.controller_path)
+    for name, file in _named_files(app).items():
+        if file and file not in files:
+            reason = f"the code of a package consists of `files` alone, and {shown(file)} is not one of them"
+            yield Fault(f"{where}.{name}", reason, f"files: {{{file}: templates/{file}.j2}}")
+
+
+def _named_files(app: Mapping[str, Any]) -> dict[str, str | None]:
+    """The files that the app's other keys expect in the code."""
+    return {
+        "requirements": good_text(app.get("requirements"), rule.file_path),
+        "paste": (good_text(app.get("paste"), rule.paste) or "").partition("#")[0],
+    }
+
+
+def _file_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
+    files = good_pairs(app.get("files"), rule.file_path, rule.controller_path)
+    for name, template in files.items():
+        place = f"{where}.files{member(name)}"
+        if not controller.is_file(controller.at(template)):
+            yield Fault(
+                place,
+                f"there is no file {controller.at(template)} on the controller",
+                "create it there, or correct the path (a relative path starts at the root of this repository)",
+            )
+        for index, kept in good_items(app.get("persistent"), rule.relative_path):
+            if _inside(name, kept):
+                reason = f"it lies in the persistent directory {shown(kept)}, which outlives releases"
+                yield Fault(place, reason, f"choose a path outside of it, or change persistent[{index}]")
+        for other in files:
+            if other != name and _inside(name, other):
+                yield Fault(
+                    place,
+                    f"{shown(other)} is a file already, and cannot be a directory",
+                    "rename one of them",
+                )
+
+
+def _directory_faults(
+    app: Mapping[str, Any], where: str, path: str, controller: Controller
+) -> Iterator[Fault]:
+    code = controller.at(path)
+    source = app["source"]
+    subdirectory = good_text(source.get("subdirectory"), rule.relative_path)
+    if subdirectory and controller.is_directory(code):
+        code = f"{code}/{subdirectory.removesuffix('/')}"
+        if not controller.is_directory(code):
+            reason = f"there is no directory {code} on the controller"
+            yield Fault(f"{where}.source.subdirectory", reason, "correct subdirectory, or the path before it")
+            return
+    if not controller.is_directory(code):
+        yield Fault(
+            f"{where}.source.path",
+            f"there is no directory {code} on the controller",
+            "create it there, or correct the path (a relative path starts at the root of this repository)",
+        )
+        return
+    rendered = good_pairs(app.get("files"), rule.file_path, rule.controller_path)
+    for name, file in _named_files(app).items():
+        if file and file not in rendered and not controller.is_file(f"{code}/{file}"):
+            reason = f"there is no file {file} in {code}"
+            yield Fault(f"{where}.{name}", reason, f"correct {name}, or add the file to the code")
+
+
+def _static_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    static = good_pairs(app.get("static"), rule.static_url, rule.relative_path)
+    for url, path in static.items():
+        place = f"{where}.static{member(url)}"
+        if not url.endswith("/") and path.endswith("/"):
+            yield Fault(
+                place,
+                f"{shown(url)} is the URL of a single file, and {shown(path)} is a directory",
+                f"{url}/: {path}",
+            )
+        for other in static:
+            if other != url and _inside(url, other) and len(other) < len(url):
+                yield Fault(
+                    place,
+                    f"it overlaps with {shown(other)}, so one URL would mean two files",
+                    f"choose a URL that is not below {other}",
+                )
+
+
+def _persistent_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    persistent = [(index, path) for index, path in good_items(app.get("persistent"), rule.relative_path)]
+    for index, path in persistent:
+        for _, other in persistent:
+            if path != other and _inside(path, other):
+                reason = f"{shown(path)} lies inside {shown(other)}, which is persistent already"
+                yield Fault(f"{where}.persistent[{index}]", reason, f"remove {path}")
+    for url, path in good_pairs(app.get("static"), rule.static_url, rule.relative_path).items():
+        for _, kept in persistent:
+            if path.rstrip("/") != kept.rstrip("/") and _inside(kept, path):
+                yield Fault(
+                    f"{where}.static{member(url)}",
+                    f"{shown(path)} contains the persistent directory {shown(kept)}: releases replace one and "
+                    "keep the other",
+                    f"move {kept} out of {path}, and give it a URL of its own",
+                )
+
+
+def _health_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    health = app.get("health")
+    path = good_text(health.get("path", "/"), rule.health_path) if isinstance(health, Mapping) else None
+    for url in good_pairs(app.get("static"), rule.static_url, rule.relative_path):
+        if path and (path.partition("?")[0] == url or (url.endswith("/") and path.startswith(url))):
+            reason = f"{shown(path)} is below {shown(url)}, which nginx serves without the app"
+            yield Fault(
+                f"{where}.health.path", reason, "path: /healthz    # a URL that the app itself answers"
+            )
+
+
+def _env_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    env = app.get("env")
+    for index, name in good_items(app.get("secrets"), rule.env_name):
+        if isinstance(env, Mapping) and name in env:
+            yield Fault(
+                f"{where}.env.{name}",
+                f"{name} is in `env` and in `secrets`",
+                f"remove it from one of them (if it is a secret, remove it from env and keep secrets[{index}])",
+            )
+
+
+def _process_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    workers, schedule = app.get("workers"), app.get("schedule")
+    if not isinstance(schedule, Mapping):
+        return
+    for name, job in schedule.items():
+        place = f"{where}.schedule{member(str(name))}"
+        if isinstance(workers, Mapping) and name in workers:
+            yield Fault(place, "a worker has this name", "rename one of the two")
+        if isinstance(job, Mapping) and job.get("every") is not None and job.get("missed") is not None:
+            reason = (
+                "`missed` applies to `at` only: with `every` the next run does not depend on the time of day"
+            )
+            yield Fault(f"{place}.missed", reason, "remove missed")
+
+
+def _sleep_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    sleeps = app.get("on_demand") is True
+    if sleeps and app.get("server") == "gunicorn":
+        reason = "only the emperor can wake a sleeping app, and it runs uWSGI: gunicorn cannot sleep"
+        yield Fault(f"{where}.on_demand", reason, "server: uwsgi    # or remove on_demand")
+    if app.get("idle") is not None and not sleeps:
+        reason = "`idle` has no effect without `on_demand`: the app never sleeps"
+        yield Fault(f"{where}.idle", reason, "on_demand: true    # or remove idle")
+
+
+def _tls_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
+    tls = app.get("tls")
+    if not isinstance(tls, Mapping):
+        return
+    place = f"{where}.tls"
+    provider = tls.get("provider") or "none"
+    yield from _misplaced_tls_faults(tls, place, provider)
+    if provider == "files":
+        yield from _certificate_file_faults(tls.get("files"), place, controller)
+    if provider == "acme" and tls.get("challenge") == "dns-01" and tls.get("dns_provider") is None:
+        reason = "`dns_provider` is missing: name the provider that gets the DNS record"
+        yield Fault(place, reason, "dns_provider: hetzner    # `lego dnshelp` on the host lists them all")
+    hsts = tls.get("hsts")
+    if isinstance(hsts, Mapping) and hsts.get("preload") is True:
+        age = hsts.get("max_age")
+        if hsts.get("subdomains") is not True or not isinstance(age, int) or age < 31536000:
+            yield Fault(
+                f"{place}.hsts.preload",
+                "browsers accept a domain for preloading only with subdomains, and for at least a year",
+                "hsts: {max_age: 63072000, subdomains: true, preload: true}",
+            )
+
+
+def _misplaced_tls_faults(tls: Mapping[str, Any], place: str, provider: str) -> Iterator[Fault]:
+    """Settings that would be ignored: the provider is another one than they were written for."""
+    belongs = {"files": "files", "challenge": "acme", "dns_provider": "acme"}
+    for name, owner in belongs.items():
+        if tls.get(name) is not None and provider != owner:
+            reason = f"`{name}` applies to `provider: {owner}` only, but the provider is {provider}"
+            yield Fault(f"{place}.{name}", reason, f"provider: {owner}    # or remove {name}")
+    if tls.get("dns_provider") is not None and provider == "acme" and tls.get("challenge") != "dns-01":
+        reason = "`dns_provider` has no effect without `challenge: dns-01`"
+        yield Fault(f"{place}.dns_provider", reason, "challenge: dns-01    # or remove dns_provider")
+    if tls.get("hsts") is not None and provider == "none":
+        reason = "`hsts` has no effect without TLS; set it in the proxy that terminates TLS"
+        yield Fault(f"{place}.hsts", reason, "provider: acme    # or remove hsts")
+
+
+def _certificate_file_faults(files: Any, place: str, controller: Controller) -> Iterator[Fault]:
+    example = "files: {certificate: secrets/blog.crt, key: secrets/blog.key}"
+    if files is None:
+        yield Fault(place, "`files` is missing: name the certificate and the key", example)
+    if not isinstance(files, Mapping):
+        return
+    for name, check in (("certificate", rule.controller_path), ("key", rule.key_path)):
+        if files.get(name) is None:
+            yield Fault(f"{place}.files", f"`{name}` is missing", example)
+        elif (path := good_text(files[name], check)) and not controller.is_file(controller.at(path)):
+            yield Fault(
+                f"{place}.files.{name}",
+                f"there is no file {controller.at(path)} on the controller",
+                "create it there, or correct the path (a relative path starts at the root of this repository)",
+            )
+
+
+def _traffic_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
+    yield from traffic.faults(app, where)
+    for index, name in good_items(app.get("secrets"), rule.env_name):
+        if name in traffic.secret_names(app):
+            reason = f"{name} is the hash of a user's password, but `secrets` would put it into the app's environment"
+            yield Fault(f"{where}.secrets[{index}]", reason, "remove it here: only `users` needs it")
+    source = app.get("source")
+    source = source if isinstance(source, Mapping) else {}
+    path = good_text(source.get("path"), rule.controller_path)
+    pages = good_pairs(app.get("error_pages"), traffic_rules.page_status, traffic_rules.page_file)
+    for status, file in pages.items():
+        for index, kept in good_items(app.get("persistent"), rule.relative_path):
+            if _inside(file, kept):
+                reason = f"it lies in persistent[{index}], but an error page must be part of the release"
+                yield Fault(f"{where}.error_pages{member(status)}", reason, "choose a file outside of it")
+        if path and not app.get("build") and controller.is_directory(controller.at(path)):
+            code = f"{controller.at(path)}/{source.get('subdirectory') or '.'}"
+            if not controller.is_file(os.path.normpath(f"{code}/{file}")):
+                reason = f"there is no file {file} in {os.path.normpath(code)}"
+                yield Fault(f"{where}.error_pages{member(status)}", reason, "correct it, or add the file")
+
+
+CROSS_RULES = (
+    _source_faults,
+    _file_faults,
+    _static_faults,
+    _persistent_faults,
+    _health_faults,
+    _env_faults,
+    _process_faults,
+    _sleep_faults,
+    _tls_faults,
+    _traffic_faults,
+)
+
+
+def _inside(path: str, directory: str) -> bool:
+    return f"{path.rstrip('/')}/".startswith(f"{directory.rstrip('/')}/")
