@@ -15,9 +15,10 @@ TARGET = ROOT / "docs" / "reference" / "python_apps.md"
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "collections"))
 
-from ansible_collections.emperor.stack.plugins.module_utils.values import rules  # noqa: E402
+from ansible_collections.emperor.stack.plugins.module_utils.values import names as app_names  # noqa: E402
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import APP, PER_HOST  # noqa: E402
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import Field, MapOf, Section, listed  # noqa: E402
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import environment, processes  # noqa: E402
 
 HEAD = """\
 # `python_apps`
@@ -90,13 +91,13 @@ vault_python_apps_secrets:    # in a file encrypted by ansible-vault
 
 ## Reserved names
 
-App names: {_listed(rules.RESERVED_NAMES)}, and all names that start with
-{_listed(rules.RESERVED_PREFIXES)}.
+App names: {_listed(app_names.RESERVED_NAMES)}, and all names that start with
+{_listed(app_names.RESERVED_PREFIXES)}.
 
-Names of workers and of scheduled commands: {_listed(rules.RESERVED_PROCESSES)}. No name can stand for both.
+Names of workers and of scheduled commands: {_listed(processes.RESERVED_PROCESSES)}. No name can stand for both.
 
-Environment variables: {_listed(rules.RESERVED_ENV)}, and all names that start with
-{_listed(rules.RESERVED_ENV_PREFIXES)}.
+Environment variables: {_listed(environment.RESERVED_ENV)}, and all names that start with
+{_listed(environment.RESERVED_ENV_PREFIXES)}.
 """
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.values import rules
+from ..module_utils.values import names as app_names
 from ..plugin_utils.schema.apps import absent_apps, is_present, renamed_apps
 
 App = Mapping[str, Any]
@@ -24,7 +24,7 @@ def named_apps(names: str, apps: Sequence[App], host: str = "") -> list[dict[str
     present = {app["name"] for app in apps if is_present(app)}
     successors = {app["name"]: app for app in renamed_apps(apps)}
     for name in chosen:
-        if rules.name(name):
+        if app_names.name(name):
             raise AnsibleFilterError(f"-e app={name}: an app cannot have this name")
         if name in present:
             raise AnsibleFilterError(

@@ -14,7 +14,7 @@ from ..files import trees
 from ..host import layout
 from ..release import lifecycle
 from ..systemd import unit_names
-from ..values import rules as rule
+from ..values import names as app_names
 from .renaming import MARK, shares_user
 
 #: Where programs leave files outside of what belongs to the app.
@@ -82,7 +82,7 @@ def found_apps() -> list[str]:
             names.add(found[1])
         elif found := re.fullmatch(r"apps-([^-]+)\.slice", name):
             names.add(found[1].replace("\\x2d", "-"))
-    return sorted(name for name in names if rule.name(name) is None)
+    return sorted(name for name in names if app_names.name(name) is None)
 
 
 def paths_of(app: str) -> list[str]:

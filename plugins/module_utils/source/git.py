@@ -28,7 +28,7 @@ from ..host.command import SYSTEM_PATH, CommandFailed, run
 from ..host.credentials import Login, without_credentials
 from ..host.release_error import ReleaseError
 from ..systemd.app_process import run_as
-from ..values import rules
+from ..values import urls
 from . import git_tree
 from .git_tree import Entry
 
@@ -554,7 +554,7 @@ def submodule_url(above: str, url: str) -> str:
         else:
             host, colon, path = above.rpartition(":")
             found = host + colon + posixpath.normpath(f"{path}/{url}")
-    if wrong := rules.git_url(found):
+    if wrong := urls.git_url(found):
         raise ReleaseError(f"the submodule's URL {without_credentials(url)} is not accepted: {wrong.reason}")
     if is_local(found) and not is_local(above):
         # Else a repository from elsewhere could have root read any repository of this host.

@@ -6,7 +6,7 @@ of the parser and, where nginx is installed, against nginx.
 
 from __future__ import annotations
 
-from ...module_utils.values.rules import unprintable
+from ...module_utils.values.texts import unprintable
 
 #: nginx reads its configuration in blocks of this size, and a token has to fit into one.
 LONGEST = 4000

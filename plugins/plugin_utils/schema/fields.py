@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...module_utils.systemd.unit_names import LONGEST_STOP
-from ...module_utils.values import rules as rule
+from ...module_utils.values import names as app_names
+from ...module_utils.values import urls
 from . import traffic_fields
 from .kinds import Choice, Field, Flag, ListOf, MapOf, Number, Path, Section, Text
+from .rules import domains, environment, paths, processes, servers, sizes, sources
 
 DEFAULT_REQUEST_TIMEOUT = 60
 
-COMMAND = Text(rule.command, "command, one line", "python manage.py check --deploy", show=False)
-CODE_PATH = Path(rule.relative_path, "path inside the code", "staticfiles")
-CODE_FILE = Path(rule.file_path, "file inside the code", "requirements.txt")
-ENV_NAME = Text(rule.env_name, "name of an environment variable", "SECRET_KEY")
+COMMAND = Text(processes.command, "command, one line", "python manage.py check --deploy", show=False)
+CODE_PATH = Path(paths.relative_path, "path inside the code", "staticfiles")
+CODE_FILE = Path(paths.file_path, "file inside the code", "requirements.txt")
+ENV_NAME = Text(environment.env_name, "name of an environment variable", "SECRET_KEY")
 
 #: In the order in which a deploy passes them.
 HOOKS = (
@@ -34,19 +36,19 @@ SOURCE = Section(
     (
         Field(
             "git",
-            Text(rule.git_url, "URL that git can clone", "https://git.example.com/team/blog.git", show=False),
+            Text(urls.git_url, "URL that git can clone", "https://git.example.com/team/blog.git", show=False),
             "Git repository of the code. Needs `version`.",
             "git: https://git.example.com/team/blog.git",
         ),
         Field(
             "version",
-            Text(rule.git_version, "tag, branch or commit", "v1.4.0"),
+            Text(sources.git_version, "tag, branch or commit", "v1.4.0"),
             "Version to deploy. A tag or a commit is the same on every host and every day; a branch is not.",
             "version: v1.4.0",
         ),
         Field(
             "key",
-            Text(rule.key_path, "file on the controller", "secrets/blog_deploy_key", show=False),
+            Text(paths.key_path, "file on the controller", "secrets/blog_deploy_key", show=False),
             "Private key for the repository; the file may be encrypted by ansible-vault. A relative path starts"
             " at the root of this repository.",
             "key: secrets/blog_deploy_key",
@@ -54,7 +56,10 @@ SOURCE = Section(
         Field(
             "known_hosts",
             Text(
-                rule.known_hosts, "lines as in known_hosts", "git.example.com ssh-ed25519 AAAA…", show=False
+                sources.known_hosts,
+                "lines as in known_hosts",
+                "git.example.com ssh-ed25519 AAAA…",
+                show=False,
             ),
             "Host keys of the git server, as `ssh-keyscan` prints them; compare them with the keys that the "
             "server's owner publishes.",
@@ -62,26 +67,26 @@ SOURCE = Section(
         ),
         Field(
             "path",
-            Text(rule.controller_path, "directory on the controller", "examples/django"),
+            Text(paths.controller_path, "directory on the controller", "examples/django"),
             "Directory of the code on the controller. A relative path starts at the root of this repository.",
             "path: examples/django",
         ),
         Field(
             "archive",
-            Text(rule.archive, "URL, or file on the controller", "dist/blog-1.4.0.tar.gz", show=False),
+            Text(sources.archive, "URL, or file on the controller", "dist/blog-1.4.0.tar.gz", show=False),
             "Archive of the code (tar with gz, xz or bz2, or zip): a URL that the host fetches, or a file on "
             "the controller. A single top-level directory is stripped. Needs `checksum`.",
             "archive: https://example.com/blog-1.4.0.tar.gz",
         ),
         Field(
             "checksum",
-            Text(rule.checksum, "sha256:…", f"sha256:{'0' * 64}"),
+            Text(sources.checksum, "sha256:…", f"sha256:{'0' * 64}"),
             "Output of `sha256sum` for the archive. It is the revision: another checksum makes another release.",
             f"checksum: sha256:{'0' * 64}",
         ),
         Field(
             "package",
-            Text(rule.package, "package of the index with its exact version", "kinto==25.1.0"),
+            Text(sources.package, "package of the index with its exact version", "kinto==25.1.0"),
             "Package to install from the package index; the code then consists of `files` alone. Pin its "
             "dependencies with `requirements`, which may name one of the `files`.",
             "package: kinto==25.1.0",
@@ -105,7 +110,7 @@ SOURCE = Section(
 )
 
 PROCESS_NAME = Text(
-    rule.process_name, "lowercase letters, digits and hyphens, starting with a letter", "jobs"
+    processes.process_name, "lowercase letters, digits and hyphens, starting with a letter", "jobs"
 )
 
 WORKER = Section(
@@ -155,14 +160,14 @@ SCHEDULED = Section(
         ),
         Field(
             "at",
-            Text(rule.calendar, "time, or calendar expression of systemd", "03:00"),
+            Text(processes.calendar, "time, or calendar expression of systemd", "03:00"),
             "Time of day, or a calendar event as in `man systemd.time`, optionally followed by a time zone. "
             "Quote it.",
             'at: "Mon..Fri 03:00 Europe/Berlin"',
         ),
         Field(
             "every",
-            Text(rule.span, "number with s, m, h or d", "15m"),
+            Text(processes.span, "number with s, m, h or d", "15m"),
             "Interval between two starts; the first start comes one interval after a boot or the first deploy.",
             "every: 15m",
         ),
@@ -202,13 +207,13 @@ TLS = Section(
                 (
                     Field(
                         "certificate",
-                        Text(rule.controller_path, "file on the controller", "secrets/blog.crt", show=False),
+                        Text(paths.controller_path, "file on the controller", "secrets/blog.crt", show=False),
                         "Certificate in PEM, followed by its intermediate certificates.",
                         "certificate: secrets/blog.crt",
                     ),
                     Field(
                         "key",
-                        Text(rule.key_path, "file on the controller", "secrets/blog.key", show=False),
+                        Text(paths.key_path, "file on the controller", "secrets/blog.key", show=False),
                         "Private key in PEM, without a passphrase; the file may be encrypted by ansible-vault.",
                         "key: secrets/blog.key",
                     ),
@@ -227,7 +232,7 @@ TLS = Section(
         ),
         Field(
             "dns_provider",
-            Text(rule.dns_provider, "name that `lego dnshelp` lists", "hetzner"),
+            Text(servers.dns_provider, "name that `lego dnshelp` lists", "hetzner"),
             "DNS provider of the domains, for `dns-01`. Put its credentials into `tls_dns_environment`.",
             "dns_provider: hetzner",
         ),
@@ -276,7 +281,7 @@ NGINX = Section(
     tuple(
         Field(
             place,
-            Text(rule.nginx_directives, "directives of nginx", example, show=False),
+            Text(servers.nginx_directives, "directives of nginx", example, show=False),
             f"Directives {where}.",
             f"{place}: {example}",
         )
@@ -302,7 +307,7 @@ APP = Section(
         Field(
             "name",
             Text(
-                rule.name,
+                app_names.name,
                 "lowercase letters, digits and hyphens, starting with a letter, at most 31 characters",
                 "blog",
             ),
@@ -321,14 +326,14 @@ APP = Section(
         ),
         Field(
             "renamed_from",
-            Text(rule.name, "name of an app", "diary"),
+            Text(app_names.name, "name of an app", "diary"),
             "Old name of the app. `site.yml` moves data and history to the new name; the old app keeps serving "
             "until the new one is live, and is then removed. Afterwards you may remove this key.",
             "renamed_from: diary",
         ),
         Field(
             "domains",
-            ListOf(Text(rule.domain, "host name in lowercase, IDNA form", "blog.example.com"), 1, True),
+            ListOf(Text(domains.domain, "host name in lowercase, IDNA form", "blog.example.com"), 1, True),
             "Host names of the app. The first is canonical, the others redirect to it. No other app of the "
             "inventory may have them, unless at another `path`.",
             "domains: [blog.example.com, www.blog.example.com]",
@@ -343,13 +348,17 @@ APP = Section(
         ),
         Field(
             "wsgi",
-            Text(rule.wsgi, "module:callable", "blog.wsgi:application"),
+            Text(processes.wsgi, "module:callable", "blog.wsgi:application"),
             "The WSGI callable.",
             "wsgi: blog.wsgi:application",
         ),
         Field(
             "paste",
-            Text(rule.paste, "PasteDeploy file inside the code, optionally with #section", "production.ini"),
+            Text(
+                processes.paste,
+                "PasteDeploy file inside the code, optionally with #section",
+                "production.ini",
+            ),
             "PasteDeploy file of the app (as Pyramid uses it); `#name` chooses the section `[app:name]`.",
             "paste: production.ini",
         ),
@@ -362,7 +371,7 @@ APP = Section(
         ),
         Field(
             "python",
-            Text(rule.python, "minor version", "3.12"),
+            Text(sources.python, "minor version", "3.12"),
             "Python of this app; the host must have it in /usr/bin, /usr/local/bin or "
             "`python_apps_interpreters`. By default the Python of the host's uWSGI; with any other the app gets"
             " its own uWSGI from the package index.",
@@ -372,7 +381,7 @@ APP = Section(
             "files",
             MapOf(
                 CODE_FILE,
-                Text(rule.controller_path, "template on the controller", "templates/blog.ini.j2"),
+                Text(paths.controller_path, "template on the controller", "templates/blog.ini.j2"),
             ),
             "Templates that the controller renders into the code of each release, with the variables of the "
             "host, `app` and `secrets`. Only the app's user can read them. A relative path starts at the root "
@@ -428,7 +437,7 @@ APP = Section(
         ),
         Field(
             "static",
-            MapOf(Text(rule.static_url, "URL path", "/static/"), CODE_PATH),
+            MapOf(Text(paths.static_url, "URL path", "/static/"), CODE_PATH),
             "Files that nginx serves itself. A URL with a trailing slash is a directory, any other URL a single"
             " file.",
             "static: {/static/: staticfiles, /robots.txt: web/robots.txt}",
@@ -444,8 +453,8 @@ APP = Section(
         Field(
             "env",
             MapOf(
-                Text(rule.env_name, "name", "DJANGO_SETTINGS_MODULE"),
-                Text(rule.env_value, "text", "blog.settings", show=False),
+                Text(environment.env_name, "name", "DJANGO_SETTINGS_MODULE"),
+                Text(environment.env_value, "text", "blog.settings", show=False),
             ),
             "Environment variables. Values are strings: quote numbers and yes/no.",
             'env: {DJANGO_SETTINGS_MODULE: blog.settings, WORKERS: "4"}',
@@ -464,7 +473,7 @@ APP = Section(
                 (
                     Field(
                         "path",
-                        Text(rule.health_path, "URL path, perhaps with a query", "/healthz"),
+                        Text(paths.health_path, "URL path, perhaps with a query", "/healthz"),
                         "URL path that a new release must answer before it gets traffic.",
                         "path: /healthz",
                         default="/",
@@ -550,7 +559,7 @@ APP = Section(
                 (
                     Field(
                         "body",
-                        Text(rule.size, "number with k, m or g", "20m"),
+                        Text(sizes.size, "number with k, m or g", "20m"),
                         "Largest request body, such as an upload.",
                         "body: 20m",
                         default="20m",
@@ -564,7 +573,7 @@ APP = Section(
                     ),
                     Field(
                         "memory",
-                        Text(rule.memory, "number with M or G", "512M"),
+                        Text(sizes.memory, "number with M or G", "512M"),
                         "Memory limit for all processes of the app together, builds, hooks and migrations "
                         "included. Above it the kernel kills one of these processes, serving processes last. By"
                         " default `python_apps_memory_per_app` applies. The sizing of the host counts a web app"
@@ -573,7 +582,7 @@ APP = Section(
                     ),
                     Field(
                         "disk",
-                        Text(rule.memory, "number with M or G", "2G"),
+                        Text(sizes.memory, "number with M or G", "2G"),
                         "Disk space that the app's user may fill: persistent directories, cache, and releases "
                         "while they are built. Needs `/srv/apps` on ext4 or xfs with project quotas (mount "
                         "option prjquota); elsewhere the app is refused, and the message says what is missing.",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any, Protocol
 
-from ...module_utils.values.rules import Rule, Wrong, unprintable
+from ...module_utils.values.texts import Rule, Wrong, unprintable
 
 
 @dataclass(frozen=True)

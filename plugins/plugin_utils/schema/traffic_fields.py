@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from ...module_utils.values.rules import env_name, relative_path, size
-from . import traffic_rules as rule
 from .kinds import Field, Flag, ListOf, MapOf, Number, Path, Section, Text
+from .rules import visitors
+from .rules.environment import env_name
+from .rules.paths import relative_path
+from .rules.sizes import size
 
-NETWORK = Text(rule.network, "address or network", "10.0.0.0/8")
+NETWORK = Text(visitors.network, "address or network", "10.0.0.0/8")
 
 #: They matter to the web server alone: none of them makes a new release.
 FRONT_ONLY = (
@@ -25,7 +27,7 @@ FRONT_ONLY = (
 FIELDS = (
     Field(
         "path",
-        Text(rule.mount_path, "URL path that ends in a slash", "/shop/"),
+        Text(visitors.mount_path, "URL path that ends in a slash", "/shop/"),
         "Path of the app below its domains. Several apps may share their domains, each with its own path; the "
         "longest matching path gets the request. Write all other URLs of the app without the path; the app sees"
         " it as SCRIPT_NAME.",
@@ -35,8 +37,8 @@ FIELDS = (
     Field(
         "redirects",
         MapOf(
-            Text(rule.redirect_source, "URL path", "/old"),
-            Text(rule.redirect_target, "path or URL, optionally with a status", "/new 302"),
+            Text(visitors.redirect_source, "URL path", "/old"),
+            Text(visitors.redirect_target, "path or URL, optionally with a status", "/new 302"),
         ),
         "Single URLs that redirect, with 301 unless another status follows. The query is kept if the target has"
         " none.",
@@ -61,7 +63,7 @@ FIELDS = (
     Field(
         "users",
         MapOf(
-            Text(rule.user_name, "name of a user", "alice"),
+            Text(visitors.user_name, "name of a user", "alice"),
             Text(env_name, "name of a secret", "ALICE_PASSWORD_HASH", show=False),
         ),
         "Users for HTTP basic auth. Each names a secret with a hash from `openssl passwd -6` in "
@@ -75,7 +77,7 @@ FIELDS = (
             (
                 Field(
                     "requests",
-                    Text(rule.rate, "requests per second or minute", "10/s"),
+                    Text(visitors.rate, "requests per second or minute", "10/s"),
                     "Requests per client address that reach the app; further requests get 429.",
                     "requests: 10/s",
                 ),
@@ -124,8 +126,8 @@ FIELDS = (
     Field(
         "headers",
         MapOf(
-            Text(rule.header_name, "name of a header", "X-Frame-Options"),
-            Text(rule.header_value, "text", "DENY"),
+            Text(visitors.header_name, "name of a header", "X-Frame-Options"),
+            Text(visitors.header_value, "text", "DENY"),
             nullable=True,
         ),
         "Headers that nginx adds to every answer, unless the app sets them itself. `null` drops a default "
@@ -144,7 +146,7 @@ FIELDS = (
     Field(
         "private",
         MapOf(
-            Text(rule.files_url, "URL path that ends in a slash", "/protected/"),
+            Text(visitors.files_url, "URL path that ends in a slash", "/protected/"),
             Path(relative_path, "path inside the code", "invoices"),
         ),
         "Directories whose files nginx sends when the app answers with the header X-Accel-Redirect; visitors "
@@ -155,8 +157,8 @@ FIELDS = (
     Field(
         "error_pages",
         MapOf(
-            Text(rule.page_status, "status in quotes", "502"),
-            Path(rule.page_file, "HTML file inside the code", "web/502.html"),
+            Text(visitors.page_status, "status in quotes", "502"),
+            Path(visitors.page_file, "HTML file inside the code", "web/502.html"),
         ),
         "Error pages of the release that replace the web server's own. Maintenance mode shows the page for 503.",
         'error_pages: {"502": web/502.html, "503": web/maintenance.html}',

@@ -25,8 +25,8 @@ from ansible_collections.emperor.stack.plugins.module_utils.files import trees
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
 from ansible_collections.emperor.stack.plugins.module_utils.release.phases import in_turn
-from ansible_collections.emperor.stack.plugins.module_utils.values import rules as rule
 from ansible_collections.emperor.stack.plugins.plugin_utils.release import specs as release_specs
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -430,7 +430,7 @@ def test_a_subdirectory_is_all_of_a_directory_source(tmp_path: Path) -> None:
 @settings(max_examples=300, deadline=None)
 def test_any_text_reaches_the_environment_unchanged(values: dict[str, str]) -> None:
     """What the check lets through: by the variables' templar, the module's arguments and environment.json to os.environ."""
-    good = {name: text for name, text in values.items() if rule.secret_value(text) is None}
+    good = {name: text for name, text in values.items() if environment.secret_value(text) is None}
     variables = {"vault": {name: str(text) for name, text in good.items()}}
     templar = Templar(loader=DataLoader(), variables=variables)
     sent = json.loads(json.dumps(plain(templar.template(trust_as_template("{{ vault }}")))))

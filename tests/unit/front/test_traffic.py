@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.plugin_utils.front import quoting, traffic
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps, traffic_fields, traffic_rules
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps, traffic_fields
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import APP
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.found import Controller, HostApps
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.inventory import problems
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import visitors
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,16 +36,16 @@ def found(*declared: dict[str, Any], **secrets: Any) -> list[tuple[str, str, str
 @pytest.mark.parametrize(
     ("check", "good"),
     [
-        (traffic_rules.mount_path, ["/", "/shop/", "/a/b.c/"]),
-        (traffic_rules.redirect_source, ["/", "/old", "/old/"]),
-        (traffic_rules.redirect_target, ["/new", "/new?a=b#c 302", "https://example.com/%20 308", "/"]),
-        (traffic_rules.network, ["192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "::1", "0.0.0.0/0"]),
-        (traffic_rules.rate, ["1/s", "300/m"]),
-        (traffic_rules.user_name, ["alice", "a.b@example.com"]),
-        (traffic_rules.password_hash, [HASH, f"$5$rounds=5000$x${'b' * 43}"]),
-        (traffic_rules.header_name, ["X-Frame-Options", "Content-Security-Policy"]),
-        (traffic_rules.header_value, ["DENY", 'camera=(), geolocation=("https://a.example")', "a; b {c}"]),
-        (traffic_rules.page_file, ["web/404.html"]),
+        (visitors.mount_path, ["/", "/shop/", "/a/b.c/"]),
+        (visitors.redirect_source, ["/", "/old", "/old/"]),
+        (visitors.redirect_target, ["/new", "/new?a=b#c 302", "https://example.com/%20 308", "/"]),
+        (visitors.network, ["192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "::1", "0.0.0.0/0"]),
+        (visitors.rate, ["1/s", "300/m"]),
+        (visitors.user_name, ["alice", "a.b@example.com"]),
+        (visitors.password_hash, [HASH, f"$5$rounds=5000$x${'b' * 43}"]),
+        (visitors.header_name, ["X-Frame-Options", "Content-Security-Policy"]),
+        (visitors.header_value, ["DENY", 'camera=(), geolocation=("https://a.example")', "a; b {c}"]),
+        (visitors.page_file, ["web/404.html"]),
     ],
 )
 def test_good_values(check: Any, good: list[str]) -> None:
@@ -54,41 +55,41 @@ def test_good_values(check: Any, good: list[str]) -> None:
 @pytest.mark.parametrize(
     ("check", "text", "better"),
     [
-        (traffic_rules.mount_path, "/shop", "/shop/"),
-        (traffic_rules.mount_path, "shop/", "/shop/"),
-        (traffic_rules.mount_path, "/a/../b/", "/b/"),
-        (traffic_rules.mount_path, "/a$b/", ""),
-        (traffic_rules.mount_path, "/.well-known/acme-challenge/", ""),
-        (traffic_rules.mount_path, "/emperor-stack-x/", ""),
-        (traffic_rules.files_url, "/protected", "/protected/"),
-        (traffic_rules.redirect_target, "new", "/new"),
-        (traffic_rules.redirect_target, "//evil.example", "/evil.example"),
-        (traffic_rules.redirect_target, "/new 200", "/new 302"),
-        (traffic_rules.redirect_target, "/new;return 200", ""),
-        (traffic_rules.redirect_target, "/new$uri", ""),
-        (traffic_rules.redirect_target, "/a%0d%0aSet-Cookie:x", ""),
-        (traffic_rules.redirect_target, "javascript:alert(1)", ""),
-        (traffic_rules.redirect_target, "", "/"),
-        (traffic_rules.network, "10.0.0.1/8", "10.0.0.0/8"),
-        (traffic_rules.network, "example.com", ""),
-        (traffic_rules.network, "fe80::1%eth0", "fe80::1"),
-        (traffic_rules.rate, "10r/s", "10/s"),
-        (traffic_rules.rate, "10 / sec", "10/s"),
-        (traffic_rules.rate, "0/s", ""),
-        (traffic_rules.user_name, "a:b", ""),
-        (traffic_rules.password_hash, "secret", ""),
-        (traffic_rules.password_hash, "$1$salt$aaaa", ""),
-        (traffic_rules.password_hash, f"{HASH}\nroot:x", ""),
-        (traffic_rules.header_name, "X Frame", "X-Frame"),
-        (traffic_rules.header_name, "Set-Cookie", ""),
-        (traffic_rules.header_name, "strict-transport-security", ""),
-        (traffic_rules.header_value, "a\r\nSet-Cookie: b", ""),
-        (traffic_rules.header_value, "$host", ""),
-        (traffic_rules.header_value, " a", "a"),
-        (traffic_rules.header_value, "", ""),
-        (traffic_rules.page_file, "web/404.py", ""),
-        (traffic_rules.page_file, "../404.html", ""),
-        (traffic_rules.page_status, "200", ""),
+        (visitors.mount_path, "/shop", "/shop/"),
+        (visitors.mount_path, "shop/", "/shop/"),
+        (visitors.mount_path, "/a/../b/", "/b/"),
+        (visitors.mount_path, "/a$b/", ""),
+        (visitors.mount_path, "/.well-known/acme-challenge/", ""),
+        (visitors.mount_path, "/emperor-stack-x/", ""),
+        (visitors.files_url, "/protected", "/protected/"),
+        (visitors.redirect_target, "new", "/new"),
+        (visitors.redirect_target, "//evil.example", "/evil.example"),
+        (visitors.redirect_target, "/new 200", "/new 302"),
+        (visitors.redirect_target, "/new;return 200", ""),
+        (visitors.redirect_target, "/new$uri", ""),
+        (visitors.redirect_target, "/a%0d%0aSet-Cookie:x", ""),
+        (visitors.redirect_target, "javascript:alert(1)", ""),
+        (visitors.redirect_target, "", "/"),
+        (visitors.network, "10.0.0.1/8", "10.0.0.0/8"),
+        (visitors.network, "example.com", ""),
+        (visitors.network, "fe80::1%eth0", "fe80::1"),
+        (visitors.rate, "10r/s", "10/s"),
+        (visitors.rate, "10 / sec", "10/s"),
+        (visitors.rate, "0/s", ""),
+        (visitors.user_name, "a:b", ""),
+        (visitors.password_hash, "secret", ""),
+        (visitors.password_hash, "$1$salt$aaaa", ""),
+        (visitors.password_hash, f"{HASH}\nroot:x", ""),
+        (visitors.header_name, "X Frame", "X-Frame"),
+        (visitors.header_name, "Set-Cookie", ""),
+        (visitors.header_name, "strict-transport-security", ""),
+        (visitors.header_value, "a\r\nSet-Cookie: b", ""),
+        (visitors.header_value, "$host", ""),
+        (visitors.header_value, " a", "a"),
+        (visitors.header_value, "", ""),
+        (visitors.page_file, "web/404.py", ""),
+        (visitors.page_file, "../404.html", ""),
+        (visitors.page_status, "200", ""),
     ],
 )
 def test_bad_values_and_what_was_meant(check: Any, text: str, better: str) -> None:
@@ -103,7 +104,7 @@ def test_bad_values_and_what_was_meant(check: Any, text: str, better: str) -> No
     st.sampled_from(["mount_path", "redirect_source", "redirect_target", "files_url", "user_name", "rate"]),
 )
 def test_nothing_that_passes_unquoted_can_end_a_directive(text: str, check: str) -> None:
-    if getattr(traffic_rules, check)(text) is None:
+    if getattr(visitors, check)(text) is None:
         bare = text.rpartition(" ")[0] or text if check == "redirect_target" else text
         assert not set(bare) & set("$;{}\"'\\ \t\r\n"), text
         assert bare.isascii() and bare.isprintable()
@@ -111,7 +112,7 @@ def test_nothing_that_passes_unquoted_can_end_a_directive(text: str, check: str)
 
 @given(st.text(max_size=60))
 def test_every_header_that_passes_can_be_quoted(text: str) -> None:
-    if traffic_rules.header_value(text) is None:
+    if visitors.header_value(text) is None:
         quoted = quoting.nginx_value(text)
         assert "\r" not in quoted and "\n" not in quoted and "$" not in quoted
 

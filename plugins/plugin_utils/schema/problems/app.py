@@ -6,9 +6,8 @@ import os.path
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ....module_utils.values import rules as rule
-from .. import traffic_rules
 from ..kinds import Fault, listed, member, shown
+from ..rules import environment, paths, processes, sources, visitors
 from . import traffic
 from .entries import good_items, good_pairs, good_text
 from .found import Controller
@@ -38,8 +37,8 @@ def _source_faults(app: Mapping[str, Any], where: str, controller: Controller) -
             reason = f"`{name}` applies to {listed(kinds)}, and has no effect with `{kind}`"
             yield Fault(f"{place}.{name}", reason, f"remove {name}")
     key, path = (
-        good_text(source.get("key"), rule.key_path),
-        good_text(source.get("path"), rule.controller_path),
+        good_text(source.get("key"), paths.key_path),
+        good_text(source.get("path"), paths.controller_path),
     )
     if key and not controller.is_file(controller.at(key)):
         yield Fault(
@@ -47,7 +46,7 @@ def _source_faults(app: Mapping[str, Any], where: str, controller: Controller) -
             f"there is no file {controller.at(key)} on the controller",
             "create it there, or correct the path (a relative path starts at the root of this repository)",
         )
-    archive = good_text(source.get("archive"), rule.archive)
+    archive = good_text(source.get("archive"), sources.archive)
     if archive and "://" not in archive and not controller.is_file(controller.at(archive)):
         yield Fault(
             f"{place}.archive",
@@ -74,7 +73,7 @@ _BELONGS = {
 
 def _package_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
     """The code of a package holds nothing but `files`."""
-    files = good_pairs(app.get("files"), rule.file_path, rule.controller_path)
+    files = good_pairs(app.get("files"), paths.file_path, paths.controller_path)
     for name, file in _named_files(app).items():
         if file and file not in files:
             reason = f"the code of a package consists of `files` alone, and {shown(file)} is not one of them"
@@ -84,13 +83,13 @@ def _package_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
 def _named_files(app: Mapping[str, Any]) -> dict[str, str | None]:
     """The files that the app's other keys expect in the code."""
     return {
-        "requirements": good_text(app.get("requirements"), rule.file_path),
-        "paste": (good_text(app.get("paste"), rule.paste) or "").partition("#")[0],
+        "requirements": good_text(app.get("requirements"), paths.file_path),
+        "paste": (good_text(app.get("paste"), processes.paste) or "").partition("#")[0],
     }
 
 
 def _file_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
-    files = good_pairs(app.get("files"), rule.file_path, rule.controller_path)
+    files = good_pairs(app.get("files"), paths.file_path, paths.controller_path)
     for name, template in files.items():
         place = f"{where}.files{member(name)}"
         if not controller.is_file(controller.at(template)):
@@ -99,7 +98,7 @@ def _file_faults(app: Mapping[str, Any], where: str, controller: Controller) -> 
                 f"there is no file {controller.at(template)} on the controller",
                 "create it there, or correct the path (a relative path starts at the root of this repository)",
             )
-        for index, kept in good_items(app.get("persistent"), rule.relative_path):
+        for index, kept in good_items(app.get("persistent"), paths.relative_path):
             if _inside(name, kept):
                 reason = f"it lies in the persistent directory {shown(kept)}, which outlives releases"
                 yield Fault(place, reason, f"choose a path outside of it, or change persistent[{index}]")
@@ -117,7 +116,7 @@ def _directory_faults(
 ) -> Iterator[Fault]:
     code = controller.at(path)
     source = app["source"]
-    subdirectory = good_text(source.get("subdirectory"), rule.relative_path)
+    subdirectory = good_text(source.get("subdirectory"), paths.relative_path)
     if subdirectory and controller.is_directory(code):
         code = f"{code}/{subdirectory.removesuffix('/')}"
         if not controller.is_directory(code):
@@ -131,7 +130,7 @@ def _directory_faults(
             "create it there, or correct the path (a relative path starts at the root of this repository)",
         )
         return
-    rendered = good_pairs(app.get("files"), rule.file_path, rule.controller_path)
+    rendered = good_pairs(app.get("files"), paths.file_path, paths.controller_path)
     for name, file in _named_files(app).items():
         if file and file not in rendered and not controller.is_file(f"{code}/{file}"):
             reason = f"there is no file {file} in {code}"
@@ -139,7 +138,7 @@ def _directory_faults(
 
 
 def _static_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
-    static = good_pairs(app.get("static"), rule.static_url, rule.relative_path)
+    static = good_pairs(app.get("static"), paths.static_url, paths.relative_path)
     for url, path in static.items():
         place = f"{where}.static{member(url)}"
         if not url.endswith("/") and path.endswith("/"):
@@ -158,13 +157,13 @@ def _static_faults(app: Mapping[str, Any], where: str, _controller: Controller) 
 
 
 def _persistent_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
-    persistent = [(index, path) for index, path in good_items(app.get("persistent"), rule.relative_path)]
+    persistent = [(index, path) for index, path in good_items(app.get("persistent"), paths.relative_path)]
     for index, path in persistent:
         for _, other in persistent:
             if path != other and _inside(path, other):
                 reason = f"{shown(path)} lies inside {shown(other)}, which is persistent already"
                 yield Fault(f"{where}.persistent[{index}]", reason, f"remove {path}")
-    for url, path in good_pairs(app.get("static"), rule.static_url, rule.relative_path).items():
+    for url, path in good_pairs(app.get("static"), paths.static_url, paths.relative_path).items():
         for _, kept in persistent:
             if path.rstrip("/") != kept.rstrip("/") and _inside(kept, path):
                 yield Fault(
@@ -177,8 +176,8 @@ def _persistent_faults(app: Mapping[str, Any], where: str, _controller: Controll
 
 def _health_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
     health = app.get("health")
-    path = good_text(health.get("path", "/"), rule.health_path) if isinstance(health, Mapping) else None
-    for url in good_pairs(app.get("static"), rule.static_url, rule.relative_path):
+    path = good_text(health.get("path", "/"), paths.health_path) if isinstance(health, Mapping) else None
+    for url in good_pairs(app.get("static"), paths.static_url, paths.relative_path):
         if path and (path.partition("?")[0] == url or (url.endswith("/") and path.startswith(url))):
             reason = f"{shown(path)} is below {shown(url)}, which nginx serves without the app"
             yield Fault(
@@ -188,7 +187,7 @@ def _health_faults(app: Mapping[str, Any], where: str, _controller: Controller) 
 
 def _env_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
     env = app.get("env")
-    for index, name in good_items(app.get("secrets"), rule.env_name):
+    for index, name in good_items(app.get("secrets"), environment.env_name):
         if isinstance(env, Mapping) and name in env:
             yield Fault(
                 f"{where}.env.{name}",
@@ -266,7 +265,7 @@ def _certificate_file_faults(files: Any, place: str, controller: Controller) -> 
         yield Fault(place, "`files` is missing: name the certificate and the key", example)
     if not isinstance(files, Mapping):
         return
-    for name, check in (("certificate", rule.controller_path), ("key", rule.key_path)):
+    for name, check in (("certificate", paths.controller_path), ("key", paths.key_path)):
         if files.get(name) is None:
             yield Fault(f"{place}.files", f"`{name}` is missing", example)
         elif (path := good_text(files[name], check)) and not controller.is_file(controller.at(path)):
@@ -279,16 +278,16 @@ def _certificate_file_faults(files: Any, place: str, controller: Controller) -> 
 
 def _traffic_faults(app: Mapping[str, Any], where: str, controller: Controller) -> Iterator[Fault]:
     yield from traffic.faults(app, where)
-    for index, name in good_items(app.get("secrets"), rule.env_name):
+    for index, name in good_items(app.get("secrets"), environment.env_name):
         if name in traffic.secret_names(app):
             reason = f"{name} is the hash of a user's password, but `secrets` would put it into the app's environment"
             yield Fault(f"{where}.secrets[{index}]", reason, "remove it here: only `users` needs it")
     source = app.get("source")
     source = source if isinstance(source, Mapping) else {}
-    path = good_text(source.get("path"), rule.controller_path)
-    pages = good_pairs(app.get("error_pages"), traffic_rules.page_status, traffic_rules.page_file)
+    path = good_text(source.get("path"), paths.controller_path)
+    pages = good_pairs(app.get("error_pages"), visitors.page_status, visitors.page_file)
     for status, file in pages.items():
-        for index, kept in good_items(app.get("persistent"), rule.relative_path):
+        for index, kept in good_items(app.get("persistent"), paths.relative_path):
             if _inside(file, kept):
                 reason = f"it lies in persistent[{index}], but an error page must be part of the release"
                 yield Fault(f"{where}.error_pages{member(status)}", reason, "choose a file outside of it")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ....module_utils.values import rules as rule
+from ....module_utils.values import names as app_names
+from ....module_utils.values import texts
 from ..apps import is_present
 from ..fields import ABSENT, APP
 from ..kinds import Section
@@ -30,21 +31,21 @@ def present(apps: Any) -> Iterator[tuple[str, Any]]:
 def name_of(app: Any) -> str:
     """The name of an app, when it is one."""
     name = app.get("name") if isinstance(app, Mapping) else None
-    return name if isinstance(name, str) and not rule.name(name) else ""
+    return name if isinstance(name, str) and not app_names.name(name) else ""
 
 
-def good_text(value: Any, check: rule.Rule) -> str | None:
+def good_text(value: Any, check: texts.Rule) -> str | None:
     return value if isinstance(value, str) and not check(value) else None
 
 
-def good_items(value: Any, check: rule.Rule) -> Iterator[tuple[int, str]]:
+def good_items(value: Any, check: texts.Rule) -> Iterator[tuple[int, str]]:
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
             if good_text(item, check) is not None:
                 yield index, item
 
 
-def good_pairs(value: Any, key: rule.Rule, item: rule.Rule) -> dict[str, str]:
+def good_pairs(value: Any, key: texts.Rule, item: texts.Rule) -> dict[str, str]:
     if not isinstance(value, Mapping):
         return {}
     return {

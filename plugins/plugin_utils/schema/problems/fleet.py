@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ....module_utils.values import rules as rule
 from ..fields import APP, PER_HOST
 from ..kinds import Fault, shown
+from ..rules import domains
 from . import traffic
 from .entries import good_items, name_of, present
 from .found import HostApps, Problem
@@ -63,7 +63,7 @@ def domain_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
     for host, declared in fleet.items():
         for where, app in present(declared.apps):
             path = traffic.path_of(app)
-            for index, domain in good_items(app.get("domains"), rule.domain):
+            for index, domain in good_items(app.get("domains"), domains.domain):
                 owner = name_of(app) or where
                 place = first.setdefault((domain, path), (owner, host, where))
                 sharing[domain].setdefault(owner, (host, where, app))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any
 
-from ....module_utils.values import rules as rule
+from ....module_utils.values import names as app_names
 from ..apps import is_present
 from ..fields import APP
 from ..kinds import Fault, Unresolved, given, shown, unresolved
@@ -106,7 +106,7 @@ def _renaming_faults(apps: Any) -> Iterator[Fault]:
     places = {name_of(app): where for where, app in entries(apps)}
     first: dict[str, str] = {}
     for where, app in present(apps):
-        old = good_text(app.get("renamed_from"), rule.name)
+        old = good_text(app.get("renamed_from"), app_names.name)
         place = f"{where}.renamed_from"
         if old is None:
             continue

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ....module_utils.values import rules as rule
-from .. import traffic_rules
 from ..kinds import Fault, Hidden, Unresolved, closest, given, member, unresolved
+from ..rules import environment, visitors
 from . import traffic
 from .entries import good_items, name_of, present, schema_of
 from .found import SECRETS, HostApps, Problem
@@ -80,7 +79,7 @@ def _app_secret_faults(app: Mapping[str, Any], where: str, name: str, values: An
         )
         return
     values = values or {}
-    names = dict(good_items(app.get("secrets"), rule.env_name))
+    names = dict(good_items(app.get("secrets"), environment.env_name))
     missing = [(index, secret) for index, secret in names.items() if values.get(secret) is None]
     for index, secret in missing:
         yield Fault(
@@ -97,7 +96,7 @@ def _app_secret_faults(app: Mapping[str, Any], where: str, name: str, values: An
     for key, value in values.items():
         absent = [secret for _, secret in missing]
         yield from _secret_fault(f"{place}{member(str(key))}", key, value, {*names.values(), *hashes}, absent)
-        if key in hashes and isinstance(value, str) and (wrong := traffic_rules.password_hash(value)):
+        if key in hashes and isinstance(value, str) and (wrong := visitors.password_hash(value)):
             fix = f"{key}: $6$…    # what `openssl passwd -6` prints"
             yield Fault(f"{place}{member(str(key))}", wrong.reason, fix)
 
@@ -115,7 +114,7 @@ def _secret_fault(
         yield Fault(
             place, f"this is {given_privately(value)}, but must be a text", f'{key}: "…"    # with quotes'
         )
-    elif isinstance(value, str) and (wrong := rule.secret_value(value)):
+    elif isinstance(value, str) and (wrong := environment.secret_value(value)):
         yield Fault(place, wrong.reason, f"{key}: …    # in a file encrypted by ansible-vault")
 
 

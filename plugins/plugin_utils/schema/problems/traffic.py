@@ -6,9 +6,10 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ....module_utils.values.rules import Rule, static_url
-from .. import traffic_rules as rule
+from ....module_utils.values.texts import Rule
 from ..kinds import Fault, member, shown
+from ..rules import visitors
+from ..rules.paths import static_url
 
 
 def faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
@@ -40,8 +41,8 @@ def _texts(values: Any, check: Rule) -> list[tuple[int, str]]:
 
 def _network_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
     """One network cannot be let in and refused: of two that are equal none is more specific."""
-    allowed = {ipaddress.ip_network(one) for _, one in _texts(app.get("allow"), rule.network)}
-    for index, one in _texts(app.get("deny"), rule.network):
+    allowed = {ipaddress.ip_network(one) for _, one in _texts(app.get("allow"), visitors.network)}
+    for index, one in _texts(app.get("deny"), visitors.network):
         if ipaddress.ip_network(one) in allowed:
             yield Fault(f"{where}.deny[{index}]", f"{one} is in `allow`, too", "remove it from one of them")
 
@@ -51,8 +52,8 @@ def urls(app: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for name, check in (
         ("static", static_url),
-        ("private", rule.files_url),
-        ("redirects", rule.redirect_source),
+        ("private", visitors.files_url),
+        ("redirects", visitors.redirect_source),
     ):
         values = app.get(name)
         for url in values if isinstance(values, Mapping) else ():
@@ -103,7 +104,7 @@ def _header_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
     for name in values if isinstance(values, Mapping) else ():
         if (
             isinstance(name, str)
-            and not rule.header_name(name)
+            and not visitors.header_name(name)
             and seen.setdefault(name.lower(), name) != name
         ):
             reason = f"{seen[name.lower()]} is the same header: case makes no difference"
@@ -115,7 +116,7 @@ def _header_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
 
 def path_of(app: Mapping[str, Any]) -> str:
     path = app.get("path") or "/"
-    return path if isinstance(path, str) and not rule.mount_path(path) else "/"
+    return path if isinstance(path, str) and not visitors.mount_path(path) else "/"
 
 
 def sharing_faults(

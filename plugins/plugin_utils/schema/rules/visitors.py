@@ -1,4 +1,4 @@
-"""What a single text of the traffic features may be. As in `values/rules.py`: nothing that passes can end a directive."""
+"""What a single text of the traffic features may be. Nothing that passes can end a directive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import ipaddress
 import posixpath
 import re
 
-from ...module_utils.values.rules import Wrong, file_path, static_url, unprintable, words
+from ....module_utils.values.texts import Wrong, unprintable, words
+from .paths import file_path, static_url
 
 #: Said by the server itself, by the app, or by another key; a second one would contradict the first.
 OTHERS_HEADERS = words(

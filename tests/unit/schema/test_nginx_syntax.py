@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils.values import nginx_syntax
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import nginx_syntax
 
 FINE = [
     "gzip off;",
