@@ -63,7 +63,7 @@ def microcache() -> list[dict[str, Any]]:
     """The Flask example once more, with its answers kept for a moment; empty where the schema does not know that."""
     if str(ROOT / "collections") not in sys.path:
         sys.path.insert(0, str(ROOT / "collections"))
-    from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import APP
+    from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields.app import APP
 
     if "cache" not in {each.name for each in APP.fields}:
         return []

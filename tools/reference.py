@@ -16,14 +16,14 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "collections"))
 
 from ansible_collections.emperor.stack.plugins.module_utils.values import names as app_names  # noqa: E402
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import APP, PER_HOST  # noqa: E402
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields.app import APP, PER_HOST  # noqa: E402
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import Field, MapOf, Section, listed  # noqa: E402
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import environment, processes  # noqa: E402
 
 HEAD = """\
 # `python_apps`
 
-<!-- Written by tools/reference.py from plugins/plugin_utils/schema/fields.py. Change it there. -->
+<!-- Written by tools/reference.py from plugins/plugin_utils/schema/fields. Change it there. -->
 
 Describe the apps of a host in this list. The controller checks it for the whole inventory before any host is
 touched; a key that is not listed here is refused. The smallest app:

@@ -25,7 +25,7 @@ from ansible_collections.emperor.stack.plugins.plugin_utils.schema.apps import (
     sites,
     unit_files,
 )
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import APP
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields.app import APP
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import (
     Choice,
     Field,

@@ -9,8 +9,9 @@ from typing import Any
 from ...module_utils.host import layout
 from ..front import traffic
 from . import kinds as schema
-from .fields import APP, DEFAULT_REQUEST_TIMEOUT
-from .traffic_fields import FRONT_ONLY
+from .fields.app import APP
+from .fields.serving import DEFAULT_REQUEST_TIMEOUT
+from .fields.visitors import FRONT_ONLY
 
 App = Mapping[str, Any]
 

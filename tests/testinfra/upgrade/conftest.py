@@ -20,7 +20,7 @@ BEFORE = "42dc1c2"
 NEW_KEY = """\
         Field("brand_new", Number(1, 9), "A key of tomorrow.", "brand_new: 8", default=7),
 """
-PLACE = "        *traffic_schema.FIELDS,\n"
+PLACE = "        *visitors.FIELDS,\n"
 
 
 def app(name: str, repository: Repository, **settings: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def before(directory: Path) -> Path:
 def tomorrow(directory: Path) -> Path:
     """This checkout with one more optional key."""
     made = checkout.copied(directory / "tomorrow")
-    checkout.insert(made / "plugins/plugin_utils/schema/fields.py", PLACE, NEW_KEY)
+    checkout.insert(made / "plugins/plugin_utils/schema/fields/app.py", PLACE, NEW_KEY)
     return made
 
 

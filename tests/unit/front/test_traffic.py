@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.plugin_utils.front import quoting, traffic
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps, traffic_fields
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import APP
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import visitors as visitors_fields
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields.app import APP
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.found import Controller, HostApps
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.inventory import problems
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import visitors
@@ -318,4 +319,4 @@ def test_what_apache_does_not_do_is_named() -> None:
 
 
 def test_every_field_of_the_front_is_one_of_the_schema() -> None:
-    assert set(traffic_fields.FRONT_ONLY) <= set(APP.names)
+    assert set(visitors_fields.FRONT_ONLY) <= set(APP.names)

@@ -13,7 +13,8 @@ from ansible.template import Templar
 from ansible_collections.emperor.stack.plugins.module_utils.release.spec import ReleaseSpec
 from ansible_collections.emperor.stack.plugins.plugin_utils.release import specs as release_specs
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema import fields as app_schema
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import app as app_fields
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import processes
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import (
     Field,
     Flag,
@@ -154,7 +155,7 @@ def test_the_plan_and_the_release_agree() -> None:
 def test_a_new_key_changes_nothing_until_it_is_chosen(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     before = made(APP)
     more = Field("brand_new", Number(1, 9), "", "brand_new: 7", default=7)
-    worker = Section((*app_schema.WORKER.fields, more))
+    worker = Section((*processes.WORKER.fields, more))
 
     def field(one: Field) -> Field:
         kind: Any = one.kind
@@ -164,9 +165,9 @@ def test_a_new_key_changes_nothing_until_it_is_chosen(monkeypatch: pytest.Monkey
             kind = MapOf(kind.key, worker)
         return Field(one.name, kind, "", one.example, one.required, one.default)
 
-    fields = [field(one) for one in app_schema.APP.fields]
+    fields = [field(one) for one in app_fields.APP.fields]
     fields += [more] if place == "app" else []
-    monkeypatch.setattr(apps, "APP", Section(tuple(fields), app_schema.APP.exactly_one_of))
+    monkeypatch.setattr(apps, "APP", Section(tuple(fields), app_fields.APP.exactly_one_of))
     assert made(APP) == before
     declared = copy.deepcopy(APP)
     within = {

@@ -22,7 +22,7 @@ from ansible.template import Templar
 from ansible_collections.emperor.stack.plugins.plugin_utils.release import format_1
 from ansible_collections.emperor.stack.plugins.plugin_utils.release import specs as release_specs
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema import apps
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema import fields as app_schema
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields import app as app_fields
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import Field, Number, Section
 
 from tools.project import ROOT
@@ -244,7 +244,7 @@ def test_a_key_that_nobody_knew(
     """At its default it changes nothing. Chosen it makes an app that no release of that time can be of."""
     declared = {**BARE, "name": "x", "workers": {"jobs": {"command": "x"}}, "limits": {"cpu": 50}}
     before = specs().former(declared, {})
-    monkeypatch.setattr(apps, "APP", with_key(app_schema.APP, place))
+    monkeypatch.setattr(apps, "APP", with_key(app_fields.APP, place))
     changed = copy.deepcopy(declared)
     functools.reduce(lambda within, name: within[name], place, changed)["brand_new"] = value
     assert specs().former(declared, {}) == before
@@ -276,13 +276,13 @@ def test_a_default_that_changed_is_not_what_that_time_had(monkeypatch: pytest.Mo
     before = specs().former({**BARE, "name": "x"}, {})
     fields = tuple(
         Field("threads", Number(1, 9), "", "threads: 4", default=4) if field.name == "threads" else field
-        for field in next(field for field in app_schema.APP.fields if field.name == "web").kind.fields
+        for field in next(field for field in app_fields.APP.fields if field.name == "web").kind.fields
     )
     schema = tuple(
         Field("web", Section(fields), "", "web: {}") if field.name == "web" else field
-        for field in app_schema.APP.fields
+        for field in app_fields.APP.fields
     )
-    monkeypatch.setattr(apps, "APP", Section(schema, app_schema.APP.exactly_one_of))
+    monkeypatch.setattr(apps, "APP", Section(schema, app_fields.APP.exactly_one_of))
     assert specs().former({**BARE, "name": "x"}, {}) == before
     assert specs().former({**BARE, "name": "x", "web": {"threads": 2}}, {}) == before
     assert specs().former({**BARE, "name": "x", "web": {"threads": 4}}, {}) != before

@@ -8,7 +8,7 @@ from typing import Any
 from ....module_utils.values import names as app_names
 from ....module_utils.values import texts
 from ..apps import is_present
-from ..fields import ABSENT, APP
+from ..fields.app import ABSENT, APP
 from ..kinds import Section
 from .found import APPS
 

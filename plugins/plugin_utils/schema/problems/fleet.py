@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..fields import APP, PER_HOST
+from ..fields.app import APP, PER_HOST
 from ..kinds import Fault, shown
 from ..rules import domains
 from . import traffic

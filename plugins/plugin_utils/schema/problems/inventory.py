@@ -12,7 +12,7 @@ from typing import Any
 
 from ....module_utils.values import names as app_names
 from ..apps import is_present
-from ..fields import APP
+from ..fields.app import APP
 from ..kinds import Fault, Unresolved, given, shown, unresolved
 from .app import CROSS_RULES
 from .entries import entries, good_text, name_of, present, schema_of

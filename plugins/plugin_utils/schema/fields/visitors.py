@@ -1,12 +1,12 @@
-"The fields of an app's traffic features; a part of `fields`."
+"""The fields of an app's traffic features."""
 
 from __future__ import annotations
 
-from .kinds import Field, Flag, ListOf, MapOf, Number, Path, Section, Text
-from .rules import visitors
-from .rules.environment import env_name
-from .rules.paths import relative_path
-from .rules.sizes import size
+from ..kinds import Field, Flag, ListOf, MapOf, Number, Path, Section, Text
+from ..rules import visitors
+from ..rules.environment import env_name
+from ..rules.paths import relative_path
+from ..rules.sizes import size
 
 NETWORK = Text(visitors.network, "address or network", "10.0.0.0/8")
 

@@ -1,0 +1,11 @@
+"""Kinds of values that several sections of an app have."""
+
+from __future__ import annotations
+
+from ..kinds import Path, Text
+from ..rules import environment, paths, processes
+
+COMMAND = Text(processes.command, "command, one line", "python manage.py check --deploy", show=False)
+CODE_PATH = Path(paths.relative_path, "path inside the code", "staticfiles")
+CODE_FILE = Path(paths.file_path, "file inside the code", "requirements.txt")
+ENV_NAME = Text(environment.env_name, "name of an environment variable", "SECRET_KEY")
