@@ -16,8 +16,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "collections"))
 
 from ansible_collections.emperor.stack.plugins.module_utils.values import names as app_names  # noqa: E402
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.faults import listed  # noqa: E402
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields.app import APP, PER_HOST  # noqa: E402
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import Field, MapOf, Section, listed  # noqa: E402
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import Field, MapOf, Section  # noqa: E402
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import environment, processes  # noqa: E402
 
 HEAD = """\

@@ -13,7 +13,7 @@ from ansible.template import Templar, is_trusted_as_template
 from ..plugin_utils.controller.bundle import bundle_root, cause
 from ..plugin_utils.controller.plain import plain
 from ..plugin_utils.schema import renamed_variables
-from ..plugin_utils.schema.kinds import TemplateLike, Unresolved
+from ..plugin_utils.schema.faults import TemplateLike, Unresolved
 from ..plugin_utils.schema.problems.found import APPS, SECRETS, Controller, HostApps, Problem
 from ..plugin_utils.schema.problems.inventory import app_count, problems
 

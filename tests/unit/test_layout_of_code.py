@@ -41,7 +41,6 @@ LONG_FILES = {
     "plugins/module_utils/release/state.py",
     "plugins/module_utils/source/git.py",
     "plugins/module_utils/tls/store.py",
-    "plugins/plugin_utils/schema/kinds.py",
 }
 LONGEST_FUNCTION = 60
 #: Functions that are longer.

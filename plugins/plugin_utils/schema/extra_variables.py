@@ -14,7 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.parsing.splitter import join_args, parse_kv, split_args
 
-from .kinds import Fault, closest
+from .faults import Fault, closest
 
 #: What `bool` of Ansible understands.
 TRUE = ("true", "yes", "on", "1")

@@ -15,7 +15,7 @@ from ansible_collections.emperor.stack.plugins.action.check_apps import (
     plain,
     resolved,
 )
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import TemplateLike, Unresolved
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.faults import TemplateLike, Unresolved
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.found import Problem
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.faults import Unresolved, yaml_text
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.fields.app import APP
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import Unresolved, yaml_text
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.found import (
     Controller,
     HostApps,

@@ -6,7 +6,7 @@ import os.path
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..kinds import Fault, listed, member, shown
+from ..faults import Fault, listed, member, shown
 from ..rules import environment, paths, processes, sources, visitors
 from . import traffic
 from .entries import good_items, good_pairs, good_text

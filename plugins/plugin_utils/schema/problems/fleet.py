@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..faults import Fault, shown
 from ..fields.app import APP, PER_HOST
-from ..kinds import Fault, shown
 from ..rules import domains
 from . import traffic
 from .entries import good_items, name_of, present

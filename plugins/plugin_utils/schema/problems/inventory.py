@@ -12,8 +12,8 @@ from typing import Any
 
 from ....module_utils.values import names as app_names
 from ..apps import is_present
+from ..faults import Fault, Unresolved, given, shown, unresolved
 from ..fields.app import APP
-from ..kinds import Fault, Unresolved, given, shown, unresolved
 from .app import CROSS_RULES
 from .entries import entries, good_text, name_of, present, schema_of
 from .fleet import domain_clashes, name_clashes, shared_machines

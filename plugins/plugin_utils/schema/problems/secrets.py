@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..kinds import Fault, Hidden, Unresolved, closest, given, member, unresolved
+from ..faults import Fault, Hidden, Unresolved, closest, given, member, unresolved
 from ..rules import environment, visitors
 from . import traffic
 from .entries import good_items, name_of, present, schema_of

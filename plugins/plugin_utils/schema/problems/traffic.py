@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ....module_utils.values.texts import Rule
-from ..kinds import Fault, member, shown
+from ..faults import Fault, member, shown
 from ..rules import visitors
 from ..rules.paths import static_url
 
