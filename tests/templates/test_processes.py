@@ -93,7 +93,7 @@ def test_every_service_is_in_the_sandbox() -> None:
 def test_a_worker() -> None:
     found = options(rendered(**EVERYTHING)["app_blog_jobs@.service"])
     wanted = {
-        "ExecStart": f"/usr/bin/python3 -I {DIRECTORY}/launch.py process jobs",
+        "ExecStart": f"/usr/bin/python3 -IS -X utf8 {DIRECTORY}/launch.py process jobs",
         "Restart": "always",
         "StartLimitIntervalSec": "0",
         "KillSignal": "SIGINT",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..host import layout, output
 from ..host.masking import hide
-from ..release import build
+from ..release import environment
 from ..systemd import unit_names
 from ..systemd.app_process import Service
 
@@ -28,7 +28,7 @@ class Outcome:
 def hide_secrets(app: str, release: str) -> None:
     """Let no output show the values of the release's secrets. Raises Refused."""
     try:
-        entry = build.entry(app, release)
+        entry = environment.entry(app, release)
         hide(entry["environment"].get(name, "") for name in entry["secrets"])
     except FileNotFoundError as error:
         raise Refused(f"{release} has no environment.json. {_again(app)}") from error
@@ -45,9 +45,12 @@ def _again(app: str) -> str:
 
 def run_command(app: str, release: str, command: str, timeout: float) -> Outcome:
     """Run *command*, for *timeout* seconds at most. Raises CommandFailed where systemd cannot begin it."""
-    code = f"{layout.release(app, release)}/code"
-    service = Service(app, "a command by playbooks/run.yml", code, timeout, kind=unit_names.RUN)
-    ended = service.run(["/bin/sh", "-ec", command], build.command_environment(app, release), stdin=None)
+    directory = layout.release(app, release)
+    service = Service(
+        app, "a command by playbooks/run.yml", f"{directory}/code", timeout, kind=unit_names.RUN
+    )
+    argv = environment.launched(directory, ["/bin/sh", "-ec", command])
+    ended = service.run(argv, {}, stdin=None)
     said = ended.said.text()
     if ended.said.left_out:
         said = (

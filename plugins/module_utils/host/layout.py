@@ -68,6 +68,12 @@ def release(app: str, release_id: str) -> str:
     return f"{releases(app)}/{release_id}"
 
 
+def launch(directory: str) -> list[str]:
+    """What begins every process of the release in *directory*; see roles/python_apps/files/launch.py."""
+    # Without the modules of others: they take time to find. Whatever locale the host has, values stay byte for byte.
+    return ["/usr/bin/python3", "-IS", "-X", "utf8", f"{directory}/launch.py"]
+
+
 def release_units(app: str, release_id: str) -> str:
     """The release's units; in those of an activation, `@ACTIVATION@` stands for its name."""
     return f"{release(app, release_id)}/units"

@@ -20,8 +20,9 @@ from ..host.command import ANSWER, CommandFailed, TimedOut, run
 from ..host.masking import hide
 from ..host.release_error import ReleaseError
 from ..source import fetch
-from ..systemd.app_process import run_as, run_shell_as
+from ..systemd.app_process import run_as
 from ..uwsgi import emperor_check
+from . import environment
 from . import venv as release_venv
 from .migrations import migrations_digest
 from .public import publish
@@ -98,67 +99,6 @@ def furnish(app: str, code: str, files: Mapping[str, str], persistent: Iterable[
         )
 
 
-# The app's own environment
-
-
-def app_environment(app: str, release: str, revision: str, declared: Mapping[str, str]) -> dict[str, str]:
-    """The environment of every process of the release, as environment.json has it: web, workers, timers, hooks, builds,
-    migrations and commands. The app's env and secrets, and what the platform says."""
-    return {
-        **_surroundings(app, release, declared),
-        "APP_NAME": app,
-        "APP_RELEASE": release,
-        "APP_REVISION": revision,
-        "LANG": "C.UTF-8",
-        "PYTHONUTF8": "1",
-    }
-
-
-def _surroundings(app: str, release: str, declared: Mapping[str, str]) -> dict[str, str]:
-    """*declared* and what follows from where the release lies; launch.py and entry.py say the same of releases whose
-    environment.json was made before it had them."""
-    venv = f"{layout.release(app, release)}/venv"
-    return {
-        "TMPDIR": layout.temporary(app),
-        **declared,
-        "HOME": layout.cache(app),
-        "USER": app,
-        "LOGNAME": app,
-        "VIRTUAL_ENV": venv,
-        "PATH": f"{venv}/bin:/usr/local/bin:/usr/bin:/bin",
-    }
-
-
-def command_environment(app: str, release: str) -> dict[str, str]:
-    """The environment for a command of the app: that of its processes. Raises OSError and ValueError."""
-    return _surroundings(app, release, entry(app, release)["environment"])
-
-
-def entry(app: str, release: str) -> dict[str, Any]:
-    with open(f"{layout.release(app, release)}/environment.json", encoding="utf-8") as file:
-        return dict(json.load(file))
-
-
-def hide_secrets(app: str, release: str) -> None:
-    """Let no message show a secret of *release* from now on, whatever its commands and its log say."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        known = entry(app, release)
-        hide(known["environment"][name] for name in known["secrets"])
-
-
-def run_app_command(app: str, release: str, command: str, what: str, timeout: float = 1800) -> str:
-    """Run a command line of the app in the release's code directory, as the app's user. Raises CommandFailed."""
-    hide_secrets(app, release)
-    return run_shell_as(
-        app,
-        command,
-        what=what,
-        cwd=f"{layout.release(app, release)}/code",
-        env=command_environment(app, release),
-        timeout=timeout,
-    )
-
-
 # Checking
 
 
@@ -166,30 +106,31 @@ def check_import(app: str, directory: str, timeout: float) -> None:
     """Import the app as its user, in its venv and environment, as the server will. Raises CommandFailed."""
     run_as(
         app,
-        [f"{directory}/venv/bin/python", "-B", f"{directory}/entry.py", "--check"],
+        environment.launched(
+            directory, [f"{directory}/venv/bin/python", "-B", f"{directory}/entry.py", "--check"]
+        ),
         what="importing the app",
         cwd=f"{directory}/code",
-        env={"HOME": layout.cache(app)},
         timeout=timeout,
         shown_as="python entry.py --check",
     )
 
 
-def _checking(app: str) -> dict[str, str]:
-    """The environment in which a server that loads entry.py has it look at the app as `--check` does."""
-    return {"HOME": layout.cache(app), "EMPEROR_STACK_CHECK": "1"}
+#: Has entry.py look at the app as `--check` does, where a server that loads it has the arguments.
+_CHECKING = {"EMPEROR_STACK_CHECK": "1"}
 
 
 def check_vassal(app: str, directory: str, timeout: float) -> None:
     """Let uWSGI read the vassal's config and load the app without serving it. Raises ReleaseError and CommandFailed."""
+    command = [f"{directory}/venv/bin/python", START_UWSGI, "--ini", f"{directory}/vassal.ini"]
+    # Without a socket, which it gets from the emperor otherwise, uWSGI has no process, and so nothing that needs an app.
+    command += ["--socket", "127.0.0.1:0", "--no-server"]
     run_as(
         app,
-        # Without a socket, which it gets from the emperor otherwise, uWSGI has no process, and so nothing that needs an app.
-        [f"{directory}/venv/bin/python", START_UWSGI, "--ini", f"{directory}/vassal.ini"]
-        + ["--socket", "127.0.0.1:0", "--no-server"],
+        environment.launched(directory, command),
         what="loading the app in uWSGI",
         cwd=f"{directory}/code",
-        env={**_checking(app), **emperor_check.environment()},
+        env={**_CHECKING, **emperor_check.environment()},
         timeout=timeout,
         shown_as="uwsgi --ini vassal.ini --no-server",
     )
@@ -217,13 +158,13 @@ def check_gunicorn(app: str, directory: str, timeout: float) -> None:
             f"the app's requirements bring gunicorn {found}, which corrupts answers over the uwsgi "
             f"protocol: require gunicorn>={least}"
         )
+    command = [f"{directory}/venv/bin/python", "-B", "-m", "gunicorn", "--check-config"]
     run_as(
         app,
-        [f"{directory}/venv/bin/python", "-B", "-m", "gunicorn", "--check-config"]
-        + ["--config", f"{directory}/gunicorn.conf.py"],
+        environment.launched(directory, [*command, "--config", f"{directory}/gunicorn.conf.py"]),
         what="loading the app in gunicorn",
         cwd=f"{directory}/code",
-        env=_checking(app),
+        env=_CHECKING,
         timeout=timeout,
         shown_as="gunicorn --check-config",
     )
@@ -295,13 +236,13 @@ def processes_of(app: str) -> int:
         return 1
 
 
-def write_configuration(spec: ReleaseSpec, release: str, environment: Mapping[str, str], gid: int) -> None:
+def write_configuration(spec: ReleaseSpec, revision: str, release: str, gid: int) -> None:
     """Everything in a release that is neither code nor venv."""
     app = spec["name"]
     directory = layout.release(app, release)
     processes = {**spec["workers"], **spec["schedule"]}
     entry = {
-        "environment": environment,
+        "environment": environment.of_release(app, release, revision, spec["environment"]),
         "wsgi": spec["wsgi"],
         "paste": spec["paste"],
         "app": {"name": app, "home": layout.cache(app)},
@@ -374,8 +315,7 @@ def prepare(
     own(code, account.pw_uid, account.pw_gid, account.pw_uid, "code")
     furnish(app, code, spec.get("files") or {}, spec["persistent_directories"])
 
-    environment = app_environment(app, release, revision, spec["environment"])
-    write_configuration(spec, release, environment, account.pw_gid)
+    write_configuration(spec, revision, release, account.pw_gid)
 
     say("venv")
     state = AppState(app)
@@ -408,7 +348,7 @@ def prepare(
         ("hook after_prepare", hooks["after_prepare"]),
     ):
         for command in commands:
-            run_app_command(app, release, command, what)
+            environment.run_line(app, release, command, what)
     say("seal")
     # Compiled now, since the running app cannot write here. A file that does not compile is the app's affair.
     with contextlib.suppress(CommandFailed):

@@ -11,7 +11,7 @@ from typing import Any
 from ..host import layout, output
 from ..host.command import CommandFailed, run
 from ..uwsgi.emperor_check import running_emperor
-from . import build, failure, lifecycle, workers
+from . import environment, failure, lifecycle, workers
 from .cleaning import clean_up, prune, warm_activation
 from .lifecycle import Health, NotHealthy
 from .options import Options, Outcome
@@ -21,7 +21,7 @@ from .state import AppState, Manifest, seconds_since_start
 
 def run_hooks(manifest: Manifest, name: str) -> None:
     for command in manifest.hooks.get(name, []):
-        build.run_app_command(manifest.app, manifest.release, command, f"hook {name}")
+        environment.run_line(manifest.app, manifest.release, command, f"hook {name}")
 
 
 def migrate(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
@@ -31,7 +31,7 @@ def migrate(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
     run_hooks(manifest, "before_migrate")
     said = ""
     if manifest.migrate:
-        said = build.run_app_command(state.app, manifest.release, manifest.migrate, "migrate")
+        said = environment.run_line(state.app, manifest.release, manifest.migrate, "migrate")
     run_hooks(manifest, "after_migrate")
     return {"release": manifest.release, "changed": bool(manifest.migrate), "output": output.last(said, 2000)}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..host.release_error import ReleaseError
-from . import build, failure
+from . import environment, failure
 from .abort import abort
 from .options import Options, Outcome
 from .progress import note, note_took, taken
@@ -77,7 +77,7 @@ def by_lock(work: Callable[[AppState, dict[str, Any], Manifest, Options], Outcom
                 manifest = state.manifest(str(held.get("release")))
                 if manifest is None:
                     raise ReleaseError(f"release {held.get('release')} is gone or was never complete")
-                build.hide_secrets(state.app, manifest.release)
+                environment.hide_secrets(state.app, manifest.release)
                 outcome = work(state, held, manifest, options)
             except Exception as error:
                 reason = failure.described(state.app, error)

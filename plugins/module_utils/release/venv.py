@@ -20,7 +20,7 @@ from ..host import layout
 from ..host.command import ANSWER, CommandFailed, run
 from ..host.release_error import ReleaseError
 from ..systemd.app_process import run_as
-from . import uv_settings
+from . import environment, uv_settings
 
 #: Debian's. The host's uWSGI is an extension of it, so a venv that this serves must have the same minor version.
 PYTHON = "/usr/bin/python3"
@@ -84,11 +84,10 @@ def interpreter(app: str, version: str, named: Mapping[str, str]) -> str:
 
 
 def uv_environment(app: str, index: Mapping[str, str]) -> dict[str, str]:
-    cache = layout.cache(app)
     return {
-        "HOME": cache,
+        **environment.of_account(app),
         "TMPDIR": layout.temporary(app),
-        "UV_CACHE_DIR": f"{cache}/uv",
+        "UV_CACHE_DIR": f"{layout.cache(app)}/uv",
         # The venv becomes root's: a hard link would take the cached file away from the app's user.
         "UV_LINK_MODE": "copy",
         "UV_PYTHON_DOWNLOADS": "never",

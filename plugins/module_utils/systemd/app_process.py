@@ -19,7 +19,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 from ..host import child_process, layout, masking, output
 from ..host.command import ANSWER, SYSTEM_PATH, CommandFailed, TimedOut, outcome_of, run, start
@@ -219,11 +219,6 @@ def run_as(
         failed = TimedOut if ended.timed_out else CommandFailed
         raise failed(what, shown, ended.outcome, ended.said.text())
     return ended.answer.text()
-
-
-def run_shell_as(app: str, command: str, **options: Any) -> str:
-    """Run a command line of the app's owner through the shell; see `run_as`."""
-    return run_as(app, ["/bin/sh", "-ec", command], **{"shown_as": command, **options})
 
 
 def _as_user(user: str) -> list[str]:

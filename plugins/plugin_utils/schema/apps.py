@@ -260,7 +260,7 @@ def unit_files(app: App) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The systemd units of a completed *app*: file name, template, and what the template gets beside the app."""
     name = app["name"]
     common = {
-        "launch": "/usr/bin/python3 -I @RELEASE_DIRECTORY@/launch.py",
+        "launch": " ".join(layout.launch("@RELEASE_DIRECTORY@")),
         "active": layout.active(name),
         "activations": layout.activations(name),
         "run": layout.RUN,

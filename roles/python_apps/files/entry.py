@@ -1,4 +1,4 @@
-"""The way into a release: load its environment, then its app. Written by Emperor Stack; part of the release.
+"""The way into a release's app. Written by Emperor Stack; part of the release.
 
 uWSGI loads this file as the WSGI module, gunicorn by its configuration. `--check`, or EMPEROR_STACK_CHECK in the environment
 where a server has the arguments, imports the app and refuses one that comes from elsewhere.
@@ -15,10 +15,9 @@ CODE = os.path.join(HERE, "code")
 
 with open(os.path.join(HERE, "environment.json"), encoding="utf-8") as _file:
     _entry = json.load(_file)
-_home = _entry["app"]["home"]
-# /tmp is for all apps together.
-os.environ.update(HOME=_home, USER=_entry["app"]["name"], TMPDIR=f"{_home}/tmp")  # noqa: S108
-os.environ.update(_entry["environment"])
+if os.environ.get("APP_RELEASE") != _entry["environment"]["APP_RELEASE"]:
+    # launch.py has begun this process, unless an emperor's `enter` of an earlier version has.
+    os.environ.update(_entry["environment"])
 if CODE not in sys.path:
     sys.path.insert(0, CODE)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
-from ansible_collections.emperor.stack.plugins.module_utils.release import build, lifecycle
+from ansible_collections.emperor.stack.plugins.module_utils.release import build, environment, lifecycle
 from ansible_collections.emperor.stack.plugins.module_utils.release import deploy as release_deploy
 from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
 from ansible_collections.emperor.stack.plugins.module_utils.release.phases import phases_of, run_phase
@@ -112,7 +112,7 @@ class Host:
         self.built = 0
         for module, name in (
             (build, "prepare"),
-            (build, "run_app_command"),
+            (environment, "run_line"),
             (lifecycle, "wait_until_healthy"),
             (lifecycle, "probe_through_front"),
             (lifecycle, "drain"),
@@ -171,7 +171,7 @@ class Host:
         with open(f"{layout.release_units('blog', release)}/{name}", "w", encoding="utf-8") as file:
             file.write(f"{text} @ACTIVATION@")
 
-    def _run_app_command(self, app: str, release: str, command: str, what: str, timeout: float = 0) -> str:
+    def _run_line(self, app: str, release: str, command: str, what: str, timeout: float = 0) -> str:
         self._step(what.removeprefix("hook "))
         return "done"
 

@@ -1,4 +1,4 @@
-"""The file that uWSGI loads: it brings the environment and the app, and leaves no request body unread."""
+"""The file that a web server loads: it brings the app, and leaves no request body unread."""
 
 from __future__ import annotations
 
@@ -18,19 +18,16 @@ ENTRY = Path(__file__).resolve().parents[3] / "roles" / "python_apps" / "files" 
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Callable[..., Any]]]:
     """`load(source)`: the application that entry.py makes of a release whose module `sample` is *source*."""
-    monkeypatch.setenv("GREETING", "unset")
     monkeypatch.setattr(sys, "argv", ["entry.py"])
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("HOME", "USER", "TMPDIR"):
-        monkeypatch.setenv(name, "unset")
+    for name in ("GREETING", "APP_RELEASE"):
+        monkeypatch.setenv(name, "of another")
 
-    def make(
-        source: str, name: str = "entry", environment: dict[str, str] | None = None
-    ) -> Callable[..., Any]:
+    def make(source: str, name: str = "entry") -> Callable[..., Any]:
         (tmp_path / "code").mkdir()
         (tmp_path / "code" / "sample.py").write_text(source)
         entry = {
-            "environment": {"GREETING": "hello", "APP_RELEASE": "r1", **(environment or {})},
+            "environment": {"GREETING": "hello", "APP_RELEASE": "r1"},
             "wsgi": "sample:application",
             "paste": None,
             "app": {"name": "blog", "home": "/srv/apps/blog/cache"},
@@ -46,26 +43,26 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     sys.modules.pop("sample", None)
 
 
-def test_the_app_sees_its_environment(load: Callable[[str], Callable[..., Any]]) -> None:
-    application = load(
-        "import os\nseen = os.environ['GREETING']\ndef application(e, s): return [seen.encode()]\n"
-    )
-    assert list(application({}, None)) == [b"hello"]
+GREETS = "import os\ndef application(e, s): return [os.environ['GREETING']]\n"
 
 
-def test_the_app_is_at_home_in_its_cache(load: Callable[[str], Callable[..., Any]]) -> None:
-    application = load(
-        "import os\ndef application(e, s): return [os.environ[name] for name in ('HOME', 'USER', 'TMPDIR')]\n"
-    )
-    cache = "/srv/apps/blog/cache"
-    assert list(application({}, None)) == [cache, "blog", f"{cache}/tmp"]
+def test_the_environment_is_the_one_that_the_process_began_with(
+    load: Callable[[str], Callable[..., Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has changed it since, as a .pth file of the venv may, did so on purpose."""
+    monkeypatch.setenv("APP_RELEASE", "r1")
+    monkeypatch.setenv("GREETING", "changed")
+    assert list(load(GREETS)({}, None)) == ["changed"]
 
 
-def test_an_app_may_have_a_tmpdir_of_its_own(load: Callable[..., Callable[..., Any]]) -> None:
-    application = load(
-        "import os\ndef application(e, s): return [os.environ['TMPDIR']]\n", environment={"TMPDIR": "/x"}
-    )
-    assert list(application({}, None)) == ["/x"]
+@pytest.mark.parametrize("began", ["elsewhere", "in another release"])
+def test_it_is_taken_on_where_nothing_has_done_so(
+    load: Callable[[str], Callable[..., Any]], monkeypatch: pytest.MonkeyPatch, began: str
+) -> None:
+    """As on a host whose emperors an earlier version has set up."""
+    if began == "elsewhere":
+        monkeypatch.delenv("APP_RELEASE")
+    assert list(load(GREETS)({}, None)) == ["hello"]
 
 
 class Sent(io.BytesIO):

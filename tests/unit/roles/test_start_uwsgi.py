@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import socket
 import subprocess
@@ -9,8 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 
-ROLE = Path(__file__).resolve().parents[3] / "roles/uwsgi_emperor"
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+ROLE = ROLES / "uwsgi_emperor"
 NAME = "blog 20261123T100000-abc"
 
 #: Prints what the app would meet, and the title of the process: of the master, a worker, and a process of that one.
@@ -143,6 +147,34 @@ def test_its_output_is_a_stream_of_the_apps_own(place: Place, words: tuple[str, 
     assert place.start_logged(*words) == [*HEAD, *([f"debians --ini {place.ini}"] if words else ours)]
 
 
+def test_programs_are_told_of_the_stream(place: Place) -> None:
+    """As systemd does where it has connected them; what the emperor was told of its own does not hold here."""
+    place.environment["JOURNAL_STREAM"] = "1:2"
+    (place.library / "pyuwsgi.py").write_text(
+        "import os\n"
+        "def run(): print(os.environ['JOURNAL_STREAM'], '%d:%d' % (os.fstat(2).st_dev, os.fstat(2).st_ino), flush=True)\n"
+    )
+    told, true = place.start_logged()[-1].split()
+    assert told == true
+    assert place.start("--no-server")[0].split()[0] == "1:2"
+
+
+@pytest.mark.parametrize("safe", ["", "1"])
+def test_the_app_finds_none_of_our_modules(place: Place, safe: str) -> None:
+    """And all that Python brings, also where Python itself leaves out the directory of what it runs."""
+    place.environment["PYTHONSAFEPATH"] = safe
+    (place.library / "pyuwsgi.py").write_text("import sys\ndef run(): print(sys.path)\n")
+    path = ast.literal_eval(place.start("--no-server")[0])
+    plain = subprocess.run(
+        [sys.executable, "-c", "import sys; print(sys.path)"],
+        env={**os.environ, "PYTHONPATH": str(place.packages), "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert path == ast.literal_eval(plain.stdout)
+
+
 def test_what_is_only_looked_at_tells_whoever_looks(place: Place) -> None:
     """The deploy shows why a release cannot be loaded; in the journal it would not find it."""
     (place.library / "pyuwsgi.py").write_text("def run(): print('out')\n")
@@ -166,15 +198,11 @@ def test_the_wrapper_starts_what_the_release_was_made_for(place: Place, vassal: 
     programs.mkdir()
     # Its options, up to --, are of no interest here.
     takes = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
-    shows = '#!/bin/sh\necho "$LANG $PYTHONUTF8" "$0" "$@"\n'
+    shows = '#!/bin/sh\necho "$0" "$@"\n'
     release = place.ini.resolve().parent
     (release / "venv/bin").mkdir(parents=True)
-    for path, text in (
-        (programs / "setpriv", takes),
-        (release / "venv/bin/python", shows),
-    ):
-        path.write_text(text)
-        path.chmod(0o755)
+    (programs / "setpriv").write_text(takes)
+    (programs / "setpriv").chmod(0o755)
     (release / "vassal.ini").write_text(f"[uwsgi]\n{vassal}")
     (place.top / "cgroup").write_text("0::/apps.slice/apps-blog.slice/x.scope\n")
     script = (ROLE / "templates/enter.j2").read_text().replace("/proc/self/cgroup", str(place.top / "cgroup"))
@@ -192,10 +220,10 @@ def test_the_wrapper_starts_what_the_release_was_made_for(place: Place, vassal: 
         timeout=30,
     )
     start = "/usr/local/lib/emperor-stack/start-uwsgi"
-    started = (
-        f"{place.top / 'python3'} -I {start} as-debian" if vassal else f"{release}/venv/bin/python {start}"
-    )
-    assert done.stdout == f"C.UTF-8 1 {started} --ini {place.ini.name}\n"
+    python = place.top / "python3"
+    launch = [str(python), *layout.launch(str(release))[1:], "program"]
+    started = f"{python} -I {start} as-debian" if vassal else f"{release}/venv/bin/python {start}"
+    assert done.stdout == f"{' '.join(launch)} {started} --ini {place.ini}\n"
 
 
 @pytest.mark.parametrize(("way", "descriptor"), [("9", 3), ("3", 4)])
@@ -203,7 +231,10 @@ def test_the_wrapper_starts_what_the_release_was_made_for(place: Place, vassal: 
 def test_the_wrapper_hands_the_activations_socket_over(
     place: Place, way: str, descriptor: int, room: bool
 ) -> None:
-    """Not as standard input, over which programs of the app would stumble; and it starts without statistics if need be."""
+    """Not as standard input, over which programs of the app would stumble; and it starts without statistics if need be.
+
+    The release's launch.py has the environment there before its Python starts, and passes on what the emperor says.
+    """
     release = place.ini.resolve().parent
     activation = place.top / "apps/blog/activations/blog@7"
     activation.mkdir(parents=True)
@@ -219,7 +250,13 @@ def test_the_wrapper_hands_the_activations_socket_over(
 echo "$@"
 readlink /proc/self/fd/0
 readlink /proc/$$/fd/{descriptor} | cut -d: -f1
+echo "$TZ $UWSGI_EMPEROR_FD $PATH${{OTHER-}}"
+pwd
 """
+    (release / "code").mkdir()
+    (release / "launch.py").write_text((ROLES / "python_apps/files/launch.py").read_text())
+    environment = {"TZ": "Asia/Tokyo", "PATH": f"{release}/venv/bin:/usr/bin:/bin"}
+    (release / "environment.json").write_text(json.dumps({"environment": environment}))
     (place.top / "bin").mkdir()
     (release / "venv/bin").mkdir(parents=True)
     takes = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
@@ -235,18 +272,20 @@ readlink /proc/$$/fd/{descriptor} | cut -d: -f1
         done = subprocess.run(
             ["/bin/sh", str(place.top / "enter"), "--ini", place.ini.name],
             cwd=place.top,
-            env={"PATH": f"{place.top / 'bin'}:{os.environ['PATH']}", "UWSGI_EMPEROR_FD": way},
+            env={"PATH": f"{place.top / 'bin'}:{os.environ['PATH']}", "UWSGI_EMPEROR_FD": way, "OTHER": "x"},
             stdin=server,
             capture_output=True,
             text=True,
             check=True,
             timeout=30,
         )
-    arguments = f"--ini {place.ini.name} --socket fd://{descriptor}" + (
-        f" --stats {statistics}" if room else ""
-    )
+    arguments = f"--ini {place.ini} --socket fd://{descriptor}" + (f" --stats {statistics}" if room else "")
     start = "/usr/local/lib/emperor-stack/start-uwsgi"
-    assert done.stdout.splitlines() == [f"{start} {arguments}", "/dev/null", "socket"]
+    assert done.stdout.splitlines() == [
+        *(f"{start} {arguments}", "/dev/null", "socket"),
+        f"Asia/Tokyo {way} {environment['PATH']}",
+        f"{release}/code",
+    ]
     assert not statistics.exists()
 
 

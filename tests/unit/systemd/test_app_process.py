@@ -19,10 +19,10 @@ from ansible_collections.emperor.stack.plugins.module_utils.systemd import app_p
 from ansible_collections.emperor.stack.plugins.module_utils.systemd.app_process import (
     Service,
     run_as,
-    run_shell_as,
 )
 
 R1 = "20261122T100000-aaaaaaa"
+LAUNCH = Path(__file__).resolve().parents[3] / "roles/python_apps/files/launch.py"
 
 ODD = {
     "PLAIN": "x",
@@ -253,8 +253,10 @@ def test_commands_are_known_by_their_names(host: Path, monkeypatch: pytest.Monke
 def release(host: Path) -> Path:
     directory = Path(layout.release("blog", R1))
     (directory / "code").mkdir(parents=True)
-    entry = {"environment": {"KEY": "very-secret", "PIN": "123"}, "secrets": ["KEY", "PIN"]}
+    environment = {"KEY": "very-secret", "PIN": "123", "PATH": "/usr/bin:/bin"}
+    entry = {"environment": environment, "secrets": ["KEY", "PIN"]}
     (directory / "environment.json").write_text(json.dumps(entry))
+    (directory / "launch.py").write_text(LAUNCH.read_text())
     return directory
 
 
@@ -267,7 +269,7 @@ def test_its_output_is_masked_and_bounded(
     assert said.output == f"{release}/code\n******** \nred\n"
     assert (said.failure, said.status) == ("", 0)
     assert any(word.startswith("--unit=app_blog_run@") for word in systemd.asked())
-    said = app_command.run_command("blog", R1, "yes | head -c 1000000; exit 7", 20)
+    said = app_command.run_command("blog", R1, "yes 2>/dev/null | head -c 1000000; exit 7", 20)
     assert said.output.startswith("[934464 earlier bytes omitted; the last 65536 are shown]\ny\n")
     assert len(said.output) < 66_000
     assert (said.failure, said.status) == ("exit status 7", 7)
@@ -303,7 +305,7 @@ def test_what_runs_as_an_app_without_systemd(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(host_command, "SYSTEM_PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(app_process, "SYSTEMD", str(tmp_path / "none"))
     with pytest.raises(CommandFailed, match="exit status 3"):
-        run_shell_as("blog", f"(sleep 1; touch {tmp_path}/left) & exit 3", what="x")
+        run_as("blog", ["/bin/sh", "-ec", f"(sleep 1; touch {tmp_path}/left) & exit 3"], what="x")
     words = "--reuid=blog --regid=blog --clear-groups --no-new-privs --pdeathsig=KILL -- setpriv -- /bin/sh"
     assert (tmp_path / "calls").read_text().startswith(words)
     time.sleep(1.5)

@@ -158,7 +158,7 @@ APP = Section(
                 Text(environment.env_name, "name", "DJANGO_SETTINGS_MODULE"),
                 Text(environment.env_value, "text", "blog.settings", show=False),
             ),
-            "Environment variables. Values are strings: quote numbers and yes/no.",
+            "Environment variables of all processes of the app. Values are strings: quote numbers and yes/no.",
             'env: {DJANGO_SETTINGS_MODULE: blog.settings, WORKERS: "4"}',
             default={},
         ),

@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+from seen import around
+
 VERSION = Path(__file__).with_name("version.txt").read_text().strip()
 
 
@@ -17,7 +19,7 @@ def application(environ, start_response):
         body = json.dumps({"length": len(received), "sha256": hashlib.sha256(received).hexdigest()}).encode()
     elif path == "/environment":
         kind = "application/json"
-        body = json.dumps(dict(os.environ)).encode()
+        body = around().encode()
     elif path == "/parts":
         # Without a length: how the answer ends is the server's affair.
         start_response("200 OK", [("Content-Type", "text/plain")])
