@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import IO
 
-from ..files.atomic import sync_directory
+from ..files.atomic import replacing
 from ..host import layout
 from ..host.command import run
 
@@ -36,18 +36,8 @@ def write(app: str) -> tuple[str, list[str]]:
     if not members:
         return "", []
     path = _unused(app)
-    temporary = f"{path}.part"
-    try:
-        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            os.fchmod(file.fileno(), 0o600)
-            left_out = _pack(layout.app_root(app), members, temporary)
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    sync_directory(layout.BACKUPS)
+    with replacing(path) as file:
+        left_out = _pack(layout.app_root(app), members, file.name)
     return path, left_out
 
 

@@ -14,7 +14,7 @@ import os
 import pwd
 import shutil
 
-from ..files.atomic import link_atomically, sync_directory
+from ..files.atomic import link_atomically, replacing, sync_directory
 from ..host import layout
 from ..host.command import run
 from ..release.state import AppState
@@ -105,9 +105,8 @@ def take_over(old: str, new: str, check_mode: bool = False) -> list[str]:
     if os.path.exists(AppState(old).history_path) and not os.path.exists(history):
         changes.append(f"{history}: taken over from {old}")
         if not check_mode:
-            shutil.copyfile(AppState(old).history_path, f"{history}.new")
-            os.chmod(f"{history}.new", 0o600)
-            os.rename(f"{history}.new", history)
+            with open(AppState(old).history_path, "rb") as kept, replacing(history) as file:
+                shutil.copyfileobj(kept, file)
             AppState(new).remember({"kind": "rename", "from": old, "result": "good"})
     # Once only: it may be switched off for the new name before the old one is gone. That keeps its own until then.
     flag, taken = layout.maintenance(old), layout.maintenance(new)

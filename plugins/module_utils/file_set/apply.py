@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..files.atomic import sync_directory, write_atomically
+from ..files.atomic import forget, new_file, sync_directory, write_atomically
 from ..host.module import Module
 from . import items as logic
 from . import parts
@@ -75,11 +75,6 @@ def temporary(path: str, role: str) -> str:
     return os.path.join(directory, logic.TEMPORARY.format(name=name, role=role))
 
 
-def forget(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
 def write_new(path: str, item: Item, current: Current, uid: int | None, gid: int | None) -> None:
     """Put the item's new inode at *path*, with its final owner and mode before it gets any content."""
     forget(path)
@@ -90,13 +85,8 @@ def write_new(path: str, item: Item, current: Current, uid: int | None, gid: int
         os.symlink(item.target, path)
         os.chown(path, keep_uid, keep_gid, follow_symlinks=False)
         return
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchown(file.fileno(), keep_uid, keep_gid)
-        os.fchmod(file.fileno(), item.mode if item.mode is not None else 0o600)
+    with new_file(path, item.mode if item.mode is not None else 0o600, keep_uid, keep_gid) as file:
         file.write(item.content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def set_attributes(path: str, uid: int | None, gid: int | None, mode: int | None) -> None:

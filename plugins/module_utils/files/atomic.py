@@ -5,32 +5,57 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import IO
 
 
 def write_atomically(path: str, content: str, mode: int = 0o600, gid: int = -1) -> None:
     """Replace *path* by a file with *content*; other processes see the old or the new one, never a part."""
-    temporary = f"{path}.new-{os.getpid()}"
-    with _removed_on_failure(temporary):
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchown(file.fileno(), 0 if os.geteuid() == 0 else -1, gid)
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(path, mode, gid) as file:
+        file.write(content.encode())
+
+
+@contextlib.contextmanager
+def replacing(path: str, mode: int = 0o600, gid: int = -1) -> Iterator[IO[bytes]]:
+    """A file that takes the place of *path* at the end of the block; its `name` is where it is until then."""
+    with _temporary(path) as temporary:
+        with new_file(temporary, mode, 0 if os.geteuid() == 0 else -1, gid) as file:
+            yield file
         os.rename(temporary, path)
     sync_directory(os.path.dirname(path))
 
 
 @contextlib.contextmanager
-def _removed_on_failure(temporary: str) -> Iterator[None]:
-    """A full disk must not fill up further with what could not be written."""
+def new_file(path: str, mode: int, uid: int = -1, gid: int = -1) -> Iterator[IO[bytes]]:
+    """A new file at *path*, where there is none, which is on disk at the end of the block.
+
+    It has its owner and its mode before it has any content: nobody else can read that even for a moment.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(path, "wb", opener=lambda name, _: os.open(name, flags, 0o600)) as file:
+        os.fchown(file.fileno(), uid, gid)
+        os.fchmod(file.fileno(), mode)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _temporary(path: str) -> Iterator[str]:
+    """A free name beside *path*. Where the block fails nothing is left there: a full disk must not fill up further."""
+    temporary = f"{path}.new-{os.getpid()}"
+    # That of a process which died and had the same number.
+    forget(temporary)
     try:
-        yield
+        yield temporary
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def forget(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def sync_directory(path: str) -> None:
@@ -43,10 +68,7 @@ def sync_directory(path: str) -> None:
 
 def link_atomically(target: str, path: str, uid: int = -1, gid: int = -1) -> None:
     """Make *path* a symlink to *target*, replacing what it was in one rename."""
-    temporary = f"{path}.new-{os.getpid()}"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
-    with _removed_on_failure(temporary):
+    with _temporary(path) as temporary:
         os.symlink(target, temporary)
         os.chown(temporary, uid, gid, follow_symlinks=False)
         os.rename(temporary, path)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils import hardening
@@ -159,3 +162,29 @@ def test_the_names_of_listeners_are_shown_and_no_more() -> None:
 
 def test_what_a_process_is_called_may_be_any_bytes() -> None:
     assert hardening.run("printf", "\\377x") == "\N{REPLACEMENT CHARACTER}x"
+
+
+@pytest.mark.parametrize("dies_at", ["fsync", "rename"])
+def test_who_dies_while_it_writes_leaves_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    def die(*_: Any) -> None:
+        raise OSError("disk full")
+
+    path = tmp_path / "state" / "confirmed.json"
+    hardening.write(path, "old", 0o644)
+    with monkeypatch.context() as dying, pytest.raises(OSError, match="disk full"):
+        dying.setattr(hardening.os, dies_at, die)
+        hardening.write(path, "new")
+    assert path.read_text() == "old"
+    assert path.stat().st_mode & 0o7777 == 0o644
+    assert list(path.parent.iterdir()) == [path]
+    hardening.write(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_what_was_written_is_there_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bool] = []
+    monkeypatch.setattr(hardening.os, "fsync", lambda it: synced.append(stat.S_ISDIR(os.fstat(it).st_mode)))
+    hardening.write(tmp_path / "it", "text")
+    assert synced == [False, True]
