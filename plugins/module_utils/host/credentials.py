@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
-#: What stands in the place of a credential.
-MASK = "********"
+from .masking import MASK, SHORTEST_HIDDEN
 
 #: A user without a password is masked wherever it occurs from this length on: shorter ones are names, such as `git`.
 SHORTEST_TOKEN = 12
@@ -100,8 +99,7 @@ def secrets_of(text: str) -> list[str]:
         if scheme.lower() in ("http", "https") and colon and password in ("", "x-oauth-basic"):
             found += [one for one in (user, unquote(user)) if len(one) >= SHORTEST_TOKEN]
         for name, value in _parameters(query):
-            # A shorter one is no secret, and to mask it would garble the messages.
-            if _is_secret(name, value) and len(value) >= 6:
+            if _is_secret(name, value) and len(value) >= SHORTEST_HIDDEN:
                 found += [value, unquote(value)]
     return [one for one in dict.fromkeys(found) if one]
 

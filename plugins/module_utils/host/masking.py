@@ -1,4 +1,4 @@
-"""Secrets that no message may show, and what a command prints least of all."""
+"""Secrets that no message may show: what stands in their place, from which length on, and in which forms they are found."""
 
 from __future__ import annotations
 
@@ -8,24 +8,32 @@ from collections.abc import Iterable, Iterator
 #: What stands in the place of a secret.
 MASK = "********"
 
-#: A shorter value is a common word, and hiding it would garble the messages.
+#: Characters of a secret that is masked. Hiding shorter ones would garble the messages, and they are no secrets.
 SHORTEST_HIDDEN = 4
 
 #: Every form of the secrets; see `hide`.
 _hidden: set[str] = set()
 
 
+def forms(values: Iterable[str]) -> set[str]:
+    """How *values* may stand in a text: whole, line by line, and as Python and JSON quote them; those that are masked."""
+    found = {
+        form
+        for value in values
+        for text in (value, *value.splitlines())
+        for form in (
+            text,
+            repr(text)[1:-1],
+            json.dumps(text)[1:-1],
+            json.dumps(text, ensure_ascii=False)[1:-1],
+        )
+    }
+    return {form for form in found if len(form.strip()) >= SHORTEST_HIDDEN}
+
+
 def hide(values: Iterable[str]) -> None:
-    """From now on `hidden` masks *values*: whole, line by line, and as Python and JSON quote them."""
-    for value in values:
-        for text in (value, *value.splitlines()):
-            forms = (
-                text,
-                repr(text)[1:-1],
-                json.dumps(text)[1:-1],
-                json.dumps(text, ensure_ascii=False)[1:-1],
-            )
-            _hidden.update(form for form in forms if len(form.strip()) >= SHORTEST_HIDDEN)
+    """From now on `hidden` masks *values*, in all of their `forms`."""
+    _hidden.update(forms(values))
 
 
 def longest() -> int:

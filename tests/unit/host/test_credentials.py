@@ -57,6 +57,7 @@ def test_whose_password_it_is(url: str, login: Login | None) -> None:
         ("https://ann@h/", set()),
         ("ssh://git@h/a git@h:a", set()),
         ("https://h/a?token=abc123&ref=main", {"abc123"}),
+        ("https://h/a?token=p1N8&key=abc", {"p1N8"}),
         ("https://h/a?private_token=a%2Fb%2Fc", {"a%2Fb%2Fc", "a/b/c"}),
         ("https://h/a?X-Amz-Signature=00ff00ff&X-Amz-Date=2026", {"00ff00ff"}),
         ("https://h/a?abcdef123456", {"abcdef123456"}),

@@ -779,7 +779,7 @@ VAULT = "vault_python_apps_secrets"
             "remove it, or add the app",
         ),
         (
-            "text",
+            "one,two",
             VAULT,
             "this is a text, but must be a map of apps",
             f"{VAULT}:\n  blog:\n    SECRET_KEY: …",
@@ -886,7 +886,9 @@ SECRET = "S3cret\"\n-Value: of 'many' characters " + "x" * 90
 
 
 @pytest.mark.parametrize("form", ["{}", "https://{}/", "Pre fix {}", "{}:80", "/{}"])
-@pytest.mark.parametrize("secret", [SECRET, "hunter2hunter2", "UPPER.Case.Value"])
+@pytest.mark.parametrize(
+    "secret", [SECRET, "hunter2hunter2", "UPPER.Case.Value", "p1N8", "first line\n8th Line"]
+)
 def test_a_secret_carried_into_any_field_is_not_shown(form: str, secret: str) -> None:
     value = form.format(secret)
     app: dict[str, Any] = {field.name: value for field in APP.fields}
@@ -896,7 +898,13 @@ def test_a_secret_carried_into_any_field_is_not_shown(form: str, secret: str) ->
     ]
     listed = "\n".join(str(p) for p in found(*apps, secrets={"blog": {"KEY": secret, "LOST": value}}))
     assert "blog" in listed
-    assert secret[:12].lower() not in listed.lower()
+    for line in secret.splitlines():
+        assert line[:12].lower() not in listed.lower()
+
+
+def test_a_secret_of_asterisks_ends_too() -> None:
+    apps = [{**FULL, "env": {"****": "x"}}]
+    assert "env" in "\n".join(str(p) for p in found(*apps, secrets={"blog": {"KEY": "****"}}))
 
 
 VALUES = st.recursive(

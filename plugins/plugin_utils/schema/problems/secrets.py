@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import datetime
 import functools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ....module_utils.host import masking
 from ..faults import Fault, Hidden, Unresolved, closest, given, member, unresolved
 from ..rules import environment, visitors
 from . import traffic
 from .entries import good_items, name_of, present, schema_of
 from .found import SECRETS, HostApps, Problem
 
-#: A shorter value is a common word, and hiding it would garble the messages.
-SHORTEST_HIDDEN = 6
+#: Where a message cuts a text off; the second where it is quoted as JSON.
+ELLIPSES = ("…", "\\u2026")
 
 
 def hiding(faults: list[Fault], app: Any, where: str, secrets: list[str]) -> Iterator[Fault]:
@@ -144,25 +144,24 @@ def without_secrets(listed: list[Problem], fleet: Mapping[str, HostApps]) -> lis
 
 def secret_forms(hosts: Iterable[HostApps]) -> list[str]:
     """The values of all secrets, as they are and as messages quote them; the longest first."""
-    values = {value for host in hosts for value in _leaves(host.secrets) if len(value) >= SHORTEST_HIDDEN}
-    quoted = {
-        json.dumps(value, ensure_ascii=ascii_only)[1:-1] for value in values for ascii_only in (True, False)
-    }
-    return sorted(values | quoted, key=len, reverse=True)
+    values = {value for host in hosts for value in _leaves(host.secrets)}
+    return sorted(masking.forms(values), key=len, reverse=True)
 
 
 def _hidden(text: str, secret: str) -> str:
     """*text* with *secret* masked, also where it was cut off by an ellipsis or written in small letters."""
     start = 0
-    while (start := text.lower().find(secret[:SHORTEST_HIDDEN].lower(), start)) >= 0:
+    while (start := text.lower().find(secret[: masking.SHORTEST_HIDDEN].lower(), start)) >= 0:
         end = start
         while (
             end < len(text) and end - start < len(secret) and text[end].lower() == secret[end - start].lower()
         ):
             end += 1
-        if end - start == len(secret) or text[end : end + 1] == "…":
-            text = f"{text[:start]}***{text[end:]}"
-        start += 1
+        if end - start == len(secret) or text.startswith(ELLIPSES, end):
+            text = f"{text[:start]}{masking.MASK}{text[end:]}"
+            start += len(masking.MASK)
+        else:
+            start += 1
     return text
 
 
