@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -178,17 +179,19 @@ def test_gunicorn_gets_the_hosts_size_where_nobody_gave_one(
         assert f"\nworkers = {wanted}\n" in text
 
 
-def test_no_process_of_an_app_reaches_the_sockets_of_systemd() -> None:
+#: Of systemd's, open to everybody.
+SOCKETS = ("notify", "userdb", "io.systemd.Hostname", "io.systemd.Credentials", "io.systemd.ManagedOOM")
+
+
+def hidden(lines: list[str]) -> set[str]:
+    values = [line.partition("=")[2] for line in lines if line.startswith("InaccessiblePaths=")]
+    return {path.removeprefix("-") for value in values for path in value.split()}
+
+
+def test_no_process_of_an_app_reaches_the_sockets_of_systemd(render: Callable[..., str]) -> None:
     """Neither a unit's nor a vassal's, which has what the emperor's unit has; that cannot be `notify` then."""
-    emperor = (ROLES / "uwsgi_emperor/templates/emperor@.service.j2").read_text()
-    hidden = {
-        path.removeprefix("-")
-        for line in emperor.splitlines()
-        if line.startswith("InaccessiblePaths=")
-        for path in line.partition("=")[2].split()
-    }
-    assert {"/run/dbus", "/run/systemd/notify", *app_units.SYSTEMD_SOCKETS} <= hidden
-    assert "\nType=exec\n" in emperor
-    unit = " ".join(line for line in app_units.sandbox("blog") if line.startswith("InaccessiblePaths="))
-    for path in ("/run/dbus", *app_units.SYSTEMD_SOCKETS, *app_units.JOURNAL_SOCKETS):
-        assert f"-{path}" in unit.replace("=", " ").split()
+    emperor = render("uwsgi_emperor", "emperor@.service.j2", __uwsgi_emperor_server="/x").splitlines()
+    wanted = {"/run/dbus", *(f"/run/systemd/{name}" for name in SOCKETS)}
+    assert hidden(emperor) == wanted
+    assert "Type=exec" in emperor
+    assert hidden(app_units.sandbox("blog")) == wanted | set(app_units.JOURNAL_SOCKETS)

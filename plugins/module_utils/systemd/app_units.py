@@ -17,6 +17,7 @@ from typing import Any
 from ..files.atomic import link_atomically, write_atomically
 from ..host import layout, output
 from ..host.command import ANSWER, CommandFailed, run
+from . import sandbox as sandbox_of
 from .unit_names import LONGEST_STOP, WEB, activation_units, release_units
 
 #: Seconds after which a worker that was just started has to run still.
@@ -27,17 +28,6 @@ LOG_LINES = 30
 #: Stands in the units of a release for the lines of `sandbox`.
 SANDBOX_MARK = "@SANDBOX@"
 
-#: File systems of a unit's own, a tenth of the host's memory each, as systemd makes them. What an app writes there counts as
-#: its memory. TMPDIR is on its disk space.
-TEMPORARY = " ".join(f"{path}:mode=1777,nosuid" for path in ("/tmp", "/var/tmp", "/dev/shm"))  # noqa: S108
-
-#: Sockets of systemd's that everybody may send to, and that a read-only mount leaves open: an app that floods one keeps
-#: systemd from starting or stopping anything. The emperor's unit has them too.
-SYSTEMD_SOCKETS = tuple(
-    f"/run/systemd/{name}"
-    for name in ("notify", "userdb", "io.systemd.Hostname", "io.systemd.Credentials", "io.systemd.ManagedOOM")
-)
-
 #: Standard output is connected to the journal before the unit's own view of files begins.
 JOURNAL_SOCKETS = ("/run/systemd/journal", f"/run/systemd/journal.{layout.LOG_NAMESPACE}")
 
@@ -46,7 +36,6 @@ Units = Mapping[str, str]
 
 def sandbox(app: str) -> list[str]:
     """Lines of `[Service]` for every unit that runs the app's code: its user, its slice, and what it may not do."""
-    own = f"{layout.shared(app)} {layout.cache(app)}"
     return [
         f"User={app}",
         f"Group={app}",
@@ -55,36 +44,12 @@ def sandbox(app: str) -> list[str]:
         # A line keeps the priority of its unit, whatever it begins with: each priority has a limit of its own.
         "SyslogLevelPrefix=false",
         "UMask=0027",
-        "LimitNOFILE=65536",
         "NoNewPrivileges=true",
         "CapabilityBoundingSet=",
-        "ProtectSystem=strict",
-        f"ReadWritePaths={own}",
-        # `ProtectSystem` leaves it writable, and anybody may fill /run/lock.
-        "ReadOnlyPaths=/run",
-        "ProtectHome=true",
-        # Not PrivateTmp, which is on the host's own file system: an app fills these alone, and in its own memory.
-        f"TemporaryFileSystem={TEMPORARY}",
-        "PrivateIPC=true",
-        "PrivateDevices=true",
-        # With polkit, logind lets each user linger: a manager of units of its own, beyond the limits of its slice.
-        "InaccessiblePaths=-/run/dbus",
-        "InaccessiblePaths=" + " ".join(f"-{path}" for path in (*SYSTEMD_SOCKETS, *JOURNAL_SOCKETS)),
-        "ProtectProc=invisible",
-        "ProtectClock=true",
-        "ProtectControlGroups=true",
-        "ProtectHostname=true",
-        "ProtectKernelLogs=true",
-        "ProtectKernelModules=true",
-        "ProtectKernelTunables=true",
+        *sandbox_of.lines("apps"),
+        f"ReadWritePaths={layout.shared(app)} {layout.cache(app)}",
+        f"InaccessiblePaths={' '.join(f'-{path}' for path in JOURNAL_SOCKETS)}",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
-        "RestrictNamespaces=true",
-        "RestrictRealtime=true",
-        "RestrictSUIDSGID=true",
-        "LockPersonality=true",
-        "SystemCallArchitectures=native",
-        "SystemCallFilter=@system-service",
-        "SystemCallErrorNumber=EPERM",
     ]
 
 
