@@ -39,6 +39,8 @@ TABLE = "inet emperor_stack"
 UNDO = "emperor-stack-firewall-undo"
 FIREWALL_UNIT = "emperor-stack-firewall.service"
 FAIL2BAN_UNITS = ("fail2ban.service", "emperor-stack-fail2ban.path")
+#: Of role base.
+PARAMETERS = "/usr/local/lib/emperor-stack/kernel-parameters"
 SSH_CONFIG = Path("/etc/ssh/sshd_config")
 #: Before what cloud images bring (50-), for the first value counts; what somebody puts before it counts more.
 SSH_DROP_IN = Path("/etc/ssh/sshd_config.d/40-emperor-stack.conf")
@@ -182,11 +184,6 @@ def drop_in(wanted: str, before: Mapping[str, list[str]], way: str, passwords_of
     if passwords_off:
         lines += ["PasswordAuthentication no", "KbdInteractiveAuthentication no"]
     return "\n".join(lines) + "\n"
-
-
-def parameter_files(name: str, root: str = "/proc/sys") -> list[str]:
-    """The files of a kernel parameter; a `*` in its name stands for each interface."""
-    return sorted(glob.glob(f"{root}/{name.replace('.', '/')}"))
 
 
 # Asking
@@ -538,25 +535,13 @@ def ssh_in_effect(settings: Mapping[str, Any], wanted: str) -> bool:
 # Kernel parameters
 
 
-def differing(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Files of *parameters* that hold something else, with what they should."""
-    return {
-        path: str(value)
-        for name, value in parameters.items()
-        for path in parameter_files(name)
-        if Path(path).read_text().split() != str(value).split()
-    }
-
-
-def apply_parameters(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Set them. Returns those that the kernel refused, as it does in containers, by file."""
-    refused = {}
-    for path, value in differing(parameters).items():
-        try:
-            Path(path).write_text(value)
-        except OSError:
-            refused[path] = value
-    return refused
+def parameters(action: str, wanted: Mapping[str, Any]) -> dict[str, str]:
+    """Files of those that are not as *wanted*, with what they should hold; with action `set`, which the kernel keeps so."""
+    if wanted and not os.path.exists(PARAMETERS):
+        raise Refused(f"{PARAMETERS} is not there: role base brings it. Run site.yml without tags first")
+    words = [f"{name}={value}" for name, value in wanted.items()]
+    lines = run(PARAMETERS, action, *words).splitlines() if words else []
+    return {path: value for path, value, _ in (line.split("\t") for line in lines)}
 
 
 # All of it
@@ -587,7 +572,7 @@ class Host:
             return ""
         if self.wants("ssh") and not ssh_in_effect(self.settings, self.text("ssh.conf")):
             return ""
-        if differing(self.settings["sysctl"]).items() - applied.get("refused", {}).items():
+        if parameters("differing", self.settings["sysctl"]).items() - applied.get("refused", {}).items():
             return ""
         if self.wants("fail2ban") and not quietly("systemctl", "is-active", "--quiet", *FAIL2BAN_UNITS):
             return ""
@@ -596,7 +581,7 @@ class Host:
     def apply(self) -> dict[str, Any]:
         notes = []
         run("systemctl", "daemon-reload")
-        refused = apply_parameters(self.settings["sysctl"])
+        refused = parameters("set", self.settings["sysctl"])
         if refused:
             names = ", ".join(path.removeprefix("/proc/sys/").replace("/", ".") for path in refused)
             notes.append(f"sysctl: the kernel refuses to change these, as in a container: {names}")

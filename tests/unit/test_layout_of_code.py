@@ -29,7 +29,7 @@ ON_HOSTS = (
     "app",
     "emperor",
 )
-ON_THE_CONTROLLER = ("controller", "console", "front", "schema", "file_set", "release", "hardening")
+ON_THE_CONTROLLER = ("controller", "console", "front", "schema", "file_set", "release", "settings")
 
 LONGEST_FILE = 400
 #: Files that are longer.

@@ -106,13 +106,18 @@ def test_sshd_is_told_what_shuts_out_nobody_who_is_in(
     assert [line for line in lines[1:] if not line.startswith("Kbd")] == added
 
 
-def test_a_star_stands_for_each_interface(tmp_path: Path) -> None:
-    for name in ("all", "eth0.100", "lo"):
-        (tmp_path / "net/ipv4/conf" / name).mkdir(parents=True)
-        (tmp_path / "net/ipv4/conf" / name / "rp_filter").write_text("0")
-    found = hardening.parameter_files("net.ipv4.conf.*.rp_filter", str(tmp_path))
-    assert [path.split("/")[-2] for path in found] == ["all", "eth0.100", "lo"]
-    assert hardening.parameter_files("no.such", str(tmp_path)) == []
+def test_kernel_parameters_are_those_of_role_bases_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "kernel-parameters"
+    monkeypatch.setattr(hardening, "PARAMETERS", str(program))
+    assert hardening.parameters("set", {}) == {}
+    with pytest.raises(hardening.Refused, match="role base brings it"):
+        hardening.parameters("set", {"a.b": 1})
+    program.write_text(f"#!/bin/sh\necho $* >{tmp_path}/asked\nprintf '/proc/sys/a/b\\t1 2\\t0\\n'\n")
+    program.chmod(0o755)
+    assert hardening.parameters("set", {"a.b": "1 2", "c.d": 0}) == {"/proc/sys/a/b": "1 2"}
+    assert (tmp_path / "asked").read_text() == "set a.b=1 2 c.d=0\n"
 
 
 # Who lets people in

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any
 
+from . import parameters
+
 PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
-PARAMETER = re.compile(r"[a-z0-9_*-]+(?:\.[a-z0-9_*-]+)+")
 #: Matching of one rule would end where these begin.
 KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 OURS = re.compile(r"^(?:nginx|emperor@[ab]|app_.+)\.service$")
@@ -51,7 +52,7 @@ def rules(wanted: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def problems(
     wanted: Iterable[Mapping[str, Any]], ssh: Mapping[str, Any], sysctl: Mapping[str, Any], reboot: str
 ) -> list[str]:
-    """What cannot be meant: place, reason and fix of each."""
+    """Invalid settings: place, reason and fix of each."""
     found = []
     for one in wanted:
         if span(one.get("port", "")) is None:
@@ -72,12 +73,7 @@ def problems(
             found.append(f'hardening_ssh_settings: {keyword} is a boolean of YAML. Quote it: {keyword}: "no"')
         elif not KEYWORD.fullmatch(str(keyword)) or "\n" in str(value):
             found.append(f"hardening_ssh_settings: {keyword!r} is not a keyword with a one-line value")
-    for name, value in sysctl.items():
-        if not PARAMETER.fullmatch(str(name)) or not re.fullmatch(r"[0-9]+(?: [0-9]+)*", str(value)):
-            found.append(
-                f"hardening_sysctl: {name}: {value} is not a kernel parameter with numbers. Write "
-                "net.ipv4.tcp_syncookies: 1"
-            )
+    found += parameters.problems("hardening_sysctl", sysctl, several=True)
     if reboot and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(reboot)):
         found.append(f'hardening_upgrades_reboot is {reboot!r}, but must be a time such as "04:00", or empty')
     return found

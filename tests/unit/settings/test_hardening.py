@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.plugin_utils.hardening import settings
+from ansible_collections.emperor.stack.plugins.plugin_utils.settings import hardening as settings
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""Invalid settings of roles: texts with place, reason and fix. Thin; the rules are in plugin_utils."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.settings import base, hardening, tls
+
+
+def _of(problems: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    @functools.wraps(problems)
+    def run(*values: Any, **named: Any) -> list[str]:
+        return problems(*map(plain, values), **plain(named))
+
+    return run
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "base_problems": _of(base.problems),
+            "hardening_problems": _of(hardening.problems),
+            "tls_problems": _of(tls.problems),
+        }
