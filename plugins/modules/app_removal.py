@@ -88,7 +88,7 @@ from ..module_utils.app.removal import Refused  # noqa: E402
 from ..module_utils.host.command import CommandFailed  # noqa: E402
 from ..module_utils.host.output import printable  # noqa: E402
 from ..module_utils.release import failure  # noqa: E402
-from ..module_utils.release.state import Locked  # noqa: E402
+from ..module_utils.release.lock import Locked  # noqa: E402
 
 
 def wanted(parameters: dict[str, Any]) -> dict[str, str | None]:
@@ -112,7 +112,7 @@ def work(name: str, successor: str | None, options: dict[str, Any], check_mode: 
         if listing:
             app_removal.check(listing, successor, archive, options["break_lock"], options["dead"], site=False)
     except Locked as error:
-        return {**found, "error": str(error), "locked": error.holder}
+        return {**found, "error": str(error), "locked": error.holder.content()}
     except (Refused, CommandFailed, OSError) as error:
         return {**found, "error": str(error) or type(error).__name__}
     except Exception as error:

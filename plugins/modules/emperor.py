@@ -79,7 +79,7 @@ from ..module_utils.host import layout, output  # noqa: E402
 from ..module_utils.host.command import CommandFailed  # noqa: E402
 from ..module_utils.release import failure  # noqa: E402
 from ..module_utils.release.lifecycle import NotHealthy  # noqa: E402
-from ..module_utils.release.state import Locked  # noqa: E402
+from ..module_utils.release.lock import Locked  # noqa: E402
 from ..module_utils.systemd import unit_names  # noqa: E402
 from ..module_utils.uwsgi import emperor_check  # noqa: E402
 

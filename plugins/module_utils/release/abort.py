@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..host import disk_quota, layout
 from . import failure, lifecycle, workers
 from .cleaning import all_gone, prune
+from .lock import Lock
 from .options import Options, Outcome
 from .progress import entry
 from .state import AppState
@@ -19,13 +20,13 @@ def abort(state: AppState, options: Options, phase: str, reason: str) -> Outcome
     if hint := disk_quota.hint(state.app):
         reason = f"{reason}\n{hint}"
     undoing = failure.Undoing(state.app)
-    held = undoing.step("reading the lock", state.lock) or {}
-    release, activation = held.get("release"), held.get("activation")
-    if activation and activation != state.live_activation() and not held.get("warm"):
+    held = undoing.step("reading the lock", state.lock) or Lock()
+    release, activation = held.release, held.activation
+    if activation and activation != state.live_activation() and not held.warm:
         undoing.step(f"stopping {activation}", lambda: lifecycle.stop(state, activation))
     undoing.step("the workers of the live release", lambda: workers.follow(state))
     serving = state.live_release()
-    failed = release if release != serving and held.get("kind") != "rollback" else None
+    failed = release if release != serving and held.kind != "rollback" else None
     if failed:
         undoing.step("marking the release", lambda: state.mark(failed, status="failed", reason=reason))
     undoing.step("pruning old releases", lambda: all_gone(prune(state, options)))

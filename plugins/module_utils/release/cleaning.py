@@ -68,7 +68,7 @@ def prune(state: AppState, options: Options) -> list[str]:
     live = state.live_release()
     in_use = {state.release_of(name) for _, name in lifecycle.running_activations(state.app)} - {None}
     held = state.lock()
-    if held and held.get("release"):
-        in_use.add(held["release"])
+    if held and held.release:
+        in_use.add(held.release)
     gone = prunable(state.manifests(), live, options.keep_releases, {str(n) for n in in_use})
     return removed(state, gone)

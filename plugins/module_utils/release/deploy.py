@@ -6,17 +6,19 @@ import contextlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
 
 from ..host import layout, output
 from ..host.command import CommandFailed, run
+from ..host.release_error import ReleaseError
 from ..uwsgi.emperor_check import running_emperor
 from . import environment, failure, lifecycle, workers
 from .cleaning import clean_up, prune, warm_activation
 from .lifecycle import Health, NotHealthy
+from .lock import Lock
 from .options import Options, Outcome
 from .progress import entry, note, taken
-from .state import AppState, Manifest, seconds_since_start
+from .state import AppState, Manifest
 
 
 def run_hooks(manifest: Manifest, name: str) -> None:
@@ -24,9 +26,9 @@ def run_hooks(manifest: Manifest, name: str) -> None:
         environment.run_line(manifest.app, manifest.release, command, f"hook {name}")
 
 
-def migrate(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+def migrate(state: AppState, held: Lock, manifest: Manifest, options: Options) -> Outcome:
     live = state.live_activation()
-    if live is not None and live == held.get("activation"):
+    if live is not None and live == held.activation:
         return {"release": manifest.release}
     run_hooks(manifest, "before_migrate")
     said = ""
@@ -36,10 +38,10 @@ def migrate(state: AppState, held: dict[str, Any], manifest: Manifest, options: 
     return {"release": manifest.release, "changed": bool(manifest.migrate), "output": output.last(said, 2000)}
 
 
-def start(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+def start(state: AppState, held: Lock, manifest: Manifest, options: Options) -> Outcome:
     health = Health.of(manifest)
-    activation = held.get("activation")
-    if activation and held.get("switched") == activation:
+    activation = held.activation
+    if activation and held.switched == activation:
         return {"activation": activation, "warm": True}
     if activation and lifecycle.runner_of(activation):
         # Warm: it runs already; that it answers is checked all the same.
@@ -57,14 +59,16 @@ def start(state: AppState, held: dict[str, Any], manifest: Manifest, options: Op
     return {"activation": activation, "probes": requests, "changed": True}
 
 
-def switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
-    activation = str(held["activation"])
+def switch(state: AppState, held: Lock, manifest: Manifest, options: Options) -> Outcome:
+    activation = held.activation
+    if activation is None:
+        raise ReleaseError("nothing was started that could be switched to: the phase start comes first")
     live = state.live_activation()
-    if held.get("switched") == activation == live:
+    if held.switched == activation == live:
         return {"activation": activation, "release": manifest.release}
     if live != activation:
         held = note(state, options, previous=live)
-    previous = held.get("previous")
+    previous = held.previous
     health = Health.of(manifest)
     outcome: Outcome = {"activation": activation, "release": manifest.release, "changed": live != activation}
     try:
@@ -93,7 +97,7 @@ def switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
                 undoing.step("taking it away", lambda: os.unlink(layout.active(state.app)))
         # Else an earlier run switched, and the one before it runs no more: what is live is all there is.
         raise NotHealthy(back + undoing.said()) from error
-    if held.get("kind") == "rollback" and previous:
+    if held.kind == "rollback" and previous:
         left = state.release_of(previous)
         if left and left != manifest.release:
             state.mark(left, status="rolled_back", reason=f"rolled back to {manifest.release}")
@@ -103,13 +107,13 @@ def switch(state: AppState, held: dict[str, Any], manifest: Manifest, options: O
     return outcome
 
 
-def drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: Options) -> Outcome:
+def drain(state: AppState, held: Lock, manifest: Manifest, options: Options) -> Outcome:
     began = time.monotonic()
     live = state.live_activation()
     run_hooks(manifest, "before_drain")
     outcome: Outcome = {"release": manifest.release, "activation": live, "changed": True}
     warm = warm_activation(state) if options.keep_warm > 0 and not options.emperor else None
-    previous = held.get("previous")
+    previous = held.previous
     others = [name for _, name in lifecycle.running_activations(state.app) if name != live]
     seconds = {name: state.seconds_to_end(name) for name in others}
     # What is kept for longer than its requests may take is not waited for, unless a hook wants it quiet.
@@ -142,11 +146,11 @@ def drain(state: AppState, held: dict[str, Any], manifest: Manifest, options: Op
     if warnings:
         # What was tried twice is said once.
         outcome["warnings"] = list(dict.fromkeys(warnings))
-    held = {**held, "took": taken(held, "drain", began)}
+    held = replace(held, took=taken(held, "drain", began))
     state.remember(entry(held, options, "drain", "good"))
-    outcome["seconds"] = seconds_since_start(held)
-    outcome["milliseconds"] = held.get("milliseconds")
-    outcome["took"] = held["took"]
+    outcome["seconds"] = held.seconds
+    outcome["milliseconds"] = held.milliseconds
+    outcome["took"] = held.took
     state.unlock()
     return outcome
 

@@ -16,7 +16,7 @@ from ..host import output
 from ..host.command import CommandFailed
 from ..host.release_error import ReleaseError
 from .lifecycle import NotHealthy
-from .state import Locked
+from .lock import Locked
 
 Result = TypeVar("Result")
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .lock import Owner
+
 #: What a phase found or did with an app; `error` where it failed.
 Outcome = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Options:
-    owner: Mapping[str, Any] = field(default_factory=dict)
+    owner: Owner = field(default_factory=Owner)
     dead: Sequence[str] = ()
     break_lock: bool = False
     force: bool = False

@@ -6,11 +6,11 @@ import enum
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from ..host.release_error import ReleaseError
 from . import environment, failure
 from .abort import abort
+from .lock import Lock
 from .options import Options, Outcome
 from .progress import note, note_took, taken
 from .spec import ReleaseSpec
@@ -63,7 +63,7 @@ def by_spec(work: Callable[[ReleaseSpec, Options], Outcome]) -> Work:
     return for_app
 
 
-def by_lock(work: Callable[[AppState, dict[str, Any], Manifest, Options], Outcome]) -> Work:
+def by_lock(work: Callable[[AppState, Lock, Manifest, Options], Outcome]) -> Work:
     """A phase on the release that the lock names. A failure ends the deploy."""
 
     def for_app(phase: str, spec: ReleaseSpec, options: Options) -> Outcome:
@@ -74,9 +74,9 @@ def by_lock(work: Callable[[AppState, dict[str, Any], Manifest, Options], Outcom
             held = note(state, options, phase=phase)
             began = time.monotonic()
             try:
-                manifest = state.manifest(str(held.get("release")))
+                manifest = state.manifest(held.release or "")
                 if manifest is None:
-                    raise ReleaseError(f"release {held.get('release')} is gone or was never complete")
+                    raise ReleaseError(f"release {held.release} is gone or was never complete")
                 environment.hide_secrets(state.app, manifest.release)
                 outcome = work(state, held, manifest, options)
             except Exception as error:

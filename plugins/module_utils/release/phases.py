@@ -14,13 +14,13 @@ from typing import Any, cast
 
 from . import failure
 from .deploy import drain, migrate, start, switch
+from .lock import Locked
 from .options import Options, Outcome
 from .phase import DEPLOY, ROLLBACK, Phase, Told, by_lock, by_spec
 from .plan import plan
 from .prepare import prepare
 from .rollback import rollback
 from .spec import ReleaseSpec
-from .state import Locked
 from .status import status
 
 #: In the order in which an app goes through those of a deploy, or of a rollback.
@@ -143,7 +143,7 @@ def _contained(phase: Phase, spec: ReleaseSpec, options: Options) -> Outcome:
         outcome = phase.work(phase.name, spec, options)
         return _switched_now(phase, spec, options, outcome) if outcome.pop("switch_now", False) else outcome
     except Locked as error:
-        return {"error": str(error), "locked": error.holder}
+        return {"error": str(error), "locked": error.holder.content()}
     except Exception as error:
         return {"error": failure.described(spec["name"], error)}
 

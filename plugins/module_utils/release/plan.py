@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from ..source.git import resolve_git
 from . import build, lifecycle, takeover, venv, workers
+from .lock import Lock
 from .options import Options, Outcome
 from .spec import ReleaseSpec
 from .state import AppState, Manifest
@@ -77,9 +76,9 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
     return {**outcome, "action": "deploy", "why": why, "changed": True}
 
 
-def rollback_switched(left: Mapping[str, Any], live: str | None) -> bool:
+def rollback_switched(left: Lock, live: str | None) -> bool:
     """Whether the run that left this lock was a rollback that had switched already."""
-    return live is not None and left.get("kind") == "rollback" and left.get("release") == live
+    return live is not None and left.kind == "rollback" and left.release == live
 
 
 def matches(manifest: Manifest, spec: ReleaseSpec, revision: str) -> bool:

@@ -34,7 +34,7 @@ def _new_release(spec: ReleaseSpec, options: Options) -> Outcome:
         return {"changed": True}
     readiness.check(spec)
     with state.working(seconds=120 if options.dead or options.break_lock else 5):
-        state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
+        state.take_lock(options.owner, options.dead, options.break_lock)
         release, steps = None, Steps()
         try:
             steps.warnings += clean_up(state)

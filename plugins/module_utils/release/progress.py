@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from .lock import Lock
 from .options import Options, Outcome
 from .spec import ReleaseSpec
-from .state import AppState, seconds_since_start
+from .state import AppState
 
 
 class Steps:
@@ -41,17 +43,16 @@ class Steps:
         return {"warnings": self.warnings} if self.warnings else {}
 
 
-def note(state: AppState, options: Options, **content: Any) -> dict[str, Any]:
+def note(state: AppState, options: Options, **progress: Any) -> Lock:
     """Write into the lock how far the deploy is, so that the next phase, or the next run, knows."""
-    held = state.held_lock(options.owner["token"])
-    held.update(content)
+    held = replace(state.held_lock(options.owner["token"]), **progress)
     state.write_lock(held)
     return held
 
 
-def taken(held: Mapping[str, Any], step: str, began: float) -> dict[str, float]:
+def taken(held: Lock, step: str, began: float) -> dict[str, float]:
     """The seconds of each step so far, with *step*, which has begun at *began* of the monotonic clock."""
-    took = dict(held.get("took", {}))
+    took = dict(held.took)
     # A rollback that is warm goes through some of them twice.
     took[step] = round(took.get(step, 0) + time.monotonic() - began, 2)
     return took
@@ -64,19 +65,18 @@ def note_took(state: AppState, options: Options, took: Mapping[str, float]) -> N
             note(state, options, took=took)
 
 
-def entry(
-    held: Mapping[str, Any], options: Options, phase: str, result: str, reason: str = ""
-) -> dict[str, Any]:
+def entry(held: Lock, options: Options, phase: str, result: str, reason: str = "") -> dict[str, Any]:
+    """A line of the history."""
     return {
-        "kind": held.get("kind", "deploy"),
+        "kind": held.kind,
         "who": options.owner.get("who"),
         "controller": options.owner.get("controller"),
-        "release": held.get("release"),
-        "activation": held.get("activation"),
-        "seconds": seconds_since_start(held),
+        "release": held.release,
+        "activation": held.activation,
+        "seconds": held.seconds,
         "phase": phase,
         "result": result,
-        "took": held.get("took", {}),
+        "took": held.took,
         **({"reason": reason[:2000]} if reason else {}),
     }
 
@@ -85,14 +85,14 @@ def adopt(spec: ReleaseSpec, options: Options) -> Outcome:
     """Give the lock of a dead run, which has switched already, to this one: it goes on at the switch."""
     state = AppState(spec["name"])
     with state.working(seconds=120):
-        left = state.lock() or {}
+        left = state.lock() or Lock()
         state.take_lock(
-            dict(options.owner),
-            list(options.dead),
+            options.owner,
+            options.dead,
             options.break_lock,
-            kind=left.get("kind", "deploy"),
+            kind=left.kind,
             release=state.live_release(),
             activation=state.live_activation(),
-            previous=left.get("previous"),
+            previous=left.previous,
         )
     return {"release": state.live_release(), "changed": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..host.release_error import ReleaseError
 from .cleaning import warm_activation
+from .lock import Lock
 from .options import Options, Outcome
 from .plan import rollback_switched
 from .progress import adopt, note
@@ -18,10 +19,10 @@ def rollback(spec: ReleaseSpec, options: Options) -> Outcome:
     """
     state = AppState(spec["name"])
     live = state.live_release()
-    left = state.lock() or {}
+    left = state.lock() or Lock()
     if rollback_switched(left, live) and options.to_release in (None, live):
         # It had switched when it died. Going back once more would be one release too far.
-        outcome = {"release": live, "from": state.release_of(left.get("previous")), "changed": True}
+        outcome = {"release": live, "from": state.release_of(left.previous), "changed": True}
         return outcome if options.check_mode else {**outcome, **adopt(spec, options), "warm": True}
     target = _target(state, live, options)
     current = state.manifest(live) if live else None
@@ -41,7 +42,7 @@ def rollback(spec: ReleaseSpec, options: Options) -> Outcome:
     if options.check_mode:
         return outcome
     with state.working(seconds=120 if options.dead or options.break_lock else 5):
-        state.take_lock(dict(options.owner), list(options.dead), options.break_lock)
+        state.take_lock(options.owner, options.dead, options.break_lock)
         try:
             warm = warm_activation(state)
             if warm is not None and state.release_of(warm) != target.release:

@@ -1,4 +1,4 @@
-"""What a host remembers of an app's releases: manifests, the deploy lock, the history, and which one is live.
+"""What a host remembers of an app's releases: manifests, the history, and which one is live. The lock is in `lock.py`.
 
 Every file is replaced by a rename after an fsync, so that a run which dies at any point leaves either the old or the new
 content. A release exists when its manifest does; the manifest is written last.
@@ -7,13 +7,10 @@ content. A release exists when its manifest does; the manifest is written last.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import re
-import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -22,29 +19,12 @@ from ..files.atomic import write_atomically
 from ..host import layout
 from ..host.credentials import masked
 from ..systemd import unit_names
-
-#: Seconds after which a lock whose owner has not been heard of may be taken over.
-LOCK_SECONDS = 1800
+from .lock import Lockable, now
 
 #: Lines of history that are kept.
 HISTORY_LINES = 500
 
-#: Where the kernel names its present run.
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 RELEASE_ID = re.compile(r"^\d{8}T\d{6}-[0-9a-z.-]{1,16}$")
-
-
-class Locked(Exception):
-    """Another deploy of the app is under way. Carries its lock as `holder`."""
-
-    def __init__(self, app: str, holder: dict[str, Any]) -> None:
-        self.holder = holder
-        super().__init__(
-            f"a deploy is under way since {holder.get('since', 'unknown')}, held by "
-            f"{holder.get('who', 'unknown')} on {holder.get('controller', 'unknown')} "
-            f"(phase {holder.get('phase', 'unknown')}, expires {holder.get('expires', 'unknown')}). "
-            "Wait for it, or break the lock with -e break_lock=true."
-        )
 
 
 @dataclass
@@ -94,48 +74,7 @@ class Manifest:
         return self.live_as, self.switched
 
 
-def boot_id() -> str:
-    """What names this run of the kernel; empty where that cannot be read."""
-    try:
-        with open(BOOT_ID, encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def uptime() -> float:
-    """Seconds since the boot, sleep included. No change of the clock changes it."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def has_expired(lock: Mapping[str, Any]) -> bool:
-    """Whether the holder of *lock* has not been heard of for `LOCK_SECONDS`.
-
-    By the time since the boot, as a clock that is set meanwhile would give a lock away early, or keep it for years. By the
-    clock only in the first half hour after another boot, and for the lock of an earlier version of the bundle.
-    """
-    boot = lock.get("boot")
-    if boot and boot == boot_id():
-        return _number(lock.get("expires_uptime")) < uptime()
-    return _number(lock.get("expires_at")) < time.time() or bool(boot and uptime() > LOCK_SECONDS)
-
-
-def seconds_since_start(lock: Mapping[str, Any]) -> float:
-    """How long ago *lock* was taken; 0.0 where that cannot be known."""
-    if lock.get("boot") == boot_id() and "started_uptime" in lock:
-        return round(max(uptime() - _number(lock["started_uptime"]), 0.0), 1)
-    return round(max(time.time() - _number(lock.get("started", time.time())), 0.0), 1)
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
-def now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-class AppState:
+class AppState(Lockable):
     """The memory of one app on this host."""
 
     def __init__(self, app: str) -> None:
@@ -247,89 +186,6 @@ class AppState:
     def activation_names(self) -> list[str]:
         """Every activation of the app that left a directory or a vassal, oldest first."""
         return sorted(self._activation_names(), key=self.activation_serial)
-
-    # The deploy lock: its content outlives a module call, the flock does not
-
-    @property
-    def lock_path(self) -> str:
-        return f"{layout.state(self.app)}/lock.json"
-
-    def lock(self) -> dict[str, Any] | None:
-        try:
-            with open(self.lock_path, encoding="utf-8") as file:
-                return dict(json.load(file))
-        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
-            return None
-
-    def take_lock(
-        self, owner: dict[str, Any], dead: Collection[str], break_lock: bool, **content: Any
-    ) -> dict[str, Any]:
-        """Hold the lock for *owner* (`token`, `who`, `controller`); *dead* are tokens of runs that have ended.
-
-        *content* is written with it, in the same rename. Returns what the last holder left unfinished, else an empty
-        dict. Raises Locked.
-        """
-        held = self.free_lock(dead, break_lock, owner["token"])
-        started = {"since": now(), "started": time.time(), "started_uptime": uptime()}
-        self.write_lock({**owner, **started, "phase": "prepare", **content})
-        return held
-
-    def free_lock(self, dead: Collection[str], break_lock: bool, token: str = "") -> dict[str, Any]:
-        """What the last holder left unfinished, where the lock may be taken by the run *token*; {} where there is none.
-
-        The one rule of locks: it is free where its holder is this run, is among *dead*, has not been heard of for too long,
-        or is to be passed over on purpose. Whoever meets a lock asks here. Raises Locked.
-        """
-        held = self.lock()
-        if held is None:
-            return {}
-        holder = held.get("token")
-        if not (break_lock or (token and holder == token) or holder in dead or has_expired(held)):
-            raise Locked(self.app, held)
-        return held
-
-    def write_lock(self, content: dict[str, Any]) -> None:
-        expires = time.time() + LOCK_SECONDS
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires))
-        # The clock's time is for people, and for after a reboot.
-        limits = {"expires": stamp, "expires_at": expires}
-        limits |= {"boot": boot_id(), "expires_uptime": uptime() + LOCK_SECONDS}
-        write_atomically(self.lock_path, json.dumps({**content, **limits}) + "\n")
-
-    def held_lock(self, token: str) -> dict[str, Any]:
-        """The lock, which must be held by *token*. Raises Locked when it is not."""
-        held = self.lock()
-        if held is None:
-            raise Locked(self.app, {"who": "nobody", "phase": "none: this deploy's lock was broken"})
-        if held.get("token") != token:
-            raise Locked(self.app, held)
-        return held
-
-    def unlock(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.lock_path)
-
-    @contextlib.contextmanager
-    def working(self, seconds: float = 5) -> Iterator[None]:
-        """Keep other module calls for this app out. The kernel lets go when the process ends, however it ends.
-
-        Raises Locked after *seconds*, and OSError where the host has no such app.
-        """
-        path = f"{layout.state(self.app)}/working"
-        if not os.path.isdir(layout.state(self.app)):
-            reason = "this app is not set up on the host: run site.yml, whose end reports what blocks it"
-            raise FileNotFoundError(errno.ENOENT, reason, layout.state(self.app))
-        with open(path, "a", encoding="utf-8") as file:
-            deadline = time.monotonic() + seconds
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise Locked(self.app, self.lock() or {}) from None
-                    time.sleep(0.1)
-            yield
 
     # History
 

@@ -50,7 +50,7 @@ def status(spec: ReleaseSpec, options: Options) -> Outcome:
         "health": health,
         "maintenance": _maintenance_since(state.app),
         "disk": asdict(disk) if (disk := disk_quota.usage_of(state.app)) else None,
-        "lock": state.lock(),
+        "lock": lock.content() if (lock := state.lock()) else None,
         "releases": [
             {"release": m.release, "version": m.version, "status": m.status, "created": m.created}
             for m in state.manifests()

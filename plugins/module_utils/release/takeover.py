@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from .lock import Locked
 from .spec import PlanSpec
-from .state import AppState, Locked, Manifest
+from .state import AppState, Manifest
 
 #: What becomes of a release that its fingerprint decides. Of all others nobody compares it.
 COMPARED = ("good", "prepared", "rolled_back")

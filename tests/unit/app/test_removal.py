@@ -29,7 +29,8 @@ from ansible_collections.emperor.stack.plugins.module_utils.app.removal import R
 from ansible_collections.emperor.stack.plugins.module_utils.files.atomic import link_atomically
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
-from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Locked
+from ansible_collections.emperor.stack.plugins.module_utils.release.lock import Lock, Locked
+from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState
 from ansible_collections.emperor.stack.plugins.module_utils.systemd import app_units
 from ansible_collections.emperor.stack.plugins.module_utils.tls import store as certificate_store
 
@@ -567,7 +568,7 @@ def test_a_removal_that_fails_leaves_no_lock(
     state = AppState("app")
     if os.path.isdir(layout.state("app")):
         # Neither held by anybody who is alive, nor by the kernel for a process.
-        assert state.free_lock([], False) == (lock or {})
+        assert state.free_lock([], False) == (Lock.of(lock) if lock else None)
         with state.working(0):
             pass
     commands_by(run, monkeypatch)

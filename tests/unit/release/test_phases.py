@@ -97,7 +97,7 @@ def test_nothing_that_leads_to_a_switch_is_begun_for_nobody(
     in_turn(phases_of("deploy"), [deploys.spec()], deploys.options)
     assert deploys.calls[-1] == "after_migrate"
     held = deploys.state.lock()
-    assert held and held["phase"] == "migrate"
+    assert held and held.phase == "migrate"
     # What a switch has left to do is done all the same.
     deploys.next_run()
     waits = iter([True, True, True, True])
@@ -150,7 +150,7 @@ def test_another_owner_is_told_who_and_since(deploys: Host, phase: str) -> None:
     deploys.options = Options(owner=THEIRS)
     outcome = deploys.phase(phase)
     assert "ann@laptop on laptop" in outcome["error"]
-    assert held["since"] in outcome["error"]
+    assert held.since in outcome["error"]
     assert outcome["locked"]["token"] == MINE["token"]
     assert deploys.state.lock() == held
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.release import build, progress
 from ansible_collections.emperor.stack.plugins.module_utils.release.lifecycle import NotHealthy
+from ansible_collections.emperor.stack.plugins.module_utils.release.lock import Lock
 
 from .playing import PHASES_OF_A_DEPLOY, Host
 
@@ -36,10 +37,10 @@ def test_a_deploy_says_what_took_its_time(deploys: Host, monkeypatch: pytest.Mon
 
 def test_a_phase_that_is_gone_through_twice_counts_both_times() -> None:
     """As start and switch of a warm rollback, which the phases of their own then confirm."""
-    held = {"took": {"start": 1.5, "switch": 0.25}}
+    held = Lock(took={"start": 1.5, "switch": 0.25})
     took = progress.taken(held, "start", time.monotonic() - 2)
     assert took == {"start": pytest.approx(3.5, abs=0.2), "switch": 0.25}
-    assert held["took"]["start"] == 1.5
+    assert held.took["start"] == 1.5
 
 
 def test_a_deploy_that_failed_says_it_too(deploys: Host) -> None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,6 @@ from ansible_collections.emperor.stack.plugins.module_utils.release import state
 from ansible_collections.emperor.stack.plugins.module_utils.release.state import (
     HISTORY_LINES,
     AppState,
-    Locked,
     Manifest,
     prunable,
 )
@@ -203,175 +198,6 @@ def test_a_lost_serial_repeats_no_name(
 
 def test_a_name_is_spent_even_if_the_run_dies(state: AppState) -> None:
     assert state.next_activation() != AppState("blog").next_activation()
-
-
-# The deploy lock
-
-
-def test_a_lock_is_held_against_others_and_names_its_holder(state: AppState) -> None:
-    assert state.take_lock(OWNER, [], False) == {}
-    with pytest.raises(Locked) as refused:
-        state.take_lock(OTHER, [], False)
-    assert "ann@laptop on laptop" in str(refused.value)
-    assert str(state.lock()["since"]) in str(refused.value)  # type: ignore[index]
-    assert "break_lock=true" in str(refused.value)
-    assert refused.value.holder["token"] == OWNER["token"]
-    assert state.held_lock(OWNER["token"])["who"] == "ann@laptop"
-
-
-@pytest.mark.parametrize(
-    ("dead", "break_lock", "age", "taken"),
-    [
-        ([], False, 0, False),
-        (["boot/ns/9/9"], False, 0, False),
-        ([OWNER["token"]], False, 0, True),
-        ([], True, 0, True),
-        ([], False, release_state.LOCK_SECONDS - 60, False),
-        ([], False, release_state.LOCK_SECONDS + 60, True),
-    ],
-    ids=["alive", "another is dead", "dead", "broken", "nearly expired", "expired"],
-)
-def test_who_may_take_a_lock_over(
-    state: AppState, monkeypatch: pytest.MonkeyPatch, dead: list[str], break_lock: bool, age: int, taken: bool
-) -> None:
-    state.take_lock(OWNER, [], False)
-    state.write_lock({**state.held_lock(OWNER["token"]), "release": R1})
-    later = release_state.uptime() + age
-    monkeypatch.setattr(release_state, "uptime", lambda: later)
-    if taken:
-        assert state.take_lock(OTHER, dead, break_lock)["release"] == R1
-        with pytest.raises(Locked):
-            state.held_lock(OWNER["token"])
-    else:
-        with pytest.raises(Locked):
-            state.take_lock(OTHER, dead, break_lock)
-
-
-YEAR = 365 * 86400.0
-SHORT, LONG = release_state.LOCK_SECONDS - 60.0, release_state.LOCK_SECONDS + 60.0
-
-
-@pytest.mark.parametrize(
-    ("clock", "waited", "boot", "up", "expired"),
-    [
-        (0, SHORT, "same", None, False),
-        (YEAR, SHORT, "same", None, False),
-        (-YEAR, LONG, "same", None, True),
-        # After a reboot the time since that counts too, as the lock is older than the boot.
-        (0, SHORT, "other", 60.0, False),
-        (0, LONG, "other", 60.0, True),
-        (-YEAR, SHORT, "other", 60.0, False),
-        (-YEAR, LONG, "other", LONG, True),
-        # The lock of an earlier version of the bundle knows the clock alone.
-        (0, SHORT, "unknown", LONG, False),
-        (0, LONG, "unknown", LONG, True),
-    ],
-    ids=[
-        *("fresh", "the clock leaps ahead", "old, and the clock was set back"),
-        *("fresh, after a boot", "old, after a boot", "a clock behind, after a boot", "up for long enough"),
-        *("of an earlier version, fresh", "of an earlier version, old"),
-    ],
-)
-def test_when_a_lock_expires(
-    state: AppState,
-    monkeypatch: pytest.MonkeyPatch,
-    clock: float,
-    waited: float,
-    boot: str,
-    up: float | None,
-    expired: bool,
-) -> None:
-    """*clock*: by how much it was set; *waited*: how long the holder was not heard of; *up*: the time since the boot."""
-    state.take_lock(OWNER, [], False)
-    held = state.lock() or {}
-    if boot == "unknown":
-        held = {key: value for key, value in held.items() if key not in ("boot", "expires_uptime")}
-    later, since_boot = time.time() + waited + clock, up or release_state.uptime() + waited
-    monkeypatch.setattr(release_state.time, "time", lambda: later)
-    monkeypatch.setattr(release_state, "uptime", lambda: since_boot)
-    if boot == "other":
-        monkeypatch.setattr(release_state, "boot_id", lambda: "of another boot")
-    assert release_state.has_expired(held) is expired
-
-
-@pytest.mark.parametrize("value", [None, "soon", [], {}])
-def test_a_time_that_is_none_is_long_past(value: Any) -> None:
-    assert release_state.has_expired({"expires_at": value})
-    assert release_state.has_expired({"boot": release_state.boot_id(), "expires_uptime": value})
-
-
-def test_how_long_a_deploy_took_does_not_follow_the_clock(
-    state: AppState, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state.take_lock(OWNER, [], False)
-    later = time.time() - YEAR
-    monkeypatch.setattr(release_state.time, "time", lambda: later)
-    assert 0 <= release_state.seconds_since_start(state.lock() or {}) < 60
-    # Of an earlier version, by the clock, and never less than nothing.
-    assert release_state.seconds_since_start({"started": later + YEAR}) == 0
-    assert release_state.seconds_since_start({"started": later - 7}) == 7
-    assert release_state.seconds_since_start({}) == 0
-
-
-def test_the_same_run_may_take_its_lock_again(state: AppState) -> None:
-    state.take_lock(OWNER, [], False)
-    state.take_lock(OWNER, [], False)
-
-
-def test_a_lock_that_was_broken_and_given_back_is_noticed(state: AppState) -> None:
-    state.take_lock(OWNER, [], False)
-    state.unlock()
-    state.unlock()
-    with pytest.raises(Locked, match="this deploy's lock was broken"):
-        state.held_lock(OWNER["token"])
-
-
-@pytest.mark.parametrize("content", ["", "{", "[1]", "3"])
-def test_an_unreadable_lock_is_nobodys(state: AppState, content: str) -> None:
-    Path(state.lock_path).write_text(content)
-    assert state.lock() is None
-    state.take_lock(OWNER, [], False)
-
-
-def _work(apps: str, pipe: Connection) -> None:
-    layout.APPS = apps
-    with AppState("blog").working(1):
-        pipe.send("in")
-        time.sleep(30)
-
-
-def test_one_process_works_on_an_app_and_its_death_frees_it(state: AppState) -> None:
-    context = multiprocessing.get_context("fork")
-    mine, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(layout.APPS, theirs), daemon=True)
-    process.start()
-    try:
-        assert mine.poll(5)
-        state.take_lock(OTHER, [], False)
-        with pytest.raises(Locked, match="bob@desk"), state.working(0.2):
-            pass
-        assert process.pid
-        os.kill(process.pid, signal.SIGKILL)
-        with state.working(2):
-            pass
-    finally:
-        process.kill()
-        process.join()
-
-
-def test_two_threads_of_a_process_exclude_each_other_too(state: AppState) -> None:
-    with state.working(1), pytest.raises(Locked), AppState("blog").working(0):
-        pass
-    with state.working(0):
-        pass
-
-
-def test_an_app_that_the_host_does_not_have_is_said_with_what_to_do(state: AppState) -> None:
-    with (
-        pytest.raises(OSError, match=r"is not set up on the host: run site\.yml"),
-        AppState("shop").working(),
-    ):
-        pass
 
 
 # History

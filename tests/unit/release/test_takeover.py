@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from ansible_collections.emperor.stack.plugins.action import release as action
 from ansible_collections.emperor.stack.plugins.module_utils.release import build, takeover, workers
+from ansible_collections.emperor.stack.plugins.module_utils.release.lock import Locked
 from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
 from ansible_collections.emperor.stack.plugins.module_utils.release.phases import run_phase
-from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Locked
+from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState
 
 LIVE, OTHER = "20261122T100000-aaaaaaa", "20261122T110000-bbbbbbb"
 FORMER, ELSE, TODAY = "f" * 64, "e" * 64, f"2:{'f' * 64}"
