@@ -14,9 +14,11 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 
 from ..module_utils.release import uv_settings
+from ..module_utils.release.lock import Owner
 from ..module_utils.release.phase import Told
 from ..module_utils.release.phases import PHASES, going_on, together
 from ..module_utils.release.spec import ReleaseSpec
+from ..module_utils.source.spec import Source
 from ..plugin_utils.controller.bundle import bundle_root
 from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process, process_token
 from ..plugin_utils.controller.plain import plain
@@ -140,7 +142,7 @@ class ActionModule(ActionWithLocks):
         return remote
 
 
-def this_run() -> dict[str, str]:
+def this_run() -> Owner:
     """Who deploys: the same for all phases of a run."""
     return {
         "token": process_token(playbook_process()),
@@ -183,9 +185,10 @@ def continued(before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str,
     return whole
 
 
-def comes_from_here(source: Mapping[str, Any]) -> bool:
+def comes_from_here(source: Source) -> bool:
     """Whether the controller has the source, and the host does not fetch it."""
-    return bool(source.get("path")) or bool(source.get("archive") and "://" not in source["archive"])
+    archive = source.get("archive")
+    return bool(source.get("path")) or bool(archive and "://" not in archive)
 
 
 def sent(spec: ReleaseSpec) -> bool:
@@ -193,10 +196,10 @@ def sent(spec: ReleaseSpec) -> bool:
     return not here or "archive" in spec or "archive_content" in spec
 
 
-def size_of(source: Mapping[str, Any], root: Path) -> int:
+def size_of(source: Source, root: Path) -> int:
     """Bytes of the source as it lies there."""
-    if source.get("archive"):
-        return (root / source["archive"]).stat().st_size
+    if archive := source.get("archive"):
+        return (root / archive).stat().st_size
     return sum(path.lstat().st_size for path in source_files(code_directory(source, root)))
 
 

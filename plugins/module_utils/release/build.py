@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from ..files.atomic import write_atomically
 from ..files.trees import own, sync
@@ -26,7 +25,7 @@ from . import environment
 from . import venv as release_venv
 from .migrations import migrations_digest
 from .public import publish
-from .spec import PlanSpec, ReleaseSpec
+from .spec import Job, PersistentDirectory, PlanSpec, ReleaseSpec
 from .state import AppState, Manifest, now
 
 #: Makes uWSGI of a Python; see its own text.
@@ -71,7 +70,7 @@ trap - EXIT
 """
 
 
-def furnish(app: str, code: str, files: Mapping[str, str], persistent: Iterable[Mapping[str, Any]]) -> None:
+def furnish(app: str, code: str, files: Mapping[str, str], persistent: Iterable[PersistentDirectory]) -> None:
     """Put the rendered *files* of an app into its code, and a link to its directory in the place of each *persistent* path.
 
     What the source has there seeds the persistent directory while that is still empty. All of it as the app's user, who
@@ -185,7 +184,7 @@ def check_server(server: str, app: str, directory: str, timeout: float) -> None:
         raise
 
 
-def check_calendar(schedule: Mapping[str, Mapping[str, Any]]) -> None:
+def check_calendar(schedule: Mapping[str, Job]) -> None:
     """Let systemd read the calendar expressions of the schedule. Raises ReleaseError."""
     for name, job in schedule.items():
         if job["at"]:
@@ -374,7 +373,7 @@ def prepare(
         python=python,
         venv=key,
         created=now(),
-        health=dict(spec["health"]),
+        health=spec["health"],
         host=spec["domains"][0],
         migrate=spec["migrate"],
         hooks={name: list(commands) for name, commands in hooks.items()},
@@ -384,7 +383,7 @@ def prepare(
         server=spec["server"],
         own_server=release_venv.OWN_SERVER if own_server else "",
         workers={
-            name: {key: worker[key] for key in ("count", "overlap")}
+            name: {"count": worker["count"], "overlap": worker["overlap"]}
             for name, worker in spec["workers"].items()
         },
         schedule=sorted(spec["schedule"]),

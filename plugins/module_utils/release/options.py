@@ -4,12 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from .lock import Owner
 
-#: What a phase found or did with an app; `error` where it failed.
-Outcome = dict[str, Any]
+
+class _Found(TypedDict, total=False):
+    """What a plan, or the choice of a rollback, says of an app."""
+
+    #: `none`, `deploy`, `finish`, `held`, or `compare` where the controller is to ask once more.
+    action: str
+    why: str
+    #: The release; in a status its manifest.
+    live: str | dict[str, Any] | None
+    revision: str
+    crosses_migration: bool
+    #: Whether the release to go back to still runs, or another run had switched to it.
+    warm: bool | str
+    #: Whether the switch follows at once, before other apps and hosts.
+    switch_now: bool
+    #: Phases that it has gone through in this one.
+    done: list[str]
+
+
+class _Did(TypedDict, total=False):
+    """What a phase did to an app."""
+
+    release: str | None
+    reused: bool
+    activation: str | None
+    #: Requests that the probe took.
+    probes: int
+    #: The last of what the migration printed.
+    output: str
+    #: Of the rename that is the switch.
+    milliseconds: float | None
+    #: The activation that was stopped while it had requests.
+    cut_off: str
+    seconds: float
+    took: dict[str, float]
+
+
+class _Seen(TypedDict, total=False):
+    """What a status says of an app beside its `live` release; docs/reference has the whole."""
+
+    activations: list[dict[str, Any]]
+    workers: list[dict[str, Any]]
+    timers: list[dict[str, Any]]
+    health: str
+    #: Since when.
+    maintenance: str | None
+    disk: dict[str, Any] | None
+    lock: dict[str, Any] | None
+    releases: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+
+
+#: The release that a rollback leaves.
+_Left = TypedDict("_Left", {"from": str | None}, total=False)
+
+
+class Outcome(_Found, _Did, _Seen, _Left, total=False):
+    """What a phase found or did with an app, as module `release` returns it."""
+
+    changed: bool
+    warnings: list[str]
+    #: Why it failed; `phase` is where, `locked` is the lock of the run that is in the way.
+    error: str
+    phase: str
+    locked: dict[str, Any]
 
 
 @dataclass(frozen=True)

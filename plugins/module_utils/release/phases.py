@@ -159,7 +159,10 @@ def _switched_now(phase: Phase, spec: ReleaseSpec, options: Options, outcome: Ou
         done = one.work(one.name, spec, options)
         if done.get("error"):
             return done
-        outcome.update({name: done[name] for name in ("activation", "milliseconds") if name in done})
+        if "activation" in done:
+            outcome["activation"] = done["activation"]
+        if "milliseconds" in done:
+            outcome["milliseconds"] = done["milliseconds"]
     return {**outcome, "done": [one.name for one in following]}
 
 
@@ -210,10 +213,11 @@ def going_on(apps: Sequence[Mapping[str, Any]], outcomes: Mapping[str, Outcome])
     """
     found = []
     for app in apps:
-        outcome = outcomes.get(app["name"], {"error": "it was in no phase"})
+        outcome: Outcome = outcomes.get(app["name"], {"error": "it was in no phase"})
+        said: Mapping[str, object] = outcome
         wanted = "action" not in outcome or (
             outcome["action"] in ("deploy", "finish") and "revision" in outcome
         )
         if wanted and not outcome.get("error"):
-            found.append({**app, **{key: outcome[key] for key in HANDED_ON if key in outcome}})
+            found.append({**app, **{key: said[key] for key in HANDED_ON if key in said}})
     return found

@@ -98,7 +98,7 @@ def _keep_failed(state: AppState, spec: ReleaseSpec, release: str) -> None:
                 fingerprint=spec["fingerprint"],
                 python="",
                 created=now(),
-                health=dict(spec["health"]),
+                health=spec["health"],
                 host=spec["domains"][0],
                 status="failed",
             )

@@ -6,17 +6,17 @@ import contextlib
 import grp
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..files.copies import Room, copy, copy_file, made_directory
 from ..files.reading import inside, readable
 from ..files.trees import opened
 from ..host import layout
 from ..host.release_error import ReleaseError
+from .spec import StaticFile
 
 
-def publish(app: str, code: str, public: str, files: Iterable[Mapping[str, Any]]) -> None:
+def publish(app: str, code: str, public: str, files: Iterable[StaticFile]) -> None:
     """Copy the static files to where nginx reads them: root's, readable by nginx alone.
 
     A persistent directory is linked instead. Links inside the source are not published, nor is anything that is no file.
@@ -34,7 +34,7 @@ def publish(app: str, code: str, public: str, files: Iterable[Mapping[str, Any]]
             _publish(app, source, top, item, front, room)
 
 
-def _publish(app: str, code: int, public: int, item: Mapping[str, Any], front: int, room: Room) -> None:
+def _publish(app: str, code: int, public: int, item: StaticFile, front: int, room: Room) -> None:
     names = [name for name in item["url"].split("/") if name]
     place = _place(item)
     if item["persistent"]:
@@ -52,14 +52,14 @@ def _publish(app: str, code: int, public: int, item: Mapping[str, Any], front: i
                 copy_file(source, directory, names[-1], front, room, what)
 
 
-def _place(item: Mapping[str, Any]) -> str:
+def _place(item: StaticFile) -> str:
     """Where the inventory says it."""
-    key = {"private": "private", "page": "error_pages"}.get(item.get("kind", ""), "static")
+    key = {"private": "private", "page": "error_pages"}.get(item["kind"], "static")
     return f"{key} {item['url']}"
 
 
 @contextlib.contextmanager
-def _source(code: int, item: Mapping[str, Any]) -> Iterator[int]:
+def _source(code: int, item: StaticFile) -> Iterator[int]:
     """The file or the directory of *item*, opened where it lies in the code. Raises ReleaseError.
 
     What was opened is what is copied, wherever a link leads to afterwards.

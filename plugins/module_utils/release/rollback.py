@@ -22,7 +22,7 @@ def rollback(spec: ReleaseSpec, options: Options) -> Outcome:
     left = state.lock() or Lock()
     if rollback_switched(left, live) and options.to_release in (None, live):
         # It had switched when it died. Going back once more would be one release too far.
-        outcome = {"release": live, "from": state.release_of(left.previous), "changed": True}
+        outcome: Outcome = {"release": live, "from": state.release_of(left.previous), "changed": True}
         return outcome if options.check_mode else {**outcome, **adopt(spec, options), "warm": True}
     target = _target(state, live, options)
     current = state.manifest(live) if live else None

@@ -9,29 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-
-class Source(TypedDict, total=False):
-    """Where the code comes from: one of `git`, `path`, `archive` and `package`; the others are None."""
-
-    git: str | None
-    version: str | None
-    key: str | None
-    known_hosts: str | None
-    path: str | None
-    archive: str | None
-    checksum: str | None
-    package: str | None
-    subdirectory: str | None
-    submodules: bool
+from ..source.spec import Located, Named, Sent
 
 
-class Worker(TypedDict):
-    command: str
+class KeptWorker(TypedDict):
+    """What phases after `prepare` have to know of a worker."""
+
     count: int
+    overlap: bool
+
+
+class Worker(KeptWorker):
+    command: str
     stop_signal: str
     #: Seconds.
     stop_timeout: int
-    overlap: bool
 
 
 class Job(TypedDict):
@@ -69,12 +61,6 @@ class PersistentDirectory(TypedDict):
     served: bool
 
 
-class Named(TypedDict):
-    """What each phase is told of an app; those after `prepare` are told no more."""
-
-    name: str
-
-
 class Going(Named, total=False):
     """What an app brings along from the phases before, where there is something."""
 
@@ -82,14 +68,11 @@ class Going(Named, total=False):
     done: list[str]
 
 
-class PlanSpec(Going, total=False):
+class PlanSpec(Going, Located, total=False):
     """What a plan is told."""
 
-    source: Source
     #: Minor version that the app asks for; None: that of the host's own.
     python: str | None
-    #: Private key for the repository, decrypted.
-    key: str | None
     #: See `fingerprint` in plugin_utils/release/specs.py.
     fingerprint: str
     #: The same in format 1, once a host has asked for it; empty where no release of that time can be the same.
@@ -100,7 +83,7 @@ class PlanSpec(Going, total=False):
     refused: str
 
 
-class ReleaseSpec(PlanSpec, total=False):
+class ReleaseSpec(PlanSpec, Sent, total=False):
     """All that a release is made of."""
 
     # Of what the plan found.
@@ -138,7 +121,3 @@ class ReleaseSpec(PlanSpec, total=False):
     #: `env` and the secrets, all of them variables of the environment.
     environment: Mapping[str, str]
     secrets: Mapping[str, str]
-
-    # The source, where the controller has it: base64 of an archive, or the path of one on the host.
-    archive_content: str
-    archive: str

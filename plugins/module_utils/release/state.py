@@ -20,6 +20,7 @@ from ..host import layout
 from ..host.credentials import masked
 from ..systemd import unit_names
 from .lock import Lockable, now
+from .spec import HealthSpec, KeptWorker
 
 #: Lines of history that are kept.
 HISTORY_LINES = 500
@@ -38,7 +39,7 @@ class Manifest:
     fingerprint: str
     python: str
     created: str
-    health: dict[str, Any]
+    health: HealthSpec
     host: str
     migrate: str | None = None
     hooks: dict[str, list[str]] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class Manifest:
     #: The uWSGI in its venv, where that is not the host's: name and version.
     own_server: str = ""
     #: Name to `count` and `overlap`.
-    workers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    workers: dict[str, KeptWorker] = field(default_factory=dict)
     schedule: list[str] = field(default_factory=list)
     #: Where below its domains the app answers.
     path: str = "/"

@@ -36,6 +36,7 @@ def status(spec: ReleaseSpec, options: Options) -> Outcome:
         }
         for _, activation in lifecycle.running_activations(state.app)
     ]
+    units = app_units.summary(state.app, live)
     health = "nothing is live"
     if manifest is not None:
         try:
@@ -46,7 +47,8 @@ def status(spec: ReleaseSpec, options: Options) -> Outcome:
     return {
         "live": asdict(manifest) if manifest else None,
         "activations": activations,
-        **app_units.summary(state.app, live),
+        "workers": units["workers"],
+        "timers": units["timers"],
         "health": health,
         "maintenance": _maintenance_since(state.app),
         "disk": asdict(disk) if (disk := disk_quota.usage_of(state.app)) else None,

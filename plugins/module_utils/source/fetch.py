@@ -10,7 +10,7 @@ import posixpath
 import time
 import urllib.request
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO
 from urllib.parse import urlsplit
 
 from ..files import trees
@@ -20,18 +20,19 @@ from ..host.release_error import ReleaseError
 from ..systemd.app_process import run_as
 from .archives import repack
 from .git import fetch_git, make_code
+from .spec import Source, ToFetch
 
 
-def version_of(source: Mapping[str, Any], revision: str) -> str:
+def version_of(source: Source, revision: str) -> str:
     """What people call this version of the source, for messages and the manifest."""
-    if source.get("package"):
-        return str(source["package"]).rpartition("==")[2]
-    if source.get("archive"):
-        return posixpath.basename(urlsplit(source["archive"]).path)
-    return str(source.get("version") or revision)
+    if package := source.get("package"):
+        return package.rpartition("==")[2]
+    if archive := source.get("archive"):
+        return posixpath.basename(urlsplit(archive).path)
+    return source.get("version") or revision
 
 
-def fetch(spec: Mapping[str, Any], revision: str, code: str, proxies: Mapping[str, str]) -> None:
+def fetch(spec: ToFetch, revision: str, code: str, proxies: Mapping[str, str]) -> None:
     """Bring the code of the app in *spec* at *revision* into the new directory *code*.
 
     Raises ReleaseError and CommandFailed.
@@ -43,24 +44,24 @@ def fetch(spec: Mapping[str, Any], revision: str, code: str, proxies: Mapping[st
         make_code(app, code)
     else:
         with trees.temporary(".fetch-", os.path.dirname(code)) as directory:
-            archive = _sent(spec, directory)
-            if not source.get("archive"):
+            archive, url = _sent(spec, directory), source.get("archive")
+            if not url:
                 unpack(app, archive, code)
                 return
             if not archive:
                 archive = f"{directory}/archive"
-                download(source["archive"], archive, proxies)
-            check_sum(archive, source["checksum"], source["archive"])
+                download(url, archive, proxies)
+            check_sum(archive, str(source["checksum"]), url)
             plain = f"{directory}/source.tar"
             repack(archive, plain, source.get("subdirectory"))
             unpack(app, plain, code, compressed=False)
 
 
-def _sent(spec: Mapping[str, Any], directory: str) -> str:
+def _sent(spec: ToFetch, directory: str) -> str:
     """The archive that the controller sent: a file of its own, or within *spec*, which is put into *directory* then. Empty
     where the host fetches it itself."""
     if "archive_content" not in spec:
-        return str(spec.get("archive") or "")
+        return spec.get("archive") or ""
     path = f"{directory}/sent"
     with open(path, "wb") as file:
         file.write(base64.b64decode(spec["archive_content"]))

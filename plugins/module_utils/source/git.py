@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 from urllib.parse import urljoin
 
 from ..files import trees
@@ -31,6 +31,7 @@ from ..systemd.app_process import run_as
 from ..values import urls
 from . import git_tree
 from .git_tree import Entry
+from .spec import Source
 
 #: Submodules of submodules are fetched too, down to here: a circle must end. And so many in all.
 DEEPEST_SUBMODULE = 8
@@ -122,13 +123,13 @@ def _for(url: str, login: Login | None) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _git_environment(source: Mapping[str, Any], key: str | None) -> Iterator[dict[str, str]]:
+def _git_environment(source: Source, key: str | None) -> Iterator[dict[str, str]]:
     """Variables for git as root: no prompt, no configuration but ours, the app's deploy key and known hosts."""
     with tempfile.TemporaryDirectory(prefix="emperor-stack-git-") as directory:
         ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
-        if source.get("known_hosts"):
+        if known_hosts := source.get("known_hosts"):
             path = f"{directory}/known_hosts"
-            write_atomically(path, source["known_hosts"].rstrip("\n") + "\n")
+            write_atomically(path, known_hosts.rstrip("\n") + "\n")
             ssh += ["-o", f"UserKnownHostsFile={path}", "-o", "StrictHostKeyChecking=yes"]
         else:
             ssh += ["-o", "StrictHostKeyChecking=accept-new"]
@@ -197,11 +198,11 @@ def is_commit(version: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{40}", version) is not None
 
 
-def resolve_git(source: Mapping[str, Any], key: str | None) -> str:
+def resolve_git(source: Source, key: str | None) -> str:
     """The commit that `version` (branch, tag or full commit id) names in the remote now. Raises ReleaseError."""
-    version, url = source["version"], source["git"]
+    version, url = str(source["version"]), str(source["git"])
     if is_commit(version):
-        return str(version)
+        return version
     shown = without_credentials(url)
     with _git_environment(source, key) as env:
         try:
@@ -244,16 +245,16 @@ def pick_reference(listing: str, version: str, url: str) -> str:
 # Fetching, as root
 
 
-def fetch_git(app: str, source: Mapping[str, Any], key: str | None, commit: str, code: str) -> None:
+def fetch_git(app: str, source: Source, key: str | None, commit: str, code: str) -> None:
     """Bring *commit* into the directory *code*; objects stay in the app's bare repository for the next time.
 
     Raises ReleaseError and CommandFailed.
     """
-    account = pwd.getpwnam(app)
+    account, url = pwd.getpwnam(app), str(source["git"])
+    shown = without_credentials(url)
     with _git_environment(source, key) as env:
-        git = Git(repository(app, env, account.pw_gid), env, credentials.login(source["git"]))
-        entries = git.entries(source["git"], commit, bool(source.get("submodules")))
-        shown = without_credentials(source["git"])
+        git = Git(repository(app, env, account.pw_gid), env, credentials.login(url))
+        entries = git.entries(url, commit, bool(source.get("submodules")))
         git_tree.check(entries, f"{shown} at {commit[:7]}")
         inside = b""
         if wanted := source.get("subdirectory"):

@@ -19,6 +19,7 @@ from ansible.template import Templar
 from ...module_utils.files.trees import DEEPEST, printable
 from ...module_utils.host.release_error import ReleaseError
 from ...module_utils.release.spec import ReleaseSpec
+from ...module_utils.source.spec import Source
 from ..controller.bundle import cause
 from ..controller.rendering import render_each
 from ..schema.apps import chosen_of_release, unit_files
@@ -300,9 +301,9 @@ def fingerprint(
     return f"{FORMAT}:{hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()}"
 
 
-def code_directory(source: Mapping[str, Any], root: Path) -> Path:
+def code_directory(source: Source, root: Path) -> Path:
     """The directory of the controller that becomes the code. Raises ReleaseError where it is not in `source.path`."""
-    whole, subdirectory = root / source["path"], source.get("subdirectory")
+    whole, subdirectory = root / str(source["path"]), source.get("subdirectory")
     if not subdirectory:
         return whole
     if not (whole / subdirectory).resolve().is_relative_to(whole.resolve()):
@@ -313,14 +314,14 @@ def code_directory(source: Mapping[str, Any], root: Path) -> Path:
     return whole / subdirectory
 
 
-def source_digest(source: Mapping[str, Any], root: Path) -> str:
+def source_digest(source: Source, root: Path) -> str:
     """The revision of a source that the controller knows it of: 40 hex digits. Of git the host knows it."""
     if source.get("path"):
         return directory_digest(code_directory(source, root))
     if source.get("archive"):
         return str(source["checksum"]).removeprefix("sha256:")[:40]
-    if source.get("package"):
-        return hashlib.sha1(source["package"].encode(), usedforsecurity=False).hexdigest()
+    if package := source.get("package"):
+        return hashlib.sha1(package.encode(), usedforsecurity=False).hexdigest()
     return ""
 
 

@@ -13,10 +13,17 @@ from ansible_collections.emperor.stack.plugins.module_utils.files import copies,
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release import public as release_public
+from ansible_collections.emperor.stack.plugins.module_utils.release.spec import StaticFile
 
 
-def item(url: str, path: str, persistent: bool = False) -> dict[str, Any]:
-    return {"url": url, "path": path, "directory": url.endswith("/"), "persistent": persistent}
+def item(url: str, path: str, persistent: bool = False) -> StaticFile:
+    return {
+        "url": url,
+        "path": path,
+        "directory": url.endswith("/"),
+        "kind": "static",
+        "persistent": persistent,
+    }
 
 
 @pytest.fixture
