@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils.controller.plain import plain
@@ -31,6 +33,35 @@ def choose_apps(apps: Sequence[App], only: str = "", version: str = "") -> list[
                 )
             app["source"] = {**app["source"], "version": str(version)}
     return chosen
+
+
+def unkept_version(apps: Sequence[App], only: str, version: str) -> list[str]:
+    """A line that says which *version* the app *only* has until the next run, where *apps* want another one for good."""
+    found = []
+    for app in apps:
+        if not is_present(app) or app["name"] != only.strip():
+            continue
+        kept = app["source"].get("version")
+        if str(kept or "") != version:
+            lasts = (
+                f"the next run without -e version deploys {kept} again"
+                if kept
+                else "the inventory names no version"
+            )
+            found.append(
+                f"{only}: -e version={version} lasts until the next run: {lasts}. To keep it, set source.version of "
+                f"{only} to {version}{_place(kept)}"
+            )
+    return found
+
+
+def _place(value: Any) -> str:
+    """Where *value* stands, as Ansible remembers it."""
+    origin = Origin.get_tag(value) if value is not None else None
+    if origin is None or not origin.path:
+        return " in the inventory"
+    line = f", line {origin.line_num}" if origin.line_num else ""
+    return f" in {os.path.relpath(origin.path)}{line}"
 
 
 def check_names(only: str, fleet: Sequence[str]) -> str:
@@ -211,6 +242,7 @@ class FilterModule:
         return {
             "choose_apps": choose_apps,
             "check_names": check_names,
+            "unkept_version": unkept_version,
             "hosts_with": hosts_with,
             "without_failed": without_failed,
             "errors": errors,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..source.fetch import version_of
 from ..source.git import resolve_git
 from . import build, lifecycle, takeover, venv, workers
 from .lock import Lock
@@ -31,6 +32,9 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
             return {"action": "deploy", "why": "nothing is set up yet", "changed": True}
         revision = resolve_git(source, spec.get("key"))
     outcome: Outcome = {"live": live, "revision": revision, "action": "none"}
+    outcome |= {"wanted_version": version_of(source, revision), "wanted_revision": revision}
+    if manifest is not None:
+        outcome |= {"live_version": manifest.version, "live_revision": manifest.revision}
     if not options.check_mode:
         takeover.take_over(state, spec)
     if manifest is not None:

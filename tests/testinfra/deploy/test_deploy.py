@@ -62,7 +62,8 @@ def test_a_warm_rollback_is_over_in_a_moment(machine: Host, stack: Stack, bare: 
     bare.version("six-1.16", {"requirements.txt": "six==1.16.0\n"})
     bare.version("six-1.17", {"requirements.txt": "six==1.17.0\n"})
     bare.push()
-    stack.good("playbooks/deploy.yml", app="bare", version="six-1.16")
+    outcome = stack.good("playbooks/deploy.yml", app="bare", version="six-1.16")
+    assert "-e version=six-1.16 lasts until the next run" in outcome.output
     stack.good("playbooks/deploy.yml", app="bare", version="six-1.17")
     assert '"six": "1.17.0"' in stack.ask("bare.localhost", "/identity")
     left = stack.status("bare")["live"]["release"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
 from ansible_collections.emperor.stack.plugins.filter import deploy
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -167,6 +168,26 @@ def test_where_a_command_runs(hosts: list[str], app: str, everywhere: bool, chos
 def test_the_status_of_hosts() -> None:
     variables = {"h1": {"__python_apps_status": {"apps": {"a": {}}}}, "h2": {}}
     assert deploy.status_of_hosts(["h1", "h2"], variables) == {"h1": {"a": {}}, "h2": {}}
+
+
+def test_a_version_that_the_next_run_takes_back_is_said_with_the_line_to_change(tmp_path: Path) -> None:
+    path = tmp_path / "apps.yml"
+    path.write_text(
+        "python_apps:\n- name: blog\n  source:\n    git: https://git.example.com/blog.git\n    version: v1.4\n"
+        "- {name: shop, source: {git: https://git.example.com/shop.git}}\n"
+    )
+    apps = DataLoader().load_from_file(str(path))["python_apps"]
+    place = os.path.relpath(path)
+    assert deploy.unkept_version(apps, "blog", "v1.5") == [
+        "blog: -e version=v1.5 lasts until the next run: the next run without -e version deploys v1.4 again. "
+        f"To keep it, set source.version of blog to v1.5 in {place}, line 5"
+    ]
+    (line,) = deploy.unkept_version(apps, "shop", "v1.5")
+    assert line.endswith(
+        "the inventory names no version. To keep it, set source.version of shop to v1.5 in the inventory"
+    )
+    assert deploy.unkept_version(apps, "blog", "v1.4") == []
+    assert deploy.unkept_version(apps, "other", "v1.5") == []
 
 
 @pytest.mark.parametrize("playbook", ["deploy", "rollback", "status", "run"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -27,7 +28,7 @@ import os
 import time
 
 FOUND = {
-    "plan": {"action": "deploy", "revision": "a" * 40},
+    "plan": {"action": "deploy", "revision": "a" * 40, "why": "played"},
     "rollback": {"switch_now": os.environ["WARM"] == "yes"},
     "drain": {"release": "r", "activation": "blog@2", "seconds": 1.0},
 }
@@ -101,6 +102,7 @@ class Controller:
             check=False,
         )
         assert result.returncode == 0, result.stdout + result.stderr
+        self.output = result.stdout
         lines = [line.split() for line in written.read_text().splitlines()]
         return [Done(host, phase, float(began), float(ended)) for host, phase, began, ended in lines]
 
@@ -148,6 +150,19 @@ def in_order(done: list[Done], phases: list[str], kind: str) -> None:
     if kind == "deploy":
         first, second = sorted(each[2:] for each in done if each.phase == "migrate")
         assert first[1] < second[0], "two hosts migrated at once"
+
+
+@pytest.mark.parametrize("words", [(), ("--check",)])
+def test_the_plan_of_all_hosts_is_shown_before_it_is_carried_out(
+    controller: Controller, words: tuple[str, ...]
+) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, *words)
+    assert words or {each.phase for each in done} == set(phases_of("deploy"))
+    plan = "1 app would get a new release:" if words else "1 app gets a new release:"
+    assert controller.output.count(plan) == 1, controller.output
+    before, _, after = controller.output.partition(plan)
+    assert re.match(r"\n +app +live +wanted +why +hosts\n +blog +- +- +played +one, two\n", after), after
+    assert "phases | " not in before
 
 
 def test_without_a_name_a_host_that_is_alone_goes_through_the_same(controller: Controller) -> None:
