@@ -11,7 +11,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils.controller.bundle import bundle_root
-from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.controller.native import to_native
 
 
 class ActionModule(ActionBase):
@@ -46,12 +46,12 @@ def completed(
             raise AnsibleActionFail(f"{path} cannot be read as PEM: {error}") from error
 
     found: list[dict[str, Any]] = []
-    for app in plain(apps):
+    for app in to_native(apps):
         if app["provider"] == "files":
             files = app["files"]
             found.append({**app, **{name: text(root / files[name]) for name in ("certificate", "key")}})
         elif app.get("dns_provider"):
-            found.append({**app, "environment": plain(credentials.get(app["dns_provider"]) or {})})
+            found.append({**app, "environment": to_native(credentials.get(app["dns_provider"]) or {})})
         else:
             found.append(dict(app))
     return found

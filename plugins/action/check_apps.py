@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible.template import Templar, is_trusted_as_template
 
 from ..plugin_utils.controller.bundle import bundle_root, cause
-from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.controller.native import to_native
 from ..plugin_utils.schema import renamed_variables
 from ..plugin_utils.schema.faults import TemplateLike, Unresolved
 from ..plugin_utils.schema.problems.found import APPS, SECRETS, Controller, HostApps, Problem
@@ -80,7 +80,7 @@ def resolved(templar: Templar, value: Any) -> Any:
     if isinstance(value, Unresolved):
         return value
     try:
-        return plain(templar.template(value))
+        return to_native(templar.template(value))
     except AnsibleError as error:
         if isinstance(value, Mapping):
             return {key: resolved(templar, item) for key, item in value.items()}

@@ -12,7 +12,7 @@ from ansible.template import Templar
 
 from ..module_utils.release.spec import ReleaseSpec
 from ..plugin_utils.controller.bundle import bundle_root
-from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.controller.native import to_native
 from ..plugin_utils.file_set.render import Renderer
 from ..plugin_utils.release.specs import Specs
 from ..plugin_utils.schema.apps import complete_all
@@ -21,8 +21,8 @@ from .certificates import completed
 #: The roles of the collection that this file belongs to.
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
-#: Modules that can be asked, each with those of its arguments that tell what is wanted.
-ASKED: Mapping[str, tuple[str, ...]] = {
+#: Modules that `host_drift` can query, each with the arguments that describe the wanted state.
+QUERIES: Mapping[str, tuple[str, ...]] = {
     "file_set": ("name", "files", "prune", "tree", "running", "present", "units", "service"),
     "app_accounts": ("apps", "leaving", "memory", "process_memory"),
     "certificates": ("apps", "settings", "dns_environment", "root"),
@@ -86,7 +86,7 @@ class ActionModule(ActionBase):
         templar = self._templar.copy_with_new_env(available_variables=within)
         renderer = Renderer(templar, self._loader, lambda name: found(place, "templates", name), within)
         for module, wanted in asked(self._load(place / f"tasks/{tasks}.yml", [])):
-            arguments = dict(templar.template({key: wanted[key] for key in ASKED[module] if key in wanted}))
+            arguments = dict(templar.template({key: wanted[key] for key in QUERIES[module] if key in wanted}))
             if module == "file_set":
                 arguments["files"] = renderer.render(arguments["files"])
             elif module == "release":
@@ -98,14 +98,14 @@ class ActionModule(ActionBase):
                 credentials = arguments.pop("dns_environment", None) or {}
                 root = Path(arguments.pop("root", None) or bundle_root(variables["playbook_dir"]))
                 arguments["apps"] = completed(arguments["apps"], credentials, root, self._loader)
-            yield {"tasks": f"{role}/{tasks}", "module": module, "arguments": plain(arguments)}
+            yield {"tasks": f"{role}/{tasks}", "module": module, "arguments": to_native(arguments)}
 
     def _planned(
         self, arguments: Mapping[str, Any], templar: Templar, variables: Mapping[str, Any], role: Path
     ) -> list[ReleaseSpec]:
         """The apps as the phase `plan` of module `release` takes them."""
         root = Path(arguments.get("root") or bundle_root(variables["playbook_dir"]))
-        apps = complete_all(plain(arguments["apps"]))
+        apps = complete_all(to_native(arguments["apps"]))
         specs = Specs(
             templar,
             self._loader,
@@ -128,7 +128,7 @@ def asked(tasks: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     for task in tasks:
         if "block" in task:
             raise AnsibleActionFail(f"drift: {task.get('name')}: tasks in a block are not supported")
-        for module in ASKED:
+        for module in QUERIES:
             if f"emperor.stack.{module}" in task:
                 if "loop" in task:
                     raise AnsibleActionFail(f"drift: {task['name']}: a task with a loop is not supported")

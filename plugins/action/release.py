@@ -21,7 +21,7 @@ from ..module_utils.release.spec import ReleaseSpec
 from ..module_utils.source.spec import Source
 from ..plugin_utils.controller.bundle import bundle_root
 from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process, process_token
-from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.controller.native import to_native
 from ..plugin_utils.release.specs import Specs, code_directory, pack, source_files
 from ..plugin_utils.schema.apps import complete_all
 
@@ -40,8 +40,8 @@ class ActionModule(ActionWithLocks):
             listed = "\n".join(f"python_apps_uv_environment.{one}." for one in wrong)
             raise AnsibleActionFail(f"{listed}\nNo host was contacted or changed.")
         # Without Ansible's lazy containers, by which a look at every value of a hundred apps takes seconds.
-        apps: list[dict[str, Any]] = plain(args.pop("apps"))
-        before: dict[str, Any] = plain(args.pop("after", None) or {})
+        apps: list[dict[str, Any]] = to_native(args.pop("apps"))
+        before: dict[str, Any] = to_native(args.pop("after", None) or {})
         try:
             result = self._exchange(args, names, apps, before, task_vars or {})
         except AnsibleActionFail as error:

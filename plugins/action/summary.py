@@ -8,7 +8,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils.console import report
-from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.controller.native import to_native
 
 
 class ActionModule(ActionBase):
@@ -25,7 +25,7 @@ class ActionModule(ActionBase):
             }
         )
         try:
-            told = report.valid(plain(arguments["report"]))
+            told = report.valid(to_native(arguments["report"]))
         except (ValueError, KeyError, TypeError) as error:
             raise AnsibleActionFail(f"report: {error}") from error
         host = str((task_vars or {}).get("inventory_hostname", ""))

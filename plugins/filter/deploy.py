@@ -10,7 +10,7 @@ from typing import Any
 from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.controller.native import to_native
 from ..plugin_utils.schema.apps import is_present
 
 App = Mapping[str, Any]
@@ -22,7 +22,7 @@ def choose_apps(apps: Sequence[App], only: str = "", version: str = "") -> list[
     Raises AnsibleFilterError for a *version* without exactly one git app.
     """
     names = [name.strip() for name in only.split(",") if name.strip()]
-    chosen = [app for app in plain(apps) if is_present(app) and (not names or app["name"] in names)]
+    chosen = [app for app in to_native(apps) if is_present(app) and (not names or app["name"] in names)]
     if version:
         if len(names) != 1:
             raise AnsibleFilterError("-e version=… needs exactly one app: add -e app=NAME")

@@ -8,11 +8,11 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils.systemd import sandbox as lines_of
-from ..plugin_utils.controller.plain import plain
+from ..plugin_utils.controller.native import to_native
 
 
 def sandbox(kind: str) -> str:
-    known = plain(kind)
+    known = to_native(kind)
     if known not in lines_of.KINDS:
         raise AnsibleFilterError(
             f"emperor.stack.sandbox needs one of {', '.join(lines_of.KINDS)}, not {known!r}"

@@ -49,7 +49,7 @@ PLACEHOLDER = "@SSH_PORTS@"
 LOOPBACK = re.compile(r"127\.|\[?::1\]?$|\[::ffff:127\.")
 
 
-class Refused(Exception):
+class HardeningRefused(Exception):
     """The host stays as it is; the text is for whoever runs the playbook."""
 
 
@@ -196,7 +196,7 @@ def run(*words: str, stdin: str | None = None, check: bool = True) -> str:
     )
     if check and done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-8:]
-        raise Refused(f"{' '.join(words)} failed: {chr(10).join(said)}")
+        raise HardeningRefused(f"{' '.join(words)} failed: {chr(10).join(said)}")
     return done.stdout if done.returncode == 0 else ""
 
 
@@ -314,7 +314,7 @@ def check_firewall(settings: Mapping[str, Any], ruleset: str) -> None:
             ["nft", "-c", "-f", "-"], input=fill(ruleset, ports), capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise Refused(
+            raise HardeningRefused(
                 f"nft refuses the firewall: {done.stderr.strip()}\n"
                 "In a container without the capability NET_ADMIN: hardening_firewall: false"
             )
@@ -323,7 +323,7 @@ def check_firewall(settings: Mapping[str, Any], ruleset: str) -> None:
         ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
         lost = cut_off(listeners(run("ss", "-Hlntup")), settings["firewall"]["accept"], ports, ephemeral)
         if lost:
-            raise Refused(cut_off_message(lost))
+            raise HardeningRefused(cut_off_message(lost))
 
 
 def try_firewall(settings: Mapping[str, Any], ruleset: str) -> None:
@@ -343,7 +343,7 @@ def try_firewall(settings: Mapping[str, Any], ruleset: str) -> None:
     write(TRIAL, json.dumps({"ruleset": ruleset, "ports": ports, "digest": settings["digest"]}))
     try:
         load(ruleset, ports)
-    except Refused:
+    except HardeningRefused:
         undo()
         raise
 
@@ -366,7 +366,7 @@ def stop_trial() -> None:
 def confirm() -> None:
     trial = read_json(TRIAL)
     if not trial:
-        raise Refused(
+        raise HardeningRefused(
             "the new firewall was not confirmed in time, so this host rolled back to the previous "
             "one.\nRaise hardening_firewall_trial if the connection is slow"
         )
@@ -538,7 +538,7 @@ def ssh_in_effect(settings: Mapping[str, Any], wanted: str) -> bool:
 def parameters(action: str, wanted: Mapping[str, Any]) -> dict[str, str]:
     """Files of those that are not as *wanted*, with what they should hold; with action `set`, which the kernel keeps so."""
     if wanted and not os.path.exists(PARAMETERS):
-        raise Refused(f"{PARAMETERS} is not there: role base brings it. Run site.yml without tags first")
+        raise HardeningRefused(f"{PARAMETERS} is not there: role base brings it. Run site.yml without tags first")
     words = [f"{name}={value}" for name, value in wanted.items()]
     lines = run(PARAMETERS, action, *words).splitlines() if words else []
     return {path: value for path, value, _ in (line.split("\t") for line in lines)}
@@ -655,7 +655,7 @@ def main(words: list[str]) -> int:
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
-    except Refused as refusal:
+    except HardeningRefused as refusal:
         print(refusal, file=sys.stderr)
         return 1
     return 0

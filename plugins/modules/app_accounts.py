@@ -112,7 +112,7 @@ undeclared:
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils.app.accounts import Refused, argument_spec, ensure_all  # noqa: E402
+from ..module_utils.app.accounts import UnsuitableHost, argument_spec, ensure_all  # noqa: E402
 from ..module_utils.host.output import clean, printable  # noqa: E402
 
 
@@ -120,7 +120,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
         module.exit_json(**printable(ensure_all(module)))
-    except Refused as error:
+    except UnsuitableHost as error:
         module.fail_json(msg=clean(str(error)), changes=[])
 
 

@@ -58,7 +58,7 @@ release:
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils.app.command import Refused, hide_secrets, run_command  # noqa: E402
+from ..module_utils.app.command import CannotRun, hide_secrets, run_command  # noqa: E402
 from ..module_utils.host.output import clean  # noqa: E402
 from ..module_utils.release import failure  # noqa: E402
 from ..module_utils.release.state import AppState  # noqa: E402
@@ -82,7 +82,7 @@ def main() -> None:
     try:
         hide_secrets(app, release)
         outcome = run_command(app, release, module.params["command"], timeout)
-    except Refused as error:
+    except CannotRun as error:
         module.fail_json(msg=clean(str(error)), release=release)
     except Exception as error:
         module.fail_json(msg=f"{app}: {failure.described(app, error)}", release=release)

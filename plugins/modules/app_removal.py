@@ -84,7 +84,7 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 from ..module_utils.app import removal as app_removal  # noqa: E402
 from ..module_utils.app import traces  # noqa: E402
-from ..module_utils.app.removal import Refused  # noqa: E402
+from ..module_utils.app.removal import RemovalRefused  # noqa: E402
 from ..module_utils.host.command import CommandFailed  # noqa: E402
 from ..module_utils.host.output import printable  # noqa: E402
 from ..module_utils.release import failure  # noqa: E402
@@ -113,7 +113,7 @@ def work(name: str, successor: str | None, options: dict[str, Any], check_mode: 
             app_removal.check(listing, successor, archive, options["break_lock"], options["dead"], site=False)
     except Locked as error:
         return {**found, "error": str(error), "locked": error.holder.content()}
-    except (Refused, CommandFailed, OSError) as error:
+    except (RemovalRefused, CommandFailed, OSError) as error:
         return {**found, "error": str(error) or type(error).__name__}
     except Exception as error:
         # Whatever it is that this app's files bring about, the others are removed.

@@ -98,7 +98,7 @@ def told(outcome: dict[str, dict[str, Any]]) -> dict[str, Any]:
         f"{name}: {certificates.sentence(one['errors'])}" for name, one in outcome.items() if one["errors"]
     ]
     warnings = [f"{name}: {text}" for name, one in outcome.items() for text in one["warnings"]]
-    # Authorities and certificates are a stranger's words.
+    # Texts of authorities and certificates are untrusted.
     return dict(printable({"apps": outcome, "problems": errors, "notes": warnings}))
 
 

@@ -77,10 +77,10 @@ from ..module_utils.release.phases import run_phase  # noqa: E402
 from ..module_utils.tls import store as certificate_store  # noqa: E402
 
 
-class Question:
-    """A module's arguments, to be looked at and not carried out.
+class DryRunModule:
+    """A module in check mode, with validated arguments; it answers questions and changes nothing.
 
-    Raises ValueError where *arguments* are not what *spec*, the argument spec of that module, asks for.
+    Raises ValueError for *arguments* that *spec*, the argument spec of that module, does not allow.
     """
 
     check_mode = True
@@ -122,8 +122,8 @@ def of_releases(module: Module) -> list[str]:
     ]
 
 
-#: By module: its argument spec, and what says what it would do.
-ASK: Mapping[str, tuple[Mapping[str, Any], Callable[[Module], list[str]]]] = {
+#: By module: its argument spec, and the function that lists what it would do.
+QUERIES: Mapping[str, tuple[Mapping[str, Any], Callable[[Module], list[str]]]] = {
     "file_set": (file_set_apply.argument_spec(), of_files),
     "app_accounts": (app_accounts.argument_spec(), app_accounts.drift),
     "certificates": (
@@ -145,10 +145,10 @@ ASK: Mapping[str, tuple[Mapping[str, Any], Callable[[Module], list[str]]]] = {
 
 def differing(module: AnsibleModule, name: str, arguments: Mapping[str, Any]) -> list[str]:
     """What module *name* would do or say with *arguments*, a line each."""
-    spec, ask = ASK[name]
+    spec, query = QUERIES[name]
     try:
-        question = Question(spec, arguments, module.run_command)
-        return [*ask(question), *question.warnings]
+        dry_run = DryRunModule(spec, arguments, module.run_command)
+        return [*query(dry_run), *dry_run.warnings]
     except Exception as error:
         # Whatever it is: the task itself runs into it, and has all that there is to say of it.
         return [f"{type(error).__name__}: {error}"]
@@ -157,7 +157,7 @@ def differing(module: AnsibleModule, name: str, arguments: Mapping[str, Any]) ->
 def main() -> None:
     question = {
         "tasks": {"type": "str", "required": True},
-        "module": {"type": "str", "required": True, "choices": list(ASK)},
+        "module": {"type": "str", "required": True, "choices": list(QUERIES)},
         "arguments": {"type": "dict", "required": True, "no_log": True},
     }
     module = AnsibleModule(

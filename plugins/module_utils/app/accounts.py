@@ -67,7 +67,7 @@ def make_directories(app: dict[str, Any], check_mode: bool) -> Iterator[str]:
         # The data moves in a whole: not into directories that were just made for it.
         before = {layout.app_root(app["name"]), layout.state(app["name"]), layout.activations(app["name"])}
         yield from filter(None, (ensure(one, check_mode) for one in wanted if one.path in before))
-        yield from renaming.take_over(old, app["name"], check_mode)
+        yield from renaming.move_data(old, app["name"], check_mode)
     yield from filter(None, (ensure(one, check_mode) for one in wanted))
 
 
@@ -86,7 +86,7 @@ def write_sizes(processes: dict[str, int], check_mode: bool) -> str | None:
     return f"{layout.SIZES}: written"
 
 
-class Refused(Exception):
+class UnsuitableHost(Exception):
     """The host as a whole cannot have these apps. Nothing was done."""
 
 
@@ -113,14 +113,14 @@ def argument_spec() -> dict[str, Any]:
 def ensure_all(module: Module) -> dict[str, Any]:
     """Users, directories and the sizes of all apps, each app's failure in its own part of the result.
 
-    Raises Refused where the host as a whole cannot have these apps; nothing is done then.
+    Raises UnsuitableHost where the host as a whole cannot have these apps; nothing is done then.
     """
     apps = module.params["apps"]
     host = sizing.here(module.params["memory"], module.params["process_memory"])
     try:
         shares = sizing.shares([{"name": app["name"], **app["size"]} for app in apps], host)
     except sizing.Overcommitted as error:
-        raise Refused(f"{error} Nothing was changed.") from error
+        raise UnsuitableHost(f"{error} Nothing was changed.") from error
     processes = {share.name: share.processes for share in shares}
     names = {app["name"] for app in apps}
     users = app_users.Users(names)

@@ -1,6 +1,6 @@
 """What is kept of an app that goes: its persistent files, history and manifests, in a file of root's.
 
-Its files are a stranger's. tar by itself holds the whole path of each directory that it is in: 20,000 of them inside of each
+Its files are untrusted. tar by itself holds the whole path of each directory that it is in: 20,000 of them inside of each
 other took 9 GB of memory. So it gets a list of what to take, and nothing that lies deeper than people put files.
 """
 

@@ -11,7 +11,7 @@ from ..systemd import unit_names
 from ..systemd.app_process import Service
 
 
-class Refused(Exception):
+class CannotRun(Exception):
     """The command cannot be run. The message says what to do about it."""
 
 
@@ -26,14 +26,14 @@ class Outcome:
 
 
 def hide_secrets(app: str, release: str) -> None:
-    """Let no output show the values of the release's secrets. Raises Refused."""
+    """Let no output show the values of the release's secrets. Raises CannotRun."""
     try:
         entry = environment.entry(app, release)
         hide(entry["environment"].get(name, "") for name in entry["secrets"])
     except FileNotFoundError as error:
-        raise Refused(f"{release} has no environment.json. {_again(app)}") from error
+        raise CannotRun(f"{release} has no environment.json. {_again(app)}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise Refused(
+        raise CannotRun(
             f"{release} was made by an older version of Emperor Stack, which did not support commands. "
             f"{_again(app)}"
         ) from error

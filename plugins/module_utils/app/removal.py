@@ -37,7 +37,7 @@ USERDEL_TRIES = 3
 MOUNTS = "/proc/self/mountinfo"
 
 
-class Refused(Exception):
+class RemovalRefused(Exception):
     """The app is not removed, and nothing of it was touched. The message says what to do."""
 
 
@@ -61,19 +61,21 @@ def check(
     dead: Collection[str],
     site: bool = True,
 ) -> None:
-    """Raise Refused or Locked where *found* must not be removed. *site*: whether the web server must have forgotten it.
+    """Raise RemovalRefused or Locked where *found* must not be removed.
 
-    *dead* are tokens of runs that have ended, whose locks hold nobody up.
+    *site*: whether the web server must have forgotten the app. *dead* are tokens of ended runs, whose locks do not count.
     """
     app = found.app
     account = pwd.getpwnam(app) if found.uid is not None else None
     if account is not None and not account.pw_gecos.startswith(MARK):
-        raise Refused(
+        raise RemovalRefused(
             f"user {app} (uid {account.pw_uid}, {account.pw_gecos or 'no comment'}) was not created for "
             "an app. Remove it by hand"
         )
     if successor and not _serves(successor):
-        raise Refused(f"{successor}, its new name, is not live yet. Deploy that first: -e app={successor}")
+        raise RemovalRefused(
+            f"{successor}, its new name, is not live yet. Deploy that first: -e app={successor}"
+        )
     AppState(app).free_lock(dead, break_lock)
     served = [
         path
@@ -81,19 +83,19 @@ def check(
         if os.path.lexists(path) and app_ending.active(unit)
     ]
     if site and served:
-        raise Refused(
+        raise RemovalRefused(
             f"the web server still has its site {served[0]}, so visitors would get errors. site.yml and "
             "playbooks/remove.yml remove it; remove a site by hand if it was changed by hand"
         )
     if site and (leading := _sites_that_lead_to(app)):
-        raise Refused(
+        raise RemovalRefused(
             f"{leading[0]} still leads visitors to it, who would get errors. site.yml and "
             "playbooks/remove.yml remove it, unless the site is held back"
         )
     with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
         points = mounts_below(layout.app_root(app), file.read())
     if points:
-        raise Refused(f"something is mounted at {', '.join(points)}. Unmount it first; its files stay")
+        raise RemovalRefused(f"something is mounted at {', '.join(points)}. Unmount it first; its files stay")
     if archive:
         _check_room(found)
 
@@ -126,7 +128,7 @@ def _check_room(found: Listing) -> None:
     there = os.statvfs(place)
     free = there.f_bavail * there.f_frsize
     if found.data + SPARE_BYTES > free:
-        raise Refused(
+        raise RemovalRefused(
             f"its data takes {mib(found.data)} MiB, but {layout.BACKUPS} has only {mib(free)} MiB free "
             "for the archive. Free some space, or remove it without an archive: -e archive=false"
         )
@@ -146,7 +148,10 @@ def remove(
     break_lock: bool = False,
     dead: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Remove all of exactly *app*; return what went, and where its data is. Raises Refused, Locked or CommandFailed."""
+    """Remove all of exactly *app*; return what was removed, and where its data is.
+
+    Raises RemovalRefused, Locked or CommandFailed.
+    """
     found = listing(app)
     if not found:
         return {**found.described(), "archive": None}

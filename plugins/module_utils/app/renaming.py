@@ -86,7 +86,7 @@ def exchange(one: str, other: str) -> None:
         raise OSError(number, os.strerror(number), one)
 
 
-def take_over(old: str, new: str, check_mode: bool = False) -> list[str]:
+def move_data(old: str, new: str, check_mode: bool = False) -> list[str]:
     """Move what outlives releases from *old* to *new*, whose directories but `shared` exist. Returns what was done."""
     if not os.path.isdir(layout.app_root(old)):
         return []

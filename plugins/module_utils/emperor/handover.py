@@ -107,7 +107,7 @@ def _start_anew(state: AppState, old: str, emperor: str, http_port: int, kind: s
         lifecycle.switch(state, activation)
         if has_site:
             lifecycle.probe_through_front(health, 1, manifest.request_timeout, http_port)
-        release_workers.take_over(state, manifest, activation, old)
+        release_workers.replace(state, manifest, activation, old)
     except Exception as error:
         undoing = Undoing(app)
         undoing.step(f"switching back to {old}", lambda: lifecycle.switch(state, old))

@@ -1,6 +1,6 @@
 """Trees of files that an app's repository, build or processes made, as root may touch them: walk, seal, read, delete.
 
-All of it is a stranger's. Nothing is followed: each directory is opened from the one above it, never by a path, so that no
+All of it is untrusted. Nothing is followed: each directory is opened from the one above it, never by a path, so that no
 link which is put into the way meanwhile leads anywhere. Nothing recurses, and nothing is read or listed without a bound.
 Names may be any that the file system holds; those that are no UTF-8 come through, and messages show them escaped.
 """

@@ -127,7 +127,7 @@ def socket(app: str, activation: str) -> str:
 
 
 def stats_socket(app: str, activation: str) -> str:
-    """uWSGI's statistics, bound by the app itself: on its own disk space, and read as a stranger's."""
+    """uWSGI's statistics, bound by the app itself: on its own disk space; untrusted."""
     return f"{cache(app)}/{activation}.stats"
 
 

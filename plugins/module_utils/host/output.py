@@ -1,6 +1,6 @@
 """What an app may put into a text that goes to an operator: bounded, without secrets, and harmless to a terminal.
 
-An app's build, its log, its answers and the names of its files are a stranger's: they may be endless, no UTF-8, or written
+An app's build, its log, its answers and the names of its files are untrusted: they may be endless, no UTF-8, or written
 to take over the terminal that shows them.
 """
 

@@ -78,7 +78,7 @@ def switch(state: AppState, held: Lock, manifest: Manifest, options: Options) ->
             run_hooks(manifest, "before_switch")
             outcome["milliseconds"] = round(lifecycle.switch(state, activation), 2)
         lifecycle.probe_through_front(health, health.answers, manifest.request_timeout, options.http_port)
-        workers.take_over(state, manifest, activation, previous)
+        workers.replace(state, manifest, activation, previous)
         run_hooks(manifest, "after_switch")
     except Exception as error:
         back = failure.described(state.app, error)

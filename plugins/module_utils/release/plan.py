@@ -36,7 +36,7 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
     if manifest is not None:
         outcome |= {"live_version": manifest.version, "live_revision": manifest.revision}
     if not options.check_mode:
-        takeover.take_over(state, spec)
+        takeover.adopt(state, spec)
     if manifest is not None:
         if manifest.revision == revision and takeover.asked([manifest], spec):
             return {**outcome, **TO_COMPARE}

@@ -32,7 +32,7 @@ def today(manifest: Manifest, spec: PlanSpec) -> Manifest:
     return manifest
 
 
-def take_over(state: AppState, spec: PlanSpec) -> None:
+def adopt(state: AppState, spec: PlanSpec) -> None:
     """Write the fingerprint of *spec* into the manifests that had it in format 1, so that nobody asks again.
 
     While a deploy of the app works on them, that is left to the next run.

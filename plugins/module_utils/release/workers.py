@@ -62,7 +62,7 @@ def begin(state: AppState, manifest: Manifest, activation: str, wait: bool = Tru
     _begin(manifest, activation, set(manifest.workers) - _alone(manifest, other), wait)
 
 
-def take_over(state: AppState, manifest: Manifest, activation: str, previous: str | None) -> None:
+def replace(state: AppState, manifest: Manifest, activation: str, previous: str | None) -> None:
     """Once *activation* is live: give it the workers that run alone, and its timers. Raises NotHealthy."""
     other = state.manifest(str(state.release_of(previous))) if previous else None
     alone = _alone(manifest, other)

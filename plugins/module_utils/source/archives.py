@@ -1,4 +1,4 @@
-"""Read a release archive (tar or zip) as a stranger's: within bounds, and looked at whole before any of it is unpacked."""
+"""Read an untrusted release archive (tar or zip): within bounds, and checked completely before any of it is unpacked."""
 
 from __future__ import annotations
 

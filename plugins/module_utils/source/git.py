@@ -150,7 +150,7 @@ def _read(
     stdin: bytes = b"",
 ) -> bytes:
     """What git prints, *most* bytes of it. Raises CommandFailed, and ReleaseError where it is more."""
-    # The kernel ends it at the first byte too many: what a stranger's server makes git say has no end of its own.
+    # The kernel ends it at the first byte too many: an untrusted server can make git print without end.
     command = ["prlimit", f"--fsize={most}", "--", "git", *arguments]
     with (
         tempfile.TemporaryFile() as answer,

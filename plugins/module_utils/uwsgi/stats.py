@@ -1,4 +1,4 @@
-"""What an activation's uWSGI says of itself on its statistics socket, taken as a stranger's word.
+"""What an activation's uWSGI says of itself on its statistics socket, which is not trusted.
 
 The app owns the socket, the directory that it is in and the process behind it. So no link of the app's is followed, only an
 answer of the app's own user counts, it may have so many bytes and take so long, and each part of it is checked before

@@ -12,7 +12,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from ...module_utils.file_set import items as logic
-from ..controller.plain import plain
+from ..controller.native import to_native
 from ..controller.rendering import render_each
 
 
@@ -123,7 +123,7 @@ def expanded(files: list[Any]) -> Iterator[tuple[Mapping[str, Any], list[dict[st
         if not isinstance(own, Mapping):
             raise AnsibleActionFail(f"file_set: {item['path']}: vars has to be a mapping")
         if "each" not in item:
-            yield item, [plain(own)]
+            yield item, [to_native(own)]
             continue
         elements = item["each"]
         if not isinstance(elements, list):
@@ -131,4 +131,4 @@ def expanded(files: list[Any]) -> Iterator[tuple[Mapping[str, Any], list[dict[st
         name = str(item.get("as", "item"))
         if not name.isidentifier():
             raise AnsibleActionFail(f"file_set: {item['path']}: as has to be the name of a variable")
-        yield item, [plain({**own, name: element}) for element in elements]
+        yield item, [to_native({**own, name: element}) for element in elements]

@@ -36,7 +36,7 @@ def load():
     return found
 
 
-def strangers():
+def modules_of_other_releases():
     """Imported modules that come from another release of this app."""
     releases = os.path.dirname(HERE) + os.sep
     files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
@@ -197,7 +197,7 @@ if _checked:
         sys.exit(
             f"{_entry['wsgi'] or _entry['paste']} is {application!r}, which cannot be called: no WSGI application"
         )
-    for _name, _path in sorted(strangers().items()):
+    for _name, _path in sorted(modules_of_other_releases().items()):
         sys.exit(
             f"module {_name} comes from another release: {_path}. Look for an absolute path in PYTHONPATH or a .pth file"
         )

@@ -198,7 +198,7 @@ def test_a_request_is_never_sent_twice(render: Render) -> None:
     assert "uwsgi_request_buffering on;" in text
 
 
-def test_strangers_get_no_answer(render: Render) -> None:
+def test_unknown_hosts_get_no_answer(render: Render) -> None:
     first = squeezed(render("nginx", "part.j2", part="default")).split("server_name emperor-stack.invalid")[0]
     assert "listen 80 default_server backlog=4096; listen [::]:80 default_server backlog=4096;" in first
     assert "error_page 400 /; location / { return 444; }" in first

@@ -12,8 +12,8 @@ from ansible_collections.emperor.stack.plugins.action.check_apps import (
     bundle_root,
     message,
     no_blocks,
-    plain,
     resolved,
+    to_native,
 )
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.faults import TemplateLike, Unresolved
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.found import Problem
@@ -21,7 +21,7 @@ from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.foun
 
 @pytest.mark.parametrize("value", [True, False, 1, 1.5, None, "x", [True, {"a": False}], {"b": 0}])
 def test_plain_values_keep_their_type(value: Any) -> None:
-    assert repr(plain(value)) == repr(value)
+    assert repr(to_native(value)) == repr(value)
 
 
 def test_what_cannot_be_resolved_is_marked_at_its_place() -> None:

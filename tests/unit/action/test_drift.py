@@ -58,7 +58,7 @@ def test_what_a_task_asks_beyond_what_is_wanted_is_known() -> None:
     left_out = set()
     for role, name in listed():
         for module, arguments in drift.asked(tasks(ROOT / f"roles/{role}/tasks/{name}.yml")):
-            left_out |= {f"{module}: {key}" for key in arguments.keys() - set(drift.ASKED[module])}
+            left_out |= {f"{module}: {key}" for key in arguments.keys() - set(drift.QUERIES[module])}
     # How a change is checked before it goes live, how it is made, and where files of the controller are.
     assert {one for one in left_out if not one.startswith("release: ")} == {
         "file_set: validate",

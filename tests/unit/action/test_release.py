@@ -20,7 +20,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.emperor.stack.plugins.action import release as action
-from ansible_collections.emperor.stack.plugins.action.check_apps import plain
+from ansible_collections.emperor.stack.plugins.action.check_apps import to_native
 from ansible_collections.emperor.stack.plugins.module_utils.files import trees
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
@@ -433,7 +433,7 @@ def test_any_text_reaches_the_environment_unchanged(values: dict[str, str]) -> N
     good = {name: text for name, text in values.items() if environment.secret_value(text) is None}
     variables = {"vault": {name: str(text) for name, text in good.items()}}
     templar = Templar(loader=DataLoader(), variables=variables)
-    sent = json.loads(json.dumps(plain(templar.template(trust_as_template("{{ vault }}")))))
+    sent = json.loads(json.dumps(to_native(templar.template(trust_as_template("{{ vault }}")))))
     written = json.dumps({"environment": sent}, indent=1).encode("utf-8")
     read = json.loads(written.decode("utf-8"))["environment"]
     assert {name: os.fsencode(value) for name, value in read.items()} == {

@@ -233,7 +233,7 @@ def test_a_host_without_the_memory_is_refused_as_a_whole(
     commands: list[str], ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sizing, "here", lambda *_: sizing.Host(2, 100, 80))
-    with pytest.raises(app_accounts.Refused, match=r"(?s)want 320 MiB.*Nothing was changed"):
+    with pytest.raises(app_accounts.UnsuitableHost, match=r"(?s)want 320 MiB.*Nothing was changed"):
         ask(declared("blog"), declared("shop"))
     assert commands == []
     assert os.listdir(layout.APPS) == []

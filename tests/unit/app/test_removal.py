@@ -25,7 +25,7 @@ from ansible_collections.emperor.stack.plugins.module_utils.app import archive a
 from ansible_collections.emperor.stack.plugins.module_utils.app import ending as app_ending
 from ansible_collections.emperor.stack.plugins.module_utils.app import removal as app_removal
 from ansible_collections.emperor.stack.plugins.module_utils.app import renaming, traces
-from ansible_collections.emperor.stack.plugins.module_utils.app.removal import Refused
+from ansible_collections.emperor.stack.plugins.module_utils.app.removal import RemovalRefused
 from ansible_collections.emperor.stack.plugins.module_utils.files.atomic import link_atomically
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
@@ -518,7 +518,7 @@ def test_what_forks_faster_than_it_is_listed() -> None:
 
 def refused(reason: str, tmp_path: Path, machine: Commands, **options: Any) -> None:
     before = files(tmp_path)
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(RemovalRefused, match=reason):
         app_removal.remove("app", **options)
     assert files(tmp_path) == before
     assert [command for command in machine if command[:2] != ["systemctl", "show"]] == []
@@ -669,9 +669,9 @@ def test_a_new_name_takes_over_the_data(machine: Commands) -> None:
     os.makedirs(f"{layout.activations('app')}/app@7")
     link_atomically("activations/app@7", layout.active("app"))
     inode = os.stat(f"{layout.shared('app')}/data/kept").st_ino
-    assert len(renaming.take_over("app", "journal", check_mode=True)) == 3
+    assert len(renaming.move_data("app", "journal", check_mode=True)) == 3
     assert not os.path.lexists(layout.shared("journal"))
-    assert len(renaming.take_over("app", "journal")) == 3
+    assert len(renaming.move_data("app", "journal")) == 3
     assert os.stat(f"{layout.shared('journal')}/data/kept").st_ino == inode
     assert os.readlink(layout.shared("app")) == layout.shared("journal")
     assert not os.path.islink(layout.shared("journal"))
@@ -680,7 +680,7 @@ def test_a_new_name_takes_over_the_data(machine: Commands) -> None:
     assert AppState("journal").history()[-1]["kind"] == "rename"
     assert AppState("journal").live_release() is None
     assert AppState("journal").next_activation() == "journal@1"
-    assert renaming.take_over("app", "journal") == []
+    assert renaming.move_data("app", "journal") == []
 
 
 def test_a_new_name_is_in_maintenance_as_the_old_one_was(
@@ -694,23 +694,23 @@ def test_a_new_name_is_in_maintenance_as_the_old_one_was(
     write(layout.maintenance("app"), "why")
     os.utime(layout.maintenance("app"), (1, 1))
     said = f"{layout.maintenance('journal')}: taken over from app"
-    assert said in renaming.take_over("app", "journal", check_mode=True)
+    assert said in renaming.move_data("app", "journal", check_mode=True)
     assert not os.path.exists(layout.maintenance("journal"))
-    assert said in renaming.take_over("app", "journal")
+    assert said in renaming.move_data("app", "journal")
     assert Path(layout.maintenance("journal")).read_text() == "why"
     # Since when.
     assert os.stat(layout.maintenance("journal")).st_mtime == 1
     # The site of the old name may serve on for a while.
     assert os.path.exists(layout.maintenance("app"))
     os.unlink(layout.maintenance("journal"))
-    assert renaming.take_over("app", "journal") == []
+    assert renaming.move_data("app", "journal") == []
 
 
-def test_a_take_over_that_died_before_the_exchange(machine: Commands) -> None:
+def test_a_move_that_died_before_the_exchange(machine: Commands) -> None:
     for make in (layout.releases, layout.activations, layout.state):
         os.makedirs(make("journal"))
     os.symlink(layout.shared("journal"), layout.shared("journal"))
-    renaming.take_over("app", "journal")
+    renaming.move_data("app", "journal")
     assert os.path.isfile(f"{layout.shared('journal')}/data/kept")
     assert os.path.isfile(f"{layout.shared('app')}/data/kept")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.file_set.apply import FileSet, argument_spec
-from ansible_collections.emperor.stack.plugins.modules.host_drift import Question
+from ansible_collections.emperor.stack.plugins.modules.host_drift import DryRunModule
 
 #: Of conftest.py.
 Host = Any
@@ -27,8 +27,8 @@ def drift(host: Host, files: dict[str, Any] | None = None, **options: Any) -> li
 
     items = [{"path": host.path(name), **what} for name, what in (FILES if files is None else files).items()]
     arguments = {"name": "test", "files": items, "manifests": str(host.manifests), **options}
-    question = Question(argument_spec(), arguments, run_command)
-    return [*FileSet(question).drift(), *question.warnings]
+    module = DryRunModule(argument_spec(), arguments, run_command)
+    return [*FileSet(module).drift(), *module.warnings]
 
 
 def test_nothing_differs_after_a_run(host: Host) -> None:
@@ -109,4 +109,4 @@ def test_what_others_are_to_have_made_differs_where_it_is_not_there(host: Host) 
 
 def test_arguments_that_no_set_takes_are_refused() -> None:
     with pytest.raises(ValueError, match="name"):
-        Question(argument_spec(), {"files": []}, lambda *_a, **_k: (0, "", ""))
+        DryRunModule(argument_spec(), {"files": []}, lambda *_a, **_k: (0, "", ""))

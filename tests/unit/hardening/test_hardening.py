@@ -112,7 +112,7 @@ def test_kernel_parameters_are_those_of_role_bases_program(
     program = tmp_path / "kernel-parameters"
     monkeypatch.setattr(hardening, "PARAMETERS", str(program))
     assert hardening.parameters("set", {}) == {}
-    with pytest.raises(hardening.Refused, match="role base brings it"):
+    with pytest.raises(hardening.HardeningRefused, match="role base brings it"):
         hardening.parameters("set", {"a.b": 1})
     program.write_text(f"#!/bin/sh\necho $* >{tmp_path}/asked\nprintf '/proc/sys/a/b\\t1 2\\t0\\n'\n")
     program.chmod(0o755)

@@ -161,7 +161,7 @@ def test_while_a_deploy_works_on_them_manifests_are_left_alone(
 
 
 def test_a_host_without_the_app_s_directories(state: AppState, host: Any) -> None:
-    takeover.take_over(AppState("nobody"), {"former": FORMER, "fingerprint": TODAY})
+    takeover.adopt(AppState("nobody"), {"former": FORMER, "fingerprint": TODAY})
 
 
 # At the controller

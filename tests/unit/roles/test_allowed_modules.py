@@ -53,7 +53,7 @@ ADVICE = """
 This task never runs on a host where nothing else differs: site.yml asks `drift` what differs, and ends the host before its
 roles when nothing does. Choose one:
  1. Use emperor.stack.file_set: `apply`, `running`, `units`, `present` and `service` do what a further task would do.
- 2. Teach `drift` the module: ASKED in plugins/action/drift.py, ASK in plugins/modules/host_drift.py.
+ 2. Teach `drift` the module: QUERIES in plugins/action/drift.py and in plugins/modules/host_drift.py.
  3. If the result of a task that `drift` asks about starts this one whenever it is needed, add it to JUSTIFIED in
     {test}, with that reason.
  4. If the module cannot change a host, add it to HARMLESS there.
@@ -156,7 +156,7 @@ def problems(root: Path) -> list[str]:
     """What stands in the way of the rule in the checkout at *root*, each with what to do about it."""
     run = Run(root)
     run.playbook(root / "playbooks/site.yml")
-    known = {f"emperor.stack.{name}" for name in drift.ASKED}
+    known = {f"emperor.stack.{name}" for name in drift.QUERIES}
     return [
         ADVICE.format(where=where, module=module, test=Path(__file__).relative_to(ROOT))
         for where, module in sorted(run.found)

@@ -277,10 +277,10 @@ def test_its_output_is_masked_and_bounded(
 
 def test_a_release_without_a_list_of_its_secrets_is_refused(release: Path) -> None:
     (release / "environment.json").write_text(json.dumps({"environment": {}}))
-    with pytest.raises(app_command.Refused, match=r"older version .*-e app=blog -e force=true"):
+    with pytest.raises(app_command.CannotRun, match=r"older version .*-e app=blog -e force=true"):
         app_command.hide_secrets("blog", R1)
     (release / "environment.json").unlink()
-    with pytest.raises(app_command.Refused, match=r"no environment.json. .*-e force=true"):
+    with pytest.raises(app_command.CannotRun, match=r"no environment.json. .*-e force=true"):
         app_command.hide_secrets("blog", R1)
 
 

@@ -1,4 +1,4 @@
-"""Statistics of an app's uWSGI: a stranger's word."""
+"""Statistics of an app's uWSGI: untrusted."""
 
 from __future__ import annotations
 

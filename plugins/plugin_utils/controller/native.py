@@ -1,4 +1,4 @@
-"""Values without what Ansible wraps around them."""
+"""Native Python values, without Ansible's wrappers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def plain(value: Any) -> Any:
-    """Without Ansible's tags and lazy containers, which make every look at a value slow."""
+def to_native(value: Any) -> Any:
+    """*value* as native Python types. Ansible's tags and lazy containers slow down every access."""
     if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
+        return {to_native(key): to_native(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_native(item) for item in value]
     if isinstance(value, bool):
         return value
     for kind in (str, int, float):
