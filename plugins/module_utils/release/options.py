@@ -23,6 +23,11 @@ class _Found(TypedDict, total=False):
     warm: bool | str
     #: Whether the switch follows at once, before other apps and hosts.
     switch_now: bool
+    #: For people: versions and revisions that are live and wanted.
+    live_version: str
+    live_revision: str
+    wanted_version: str
+    wanted_revision: str
     #: Phases that it has gone through in this one.
     done: list[str]
 
