@@ -111,12 +111,12 @@ def as_myself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands of the app's user run as this process."""
     from ansible_collections.emperor.stack.plugins.module_utils.host import command as host_command
     from ansible_collections.emperor.stack.plugins.module_utils.release import build
-    from ansible_collections.emperor.stack.plugins.module_utils.source import git as git_source
+    from ansible_collections.emperor.stack.plugins.module_utils.source import checkout
 
     def run_as(app: str, argv: Any, *, writable: Any = (), **options: Any) -> str:
         return host_command.run(argv, **options)
 
-    for module in (build, git_source):
+    for module in (build, checkout):
         monkeypatch.setattr(module, "run_as", run_as)
 
 

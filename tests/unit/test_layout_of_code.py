@@ -37,7 +37,6 @@ LONG_FILES = {
     "plugins/module_utils/file_set/apply.py",
     "plugins/module_utils/file_set/items.py",
     "plugins/module_utils/hardening.py",
-    "plugins/module_utils/source/git.py",
     "plugins/module_utils/tls/store.py",
 }
 LONGEST_FUNCTION = 60

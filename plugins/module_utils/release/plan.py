@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..source.fetch import version_of
-from ..source.git import resolve_git
+from ..source.references import resolve_git
 from . import build, lifecycle, takeover, venv, workers
 from .lock import Lock
 from .options import Options, Outcome

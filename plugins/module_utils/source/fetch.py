@@ -19,7 +19,8 @@ from ..host.credentials import without_credentials
 from ..host.release_error import ReleaseError
 from ..systemd.app_process import run_as
 from .archives import repack
-from .git import fetch_git, make_code
+from .checkout import make_code
+from .git import fetch_git
 from .spec import Source, ToFetch
 
 

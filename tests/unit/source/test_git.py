@@ -5,56 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.source import (
+    checkout,
+    references,
+)
 from ansible_collections.emperor.stack.plugins.module_utils.source import git as git_source
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 
 pytestmark = pytest.mark.usefixtures("as_myself")
-
-
-@pytest.mark.parametrize(
-    ("version", "is_one"),
-    [
-        (A, True),
-        (A[:7], False),
-        (A.upper(), False),
-        (A + "a", False),
-        (A + "\n", False),
-        ("main", False),
-        ("", False),
-    ],
-)
-def test_what_is_a_commit(version: str, is_one: bool) -> None:
-    assert git_source.is_commit(version) is is_one
-
-
-@pytest.mark.parametrize(
-    ("listing", "version", "commit"),
-    [
-        (f"{A}\trefs/heads/main\n", "main", A),
-        (f"{A}\trefs/heads/v1\n{B}\trefs/tags/v1\n", "v1", B),
-        (f"{B}\trefs/tags/v1\n{C}\trefs/tags/v1^{{}}\n", "v1", C),
-        (f"{C}\trefs/heads/feature/main\n{A}\trefs/heads/main\n", "main", A),
-        (f"{A}\tHEAD\n{B}\trefs/remotes/origin/HEAD\n", "HEAD", A),
-        (f"{B}\trefs/tags/v1\n{C}\trefs/tags/v1^{{}}\n", "refs/tags/v1", C),
-        (f"warning: redirecting\n{A}\trefs/heads/main\n", "main", A),
-    ],
-    ids=["branch", "tag first", "annotated", "not a suffix", "HEAD", "full name", "noise"],
-)
-def test_the_reference_that_a_version_names(listing: str, version: str, commit: str) -> None:
-    assert git_source.pick_reference(listing, version, "url") == commit
-
-
-@pytest.mark.parametrize("listing", ["", f"{A}\trefs/heads/x/main\n", "garbage"])
-def test_a_version_that_the_remote_lacks(listing: str) -> None:
-    with pytest.raises(ReleaseError, match=r"url has no branch or tag main\. Push it"):
-        git_source.pick_reference(listing, "main", "url")
 
 
 def test_a_commit_comes_from_a_repository_into_the_code(host: Path, git: Callable[..., str]) -> None:
@@ -65,7 +29,7 @@ def test_a_commit_comes_from_a_repository_into_the_code(host: Path, git: Callabl
     git(remote, "add", ".")
     git(remote, "commit", "-qm", "one")
     source = {"git": str(remote), "version": "main"}
-    commit = git_source.resolve_git(source, None)
+    commit = references.resolve_git(source, None)
     assert commit == git(remote, "rev-parse", "HEAD")
     git_source.fetch_git("blog", source, None, commit, str(host / "code"))
     assert os.listdir(host / "code") == ["app.py"]
@@ -77,7 +41,7 @@ def test_a_commit_comes_from_a_repository_into_the_code(host: Path, git: Callabl
     with pytest.raises(ReleaseError, match=r"has no commit b.*Push it"):
         git_source.fetch_git("blog", source, None, B, str(host / "none"))
     with pytest.raises(ReleaseError, match=r"Check source\.git"):
-        git_source.resolve_git({"git": str(host / "nothing"), "version": "main"}, None)
+        references.resolve_git({"git": str(host / "nothing"), "version": "main"}, None)
 
 
 def test_submodules_and_theirs_come_without_a_repository_inside(host: Path, git: Callable[..., str]) -> None:
@@ -93,7 +57,7 @@ def test_submodules_and_theirs_come_without_a_repository_inside(host: Path, git:
         git(work, "add", ".")
         git(work, "commit", "-qm", name)
     source = {"git": str(host / "whole"), "version": "main", "submodules": True}
-    commit = git_source.resolve_git(source, None)
+    commit = references.resolve_git(source, None)
     git_source.fetch_git("blog", source, None, commit, str(host / "code"))
     found = {
         p.relative_to(host / "code").as_posix(): p.read_text() for p in (host / "code").rglob("name.txt")
@@ -117,36 +81,8 @@ def test_a_subdirectory_that_is_a_link_out_of_the_repository(host: Path, git: Ca
     git(remote, "commit", "-qm", "x")
     source = {"git": str(remote), "version": "main", "subdirectory": "out"}
     with pytest.raises(ReleaseError, match="has no directory out"):
-        git_source.fetch_git("blog", source, None, git_source.resolve_git(source, None), str(host / "c"))
+        git_source.fetch_git("blog", source, None, references.resolve_git(source, None), str(host / "c"))
     assert Path("/etc/passwd").exists()
-
-
-@pytest.mark.parametrize(
-    ("above", "url", "expected"),
-    [
-        ("https://git.example.com/team/blog.git", "../lib.git", "https://git.example.com/team/lib.git"),
-        (
-            "https://u:p@git.example.com:8443/team/blog.git/",
-            "./lib",
-            "https://u:p@git.example.com:8443/team/blog.git/lib",
-        ),
-        ("ssh://git@git.example.com/team/blog.git", "../../o/lib.git", "ssh://git@git.example.com/o/lib.git"),
-        ("git@git.example.com:team/blog.git", "../lib.git", "git@git.example.com:team/lib.git"),
-        ("file:///srv/git/whole.git", "../part.git", "file:///srv/git/part.git"),
-        ("/srv/git/whole.git", "../part.git", "/srv/git/part.git"),
-        ("https://git.example.com/blog.git", "https://other.example.com/x", "https://other.example.com/x"),
-    ],
-)
-def test_where_a_submodule_comes_from(above: str, url: str, expected: str) -> None:
-    assert git_source.submodule_url(above, url) == expected
-
-
-@pytest.mark.parametrize(
-    "url", ["/srv/git/other.git", "file:///root/secret.git", "ext::sh -c id", "-x", "ssh://-oX/a"]
-)
-def test_submodules_that_are_not_fetched(url: str) -> None:
-    with pytest.raises(ReleaseError, match="the submodule's URL"):
-        git_source.submodule_url("https://git.example.com/blog.git", url)
 
 
 # Hostile trees
@@ -230,7 +166,7 @@ def test_a_tree_that_would_write_elsewhere_is_refused(
         repository = Path(layout.app_root("blog"), "repo.git")
         hostile.git(hostile.host, "init", "-q", "--bare", str(repository))
         hostile.git(repository, "fetch", "-q", str(hostile.whole), f"{commit}:refs/emperor-stack/{commit}")
-    with pytest.raises((ReleaseError, git_source.CommandFailed)) as caught:
+    with pytest.raises((ReleaseError, CommandFailed)) as caught:
         hostile.deploy(commit)
     if fetched_before:
         assert isinstance(caught.value, ReleaseError)
@@ -276,7 +212,7 @@ def test_a_subdirectory_behind_a_link_stays_inside(
     git(remote, "add", ".")
     git(remote, "commit", "-qm", "x")
     source = {"git": str(remote), "version": "main", "subdirectory": wanted}
-    commit = git_source.resolve_git(source, None)
+    commit = references.resolve_git(source, None)
     if found is None:
         with pytest.raises(ReleaseError, match=r"has no directory .*Correct source\.subdirectory"):
             git_source.fetch_git("blog", source, None, commit, str(host / "code"))
@@ -291,11 +227,11 @@ def test_a_link_put_in_the_way_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/b").mkdir(parents=True)
     (tmp_path / "whole/a/b").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ReleaseError, match="deploy it again"):
-        git_source.take_out(str(tmp_path / "whole"), b"a/b", str(tmp_path / "code"), os.getuid())
+        checkout.take_out(str(tmp_path / "whole"), b"a/b", str(tmp_path / "code"), os.getuid())
     assert not os.path.lexists(tmp_path / "code")
     (tmp_path / "whole/c").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
-        git_source.take_out(str(tmp_path / "whole"), b"c/b", str(tmp_path / "code"), os.getuid())
+        checkout.take_out(str(tmp_path / "whole"), b"c/b", str(tmp_path / "code"), os.getuid())
     assert (tmp_path / "elsewhere/b").is_dir()
 
 
@@ -309,83 +245,7 @@ def test_attributes_above_the_subdirectory_count(host: Path, git: Callable[..., 
     git(remote, "add", ".")
     git(remote, "commit", "-qm", "x")
     source = {"git": str(remote), "version": "main", "subdirectory": "app"}
-    commit = git_source.resolve_git(source, None)
+    commit = references.resolve_git(source, None)
     git_source.fetch_git("blog", source, None, commit, str(host / "code"))
     assert (host / "code/run.bat").read_bytes() == b"one\r\ntwo\r\n"
     assert sorted(os.listdir(os.fsencode(host / "code"))) == [b"caf\xe9 \n", b"run.bat"]
-
-
-# The repository
-
-
-def test_a_repository_of_the_version_before_is_opened_to_the_group_alone(
-    host: Path, git: Callable[..., str]
-) -> None:
-    remote = host / "remote"
-    remote.mkdir()
-    git(remote, "init", "-q", "-b", "main")
-    (remote / "app.py").write_text("one")
-    git(remote, "add", ".")
-    git(remote, "commit", "-qm", "one")
-    source = {"git": str(remote), "version": "main"}
-    commit = git_source.resolve_git(source, None)
-    repository = Path(layout.app_root("blog"), "repo.git")
-    git(host, "init", "-q", "--bare", str(repository))
-    git(
-        repository,
-        "fetch",
-        "-q",
-        str(remote),
-        f"main:refs/emperor-stack/{commit}",
-        "main:refs/fetched/1234/heads/main",
-    )
-    os.chmod(repository, 0o700)
-    git_source.fetch_git("blog", source, None, commit, str(host / "code"))
-    assert (host / "code/app.py").read_text() == "one"
-    assert git(repository, "for-each-ref", "refs/fetched") == ""
-    (remote / "app.py").write_text("two")
-    git(remote, "commit", "-qam", "two")
-    umask = os.umask(0o077)
-    try:
-        again = git_source.resolve_git(source, None)
-        git_source.fetch_git("blog", source, None, again, str(host / "again"))
-    finally:
-        os.umask(umask)
-    modes = {
-        (path.is_dir(), oct(path.stat().st_mode & 0o7777)) for path in [repository, *repository.rglob("*")]
-    }
-    assert modes == {(True, "0o2750"), (False, "0o640"), (False, "0o440")}
-
-
-def test_an_unending_answer_of_a_server_is_cut(
-    monkeypatch: pytest.MonkeyPatch, host: Path, git: Callable[..., str]
-) -> None:
-    remote = host / "remote"
-    remote.mkdir()
-    git(remote, "init", "-q", "-b", "main")
-    git(remote, "commit", "-q", "--allow-empty", "-m", "x")
-    for number in range(200):
-        git(remote, "update-ref", f"refs/heads/x{number}/main", "HEAD")
-    monkeypatch.setattr(git_source, "LONGEST_REFERENCES", 2048)
-    with pytest.raises(ReleaseError, match="printed more than 2 KiB"):
-        git_source.resolve_git({"git": str(remote), "version": "main"}, None)
-
-
-@pytest.mark.parametrize(
-    ("free", "says"), [(1 << 20, "No space left on device: 1 MiB are free"), (1 << 40, "")]
-)
-def test_a_fetch_without_room_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, says: str
-) -> None:
-    """git itself says that its own program failed, which the kernel ended at the limit of a file."""
-
-    def fails(*_: object, **__: object) -> str:
-        raise CommandFailed(
-            "git fetch", "git fetch", "exit status 128", "fatal: fetch-pack: invalid index-pack output"
-        )
-
-    monkeypatch.setattr(git_source, "run", fails)
-    monkeypatch.setattr(git_source.os, "statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
-    git = git_source.Git(str(tmp_path), {}, None)
-    with pytest.raises(ReleaseError if says else CommandFailed, match=says or "index-pack"):
-        git._fetch("https://git.example/x.git", [A])

@@ -1,0 +1,37 @@
+"""Where submodules come from."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from urllib.parse import urljoin
+
+from ..host.credentials import without_credentials
+from ..host.release_error import ReleaseError
+from ..values import urls
+
+# Where submodules come from
+
+
+def is_local(url: str) -> bool:
+    return url.startswith(("/", ".", "file:")) or not re.match(r"[a-z+]+://|[^/]+:", url)
+
+
+def submodule_url(above: str, url: str) -> str:
+    """Where a submodule with *url* comes from in a repository that came from *above*. Raises ReleaseError."""
+    found = url
+    if url.startswith(("./", "../")):
+        if re.match(r"[a-z+]+://", above):
+            scheme, _, rest = above.partition("://")
+            found = f"{scheme}://" + urljoin(f"//{rest.rstrip('/')}/", url).removeprefix("//")
+        else:
+            host, colon, path = above.rpartition(":")
+            found = host + colon + posixpath.normpath(f"{path}/{url}")
+    if wrong := urls.git_url(found):
+        raise ReleaseError(f"the submodule's URL {without_credentials(url)} is not accepted: {wrong.reason}")
+    if is_local(found) and not is_local(above):
+        # Else a repository from elsewhere could have root read any repository of this host.
+        raise ReleaseError(
+            f"the submodule's URL {without_credentials(url)} is a path of this host, and {without_credentials(above)} is not"
+        )
+    return found
