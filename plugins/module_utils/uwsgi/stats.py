@@ -90,7 +90,7 @@ def _ask(path: str, uid: int, timeout: float) -> bytes:
             file = os.open(os.path.basename(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         try:
             if not stat.S_ISSOCK(os.fstat(file).st_mode):
-                raise NoAnswer(f"{path} is no socket")
+                raise NoAnswer(f"{path} is not a socket")
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(timeout)
                 # Exactly this file, whatever has its name by now.

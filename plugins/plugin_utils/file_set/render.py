@@ -32,7 +32,7 @@ class Renderer:
     def render(self, files: Any) -> list[dict[str, Any]]:
         """Raises AnsibleActionFail where *files* is not what a file set takes, or a template fails."""
         if not isinstance(files, list):
-            raise AnsibleActionFail("file_set: files has to be a list of items, each with a path")
+            raise AnsibleActionFail("file_set: files must be a list of items, each with a path")
         found: list[dict[str, Any]] = []
         for item, rows in expanded(files):
             found += directory_items(item) if "source" in item else self._rendered(item, rows)
@@ -121,14 +121,14 @@ def expanded(files: list[Any]) -> Iterator[tuple[Mapping[str, Any], list[dict[st
             )
         own = item.get("vars") or {}
         if not isinstance(own, Mapping):
-            raise AnsibleActionFail(f"file_set: {item['path']}: vars has to be a mapping")
+            raise AnsibleActionFail(f"file_set: {item['path']}: vars must be a mapping")
         if "each" not in item:
             yield item, [to_native(own)]
             continue
         elements = item["each"]
         if not isinstance(elements, list):
-            raise AnsibleActionFail(f"file_set: {item['path']}: each has to be a list")
+            raise AnsibleActionFail(f"file_set: {item['path']}: each must be a list")
         name = str(item.get("as", "item"))
         if not name.isidentifier():
-            raise AnsibleActionFail(f"file_set: {item['path']}: as has to be the name of a variable")
+            raise AnsibleActionFail(f"file_set: {item['path']}: as must be the name of a variable")
         yield item, [to_native({**own, name: element}) for element in elements]

@@ -343,7 +343,7 @@ REFUSED = [
     (
         sources.known_hosts,
         "git.example.com",
-        "a line has to be 'git.example.com ssh-ed25519 AAAA…', as ssh-keyscan prints it",
+        "a line must be 'git.example.com ssh-ed25519 AAAA…', as ssh-keyscan prints it",
         "",
     ),
     (sizes.size, "20MB", "it must be a number with k, m or g, as in 20m", "20m"),

@@ -11,7 +11,7 @@ from . import nginx_syntax
 def dns_provider(text: str) -> Wrong | None:
     if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", text):
         return None
-    return Wrong("it must be a name that `lego dnshelp` lists: small letters, digits and hyphens", "")
+    return Wrong("it must be a name that `lego dnshelp` lists: lowercase letters, digits and hyphens", "")
 
 
 def nginx_directives(text: str) -> Wrong | None:

@@ -67,5 +67,5 @@ def known_hosts(text: str) -> Wrong | None:
         return Wrong(f"the character {found} is not allowed in known_hosts")
     for line in text.splitlines():
         if line.strip() and not line.startswith("#") and len(line.split()) < 3:
-            return Wrong("a line has to be 'git.example.com ssh-ed25519 AAAA…', as ssh-keyscan prints it")
+            return Wrong("a line must be 'git.example.com ssh-ed25519 AAAA…', as ssh-keyscan prints it")
     return None
