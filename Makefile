@@ -1,4 +1,4 @@
-# What there is to do here: `make help`. Every target sets up what it needs.
+# List the targets with `make help`. Every target sets up its own prerequisites.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
@@ -25,15 +25,15 @@ LOCAL = $(BIN)/python -m tools.local --http-port $(HTTP_PORT) --https-port $(HTT
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Make .venv with the locked tools of the controller (PYTHON=python3.12 to choose)
+setup: ## Install the locked tools of the controller into .venv (PYTHON=python3.12 to choose the Python)
 	@$(PYTHON) -m tools.setup
 
-lock: ## Lock newer versions of the controller's tools
+lock: ## Upgrade and lock the controller's tools
 	@$(PYTHON) -m tools.setup --lock
 	@$(PYTHON) -m tools.setup
 	@$(BIN)/python -m tools.sanity --lock
 
-images: setup ## Build the images of the test hosts, Debian 12 and 13, bare and with packages
+images: setup ## Build the images of the test hosts: Debian 12 and 13, bare and with packages
 	@$(BIN)/python -m tools.image
 	@$(BIN)/python -m tools.stocked
 
@@ -43,23 +43,23 @@ up: setup ## Start a local host and deploy the example apps (HTTP_PORT=8080, HTT
 # As JSON, so that the command arrives as it is, whatever quotes it has.
 run: export RUN = $(APP)
 run: export LINE = $(COMMAND)
-run: setup ## One command in an app's live release (APP=blog COMMAND='python manage.py …' INVENTORY=inventories/mine)
+run: setup ## Run one command in an app's live release (APP=blog COMMAND='python manage.py …' INVENTORY=inventories/mine)
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/run.yml \
 	  -e "$$($(BIN)/python -c 'import json, os; print(json.dumps({"app": os.environ["RUN"], "command": os.environ["LINE"]}))')"
 
 check: setup ## Show what `make up` would change on the local host, and change nothing
 	@$(LOCAL) check
 
-down: ## Remove what `make up` and the tests made: containers, networks, volumes, the engine if it was started
+down: ## Remove what `make up` and the tests created: containers, networks, volumes, the engine if it was started
 	@$(PYTHON) -m tools.local down
 
-clean: ## As down, and remove images, .venv, caches and logs too
+clean: ## Run `down`, and also remove images, .venv, caches and logs
 	@$(PYTHON) -m tools.local clean
 	rm -rf .venv .cache .state .ansible .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-test: lint unit examples scenarios ## All tests: lint, unit tests, the examples' own tests, all scenarios
+test: lint unit examples scenarios ## Run all tests: lint, unit tests, the examples' own tests, all scenarios
 
-lint: setup ## ansible-lint, yamllint, ruff, mypy, ansible-test sanity on the built collection
+lint: setup ## Run ansible-lint, yamllint, ruff, mypy, and ansible-test sanity on the built collection
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -67,26 +67,26 @@ lint: setup ## ansible-lint, yamllint, ruff, mypy, ansible-test sanity on the bu
 	$(BIN)/ansible-lint --offline
 	@$(BIN)/python -m tools.sanity
 
-unit: setup ## Unit tests of plugins and tools, and rendered templates; no container
+unit: setup ## Run the unit tests of plugins and tools, and of rendered templates; no container
 	$(BIN)/pytest -n auto
 
-examples: setup ## The example apps' own tests, each in its own environment
+examples: setup ## Run the example apps' own tests, each in its own environment
 	@$(BIN)/python -m tools.examples
 
-scenarios: setup ## All Molecule scenarios, three side by side where memory allows
+scenarios: setup ## Run all Molecule scenarios, up to three in parallel
 	@$(BIN)/python -m tools.scenarios
 
-scenario: setup ## One Molecule scenario (NAME=default)
+scenario: setup ## Run one Molecule scenario (NAME=default)
 	@$(BIN)/python -m tools.scenarios $(NAME)
 
-nightly: setup ## What takes too long for each change: thirty killed deploys instead of nine
+nightly: setup ## Run the tests that take too long for each change: thirty killed deploys instead of nine
 	@CHAOS_KILLS=30 $(BIN)/python -m tools.scenarios chaos
 
-bench: setup ## Measure beside hand-made servers, installs and roles, and write bench/report (PART=served for a part)
+bench: setup ## Compare with hand-made servers, installs and roles, and write bench/report (PART=served for one part)
 	@set -o pipefail; $(BIN)/python -m bench $(PART) | $(BIN)/python -m tools.figures --collect bench
 
-profile: setup ## Where a run's time goes, per role and task (INVENTORY=inventories/mine PLAYBOOK=site.yml)
+profile: setup ## Show the time of a run per role and task (INVENTORY=inventories/mine PLAYBOOK=site.yml)
 	@ANSIBLE_CALLBACKS_ENABLED=emperor.stack.profile $(BIN)/ansible-playbook -i $(INVENTORY) $(PLAYBOOK)
 
-figures: ## What the last runs measured
+figures: ## Show the figures of the last runs
 	@$(PYTHON) -m tools.figures
