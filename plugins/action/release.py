@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import getpass
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.utils.display import Display
 
+from ..module_utils.host import layout
 from ..module_utils.release import uv_settings
 from ..module_utils.release.lock import Owner
 from ..module_utils.release.phase import Told
 from ..module_utils.release.phases import PHASES, going_on, together
 from ..module_utils.release.spec import ReleaseSpec
 from ..module_utils.source.spec import Source
+from ..plugin_utils.console import progress
+from ..plugin_utils.controller import second_command
 from ..plugin_utils.controller.bundle import bundle_root
 from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process, process_token
 from ..plugin_utils.controller.native import to_native
 from ..plugin_utils.release.specs import Specs, code_directory, pack, source_files
 from ..plugin_utils.schema.apps import complete_all
+
+display = Display()
 
 #: Bytes of archives that go within the arguments of one call; a source of several times as much is not even tried.
 WITHIN = 4 << 20
@@ -102,11 +110,22 @@ class ActionModule(ActionWithLocks):
                     spec["former"] = maker.former(by_name[spec["name"]], secrets.get(spec["name"]) or {})
                 return [spec["name"] for spec in asked]
 
-            result = self.execute("emperor.stack.release", arguments, quiet, formers)
+            with self._shown(arguments, quiet):
+                result = self.execute("emperor.stack.release", arguments, quiet, formers)
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         result.pop("invocation", None)
         return dict(result)
+
+    @contextlib.contextmanager
+    def _shown(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> Iterator[None]:
+        """Show during the block how far the host is, where that takes long."""
+        arguments["progress"] = token = uuid.uuid4().hex[:16]
+        command = f"cat /proc/uptime {layout.current_steps(token)} 2>/dev/null | head -c {progress.ANSWER}"
+        look = second_command.reader(self, command, display.verbosity)
+        host = str(task_vars.get("inventory_hostname", ""))
+        with progress.followed(host, self._task.get_name().strip(), look, display.display):
+            yield
 
     def _send_sources(
         self, specs: list[ReleaseSpec], apps: list[dict[str, Any]], root: Path, as_files: bool

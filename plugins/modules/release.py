@@ -84,6 +84,12 @@ options:
     description: Port of nginx on the host, for the probe after the switch.
     type: int
     default: 80
+  progress:
+    description:
+      - Names a file on the host in which the module writes what it is doing, for the action plugin to read and to show while
+        a phase takes long. The action plugin sets it.
+    type: str
+    default: ""
 author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
@@ -123,6 +129,7 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ..module_utils.host.credentials import all_secrets  # noqa: E402
 from ..module_utils.host.masking import hide  # noqa: E402
 from ..module_utils.host.output import printable  # noqa: E402
+from ..module_utils.release.current_steps import CurrentSteps  # noqa: E402
 from ..module_utils.release.options import Options  # noqa: E402
 from ..module_utils.release.phases import in_turn  # noqa: E402
 
@@ -158,6 +165,7 @@ def main() -> None:
             "uv_environment": {"type": "dict", "default": {}, "no_log": False},
             "interpreters": {"type": "dict", "default": {}},
             "http_port": {"type": "int", "default": 80},
+            "progress": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -181,9 +189,11 @@ def main() -> None:
         interpreters={str(k): str(v) for k, v in module.params["interpreters"].items()},
         http_port=module.params["http_port"],
         check_mode=module.check_mode,
+        steps=CurrentSteps(module.params["progress"]),
     )
     phases = [module.params["phase"], *module.params["then"]]
     outcome = in_turn(phases, module.params["apps"], options)
+    options.steps.close()
     # Said once, at the top: the invocation would repeat every app's whole material.
     changed = [one.pop("changed", False) for one in outcome.values()]
     result = {"apps": printable(outcome), "changed": any(changed), "phases": phases}

@@ -40,6 +40,11 @@ SIZES = f"{HOST_STATE}/sizes.json"
 FRONT_USER = "www-data"
 
 
+def current_steps(token: str) -> str:
+    """What the run *token* is doing now, for its controller."""
+    return f"{RUN}/progress/{token}"
+
+
 def app_root(app: str) -> str:
     """Everything of *app* that survives a reboot. Mode 0711, owner root: others may pass, not list."""
     return f"{APPS}/{app}"

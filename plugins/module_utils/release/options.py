@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from .current_steps import CurrentSteps
 from .lock import Owner
 
 
@@ -17,6 +18,8 @@ class _Found(TypedDict, total=False):
     why: str
     #: The release; in a status its manifest.
     live: str | dict[str, Any] | None
+    #: Of the live release.
+    version: str | None
     revision: str
     crosses_migration: bool
     #: Whether the release to go back to still runs, or another run had switched to it.
@@ -95,3 +98,4 @@ class Options:
     interpreters: Mapping[str, str] = field(default_factory=dict)
     http_port: int = 80
     check_mode: bool = False
+    steps: CurrentSteps = field(default_factory=CurrentSteps)

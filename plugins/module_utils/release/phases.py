@@ -140,8 +140,10 @@ def _contained(phase: Phase, spec: ReleaseSpec, options: Options) -> Outcome:
         # The controller cannot read its source.
         return {"error": spec["refused"]}
     try:
-        outcome = phase.work(phase.name, spec, options)
-        return _switched_now(phase, spec, options, outcome) if outcome.pop("switch_now", False) else outcome
+        with options.steps.of(spec["name"], phase.name):
+            outcome = phase.work(phase.name, spec, options)
+            switch_now = outcome.pop("switch_now", False)
+            return _switched_now(phase, spec, options, outcome) if switch_now else outcome
     except Locked as error:
         return {"error": str(error), "locked": error.holder.content()}
     except Exception as error:
@@ -156,6 +158,7 @@ def _switched_now(phase: Phase, spec: ReleaseSpec, options: Options, outcome: Ou
     following = [PHASES[name] for name in phases_of(ROLLBACK)]
     following = [one for one in following[following.index(phase) + 1 :] if one.leads_to_switch]
     for one in following:
+        options.steps.begin(spec["name"], one.name)
         done = one.work(one.name, spec, options)
         if done.get("error"):
             return done

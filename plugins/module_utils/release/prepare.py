@@ -35,7 +35,7 @@ def _new_release(spec: ReleaseSpec, options: Options) -> Outcome:
     readiness.check(spec)
     with state.working(seconds=120 if options.dead or options.break_lock else 5):
         state.take_lock(options.owner, options.dead, options.break_lock)
-        release, steps = None, Steps()
+        release, steps = None, Steps(lambda step: options.steps.begin(app, step))
         try:
             steps.warnings += clean_up(state)
             ready = [

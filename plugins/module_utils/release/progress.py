@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,8 @@ from .state import AppState
 class Steps:
     """What the making of a release said: how long each of its steps took, in seconds, and warnings."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin: Callable[[str], None]) -> None:
+        self._begin = begin
         self.took: dict[str, float] = {}
         self.warnings: list[str] = []
         self._step, self._began = "", time.monotonic()
@@ -28,6 +29,7 @@ class Steps:
             self.warnings.append(text.removeprefix("warning: "))
             return
         self.end()
+        self._begin(text)
         self._step = text
 
     def end(self) -> dict[str, float]:
