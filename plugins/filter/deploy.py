@@ -117,124 +117,9 @@ def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def warnings(result: Mapping[str, Any]) -> list[str]:
-    """One line for each warning of a phase."""
-    apps = result.get("apps", {}).items()
-    return [f"{name}: {warning}" for name, one in apps for warning in one.get("warnings", [])]
-
-
-def deployed(result: Mapping[str, Any]) -> list[str]:
-    """One line for each app that a drain phase finished."""
-    return [
-        f"{name}: {one['release']} is live as {one['activation']}, "
-        f"switched in {one.get('milliseconds') or '?'} ms, after {one['seconds']} s in all{_steps(one)}"
-        for name, one in result.get("apps", {}).items()
-        if not one.get("error") and "seconds" in one
-    ]
-
-
-def _steps(one: Mapping[str, Any]) -> str:
-    """What took the seconds of a deploy, in its order, but for what is too short to be waited for."""
-    steps = [f"{step} {seconds:.1f}" for step, seconds in one.get("took", {}).items() if seconds >= 0.05]
-    return f" ({', '.join(steps)})" if steps else ""
-
-
-def held(plan: Mapping[str, Any]) -> list[str]:
-    """One line for each app that is not deployed because it was rolled back."""
-    return [
-        f"{name}: {one['why']}" for name, one in plan.get("apps", {}).items() if one.get("action") == "held"
-    ]
-
-
-_COLUMNS = ("app", "live release", "activation", "busy", "MiB", "requests", "health", "last")
-
-
-def status_table(apps: Mapping[str, Any]) -> str:
-    """What the phase `status` found, one line per app in columns; then locks and warm activations, where there are any."""
-    rows = [_COLUMNS, *(_status_row(name, one) for name, one in apps.items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    for name, one in apps.items():
-        for activation in one.get("activations", []):
-            if not activation.get("live"):
-                lines.append(f"{name}: {activation['activation']} ({activation['release']}) is kept warm")
-        lines += _process_lines(name, one)
-        if disk := one.get("disk"):
-            used, limit = (-(-disk[name] // 2**20) for name in ("size", "limit"))
-            lines.append(
-                f"{name}: {used} of {limit} MiB of the disk, {disk['inodes']} of {disk['inode_limit']} files"
-            )
-        if since := one.get("maintenance"):
-            lines.append(f"{name}: in maintenance since {since}")
-        if lock := one.get("lock"):
-            lines.append(
-                f"{name}: a deploy by {lock.get('who')} is in phase {lock.get('phase')} since {lock.get('since')}"
-            )
-    return "\n".join(lines)
-
-
-def _process_lines(name: str, one: Mapping[str, Any]) -> list[str]:
-    """One line for each worker and each timer."""
-    workers = [
-        f"{name}: worker {worker['worker']} of {worker['activation']} is {worker['state']}, restarted "
-        f"{worker['restarts']} times"
-        for worker in one.get("workers", [])
-    ]
-    timers = [
-        f"{name}: {timer['timer']} runs next at {timer['next'] or '?'}, ran last at {timer['last'] or '-'} "
-        f"({timer['result']})"
-        for timer in one.get("timers", [])
-    ]
-    return workers + timers
-
-
-def _status_row(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
-    live = one.get("live") or {}
-    running: Mapping[str, Any] = next((a for a in one.get("activations", []) if a.get("live")), {})
-    last = (one.get("history") or [{}])[-1]
-    return (
-        name,
-        live.get("release", "-"),
-        running.get("activation", "-"),
-        f"{running['busy']}/{running['workers']}" if running.get("running") else "down",
-        str(running.get("memory_mib", "-")),
-        str(running.get("requests") if running.get("requests") is not None else "-"),
-        next(iter(str(one.get("health") or one.get("error") or "?").splitlines())),
-        f"{last['kind']} {last['result']} {last['time']}" if last else "-",
-    )
-
-
 def status_of_hosts(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
     """The status that each of *hosts* registered, by host."""
     return {host: hostvars[host].get("__python_apps_status", {}).get("apps", {}) for host in hosts}
-
-
-def certificate_table(apps: Mapping[str, Any]) -> str:
-    """The certificates that the phase `status` found, one line per app; then what is wrong with them."""
-    rows = [("app", "tls", "certificate", "until", "days", "names")]
-    for name, one in apps.items():
-        rows.append(
-            (
-                name,
-                one["provider"],
-                one["source"],
-                one["not_after"] or "-",
-                str(one["days"]),
-                " ".join(one["names"]),
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    for name, one in apps.items():
-        lines += [f"WARNING {name}: {text}" for text in one["warnings"]]
-        lines += [
-            f"WARNING {name}: {domain and domain + ': '}{text}" for domain, text in one["errors"].items()
-        ]
-    return "\n".join(lines)
 
 
 class FilterModule:
@@ -246,10 +131,5 @@ class FilterModule:
             "hosts_with": hosts_with,
             "without_failed": without_failed,
             "errors": errors,
-            "deployed": deployed,
-            "held": held,
-            "warnings": warnings,
-            "status_table": status_table,
             "status_of_hosts": status_of_hosts,
-            "certificate_table": certificate_table,
         }

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..plugin_utils.console import release_plan
-from ..plugin_utils.console.release_report import of_phases
-from ..plugin_utils.console.report import of_problems
+from ..plugin_utils.console.release_report import of_phases, of_problems
 from ..plugin_utils.console.status_report import of_apps, of_certificates
 
 

@@ -67,4 +67,8 @@ differs:
   type: dict
   returned: always
   sample: {nginx/configure: [/etc/nginx/nginx.conf differs]}
+apps:
+  description: By app what is live, as C(plan) of module C(release) says it of an app that does not differ.
+  type: dict
+  returned: where nothing differs
 """

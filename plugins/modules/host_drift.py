@@ -59,6 +59,10 @@ differs:
   type: dict
   returned: always
   sample: {nginx/configure: [/etc/nginx/nginx.conf differs]}
+apps:
+  description: By app what is live, as C(plan) of module C(release) says it of an app that does not differ.
+  type: dict
+  returned: where nothing differs
 """
 
 from collections.abc import Callable, Mapping  # noqa: E402
@@ -73,7 +77,7 @@ from ..module_utils.host.masking import hide  # noqa: E402
 from ..module_utils.host.module import Module  # noqa: E402
 from ..module_utils.host.output import printable  # noqa: E402
 from ..module_utils.release.options import Options  # noqa: E402
-from ..module_utils.release.phases import run_phase  # noqa: E402
+from ..module_utils.release.phases import run_phase, serving  # noqa: E402
 from ..module_utils.tls import store as certificate_store  # noqa: E402
 
 
@@ -181,7 +185,15 @@ def main() -> None:
             continue
         if lines := differing(module, one["module"], one["arguments"]):
             differs.setdefault(one["tasks"], []).extend(lines)
-    module.exit_json(changed=False, differs=printable(differs))
+    result: dict[str, Any] = {"differs": printable(differs)}
+    if not differs:
+        result["apps"] = {
+            app["name"]: {"action": "none", **serving(app["name"])}
+            for one in module.params["questions"]
+            if one["module"] == "release"
+            for app in one["arguments"]["apps"]
+        }
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

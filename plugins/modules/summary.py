@@ -35,7 +35,7 @@ attributes:
 EXAMPLES = r"""
 - name: Say what became of the apps
   emperor.stack.summary:
-    report: "{{ [plan, prepared] | emperor.stack.release_report }}"
+    report: "{{ drained | emperor.stack.release_report }}"
 """
 
 RETURN = r"""

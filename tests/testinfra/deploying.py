@@ -188,7 +188,8 @@ class Stack:
     def told_status(self, app: str) -> dict[str, Any]:
         """The same by playbooks/status.yml."""
         path = self.directory / "status.json"
-        self.good("playbooks/status.yml", app=app, json=str(path))
+        told = ending(self.good("playbooks/status.yml", app=app, json=str(path)).output)
+        assert re.search(rf"^{app} +\d{{8}}T\S+ +@\d+ ", told, re.MULTILINE), told
         return dict(json.loads(path.read_text())[self.host.backend.host][app])
 
     def ask(self, domain: str, path: str) -> str:
@@ -290,6 +291,11 @@ def load(
     result.answers[:] = entries[:-1]
     result.summary.update(entries[-1]["summary"])
     assert time.time() - result.answers[-1]["ended"] < 60, "the load ended before what it was to accompany"
+
+
+def ending(output: str) -> str:
+    """What a run said at its end: the table of apps, and their errors."""
+    return output.rpartition("PLAY RECAP")[2]
 
 
 def milliseconds_of_switch(output: str) -> list[float]:

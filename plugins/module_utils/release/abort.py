@@ -39,5 +39,6 @@ def abort(state: AppState, options: Options, phase: str, reason: str) -> Outcome
         "error": f"{phase}: {reason}{undoing.said()}\n{still}.{kept}",
         "phase": phase,
         "release": release,
+        "seconds": held.seconds,
         "changed": True,
     }

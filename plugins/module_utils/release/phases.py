@@ -21,6 +21,7 @@ from .plan import plan
 from .prepare import prepare
 from .rollback import rollback
 from .spec import ReleaseSpec
+from .state import AppState
 from .status import status
 
 #: In the order in which an app goes through those of a deploy, or of a rollback.
@@ -177,7 +178,8 @@ def somebody_waits() -> bool:
 
 
 def in_turn(names: Sequence[str], specs: Sequence[ReleaseSpec], options: Options) -> dict[str, Outcome]:
-    """The phases *names*, each for the apps that came through those before. An app's outcome is that of all of them.
+    """The phases *names*, each for the apps that came through those before. An app's outcome is that of all of them, with
+    what serves then.
 
     Where nobody waits any more, such as after a Ctrl-C at the controller, no phase is begun that leads to a switch; the lock
     tells the next run what is left.
@@ -189,7 +191,17 @@ def in_turn(names: Sequence[str], specs: Sequence[ReleaseSpec], options: Options
         found = run_phase(name, [spec for spec in specs if name not in spec.get("done", ())], options)
         outcomes = together(outcomes, found)
         specs = [cast(ReleaseSpec, one) for one in going_on(specs, outcomes)]
-    return outcomes
+    if names == ["status"]:
+        return outcomes
+    return {app: {**one, **serving(app)} for app, one in outcomes.items()}
+
+
+def serving(app: str) -> Outcome:
+    """What serves now: the live release of *app* and its version, None where nothing is live."""
+    state = AppState(app)
+    live = state.live_release()
+    manifest = state.manifest(live) if live else None
+    return {"live": live, "version": manifest.version if manifest else None}
 
 
 def together(before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> dict[str, Outcome]:

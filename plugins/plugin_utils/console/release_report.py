@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import table
 from .report import CHANGED, FAILED, GOOD, WARNING, Cell, Note, Report, Row
 
 Outcome = Mapping[str, Any]
@@ -27,14 +28,11 @@ class _Builder:
         return len(self.notes) - 1
 
     def row(self, app: str, one: Outcome, result: str, state: str, todo: str | Cell = "") -> None:
-        # What went live is in the place of what was live when that was planned.
-        went_live = "seconds" in one and not one.get("error")
-        live = one.get("release") if went_live else one.get("live", one.get("from"))
         seconds = one.get("seconds")
         cells: list[str | Cell] = [
             app,
-            str(live or "-"),
-            str(one.get("version") or "-"),
+            str(one.get("live") or "-"),
+            table.version(one.get("version")),
             result,
             f"{seconds:.1f}" if isinstance(seconds, int | float) else "",
             todo,
@@ -45,48 +43,47 @@ class _Builder:
         return {"table": "releases", "rows": self.rows, "notes": self.notes}
 
 
-def of_phases(
-    results: Sequence[Result], left_out: Result | None = None, check: bool = False, back: bool = False
-) -> Report:
-    """The report of a deploy, or with *back* of a rollback, by the *results* of its phases in their order.
+def of_phases(result: Result, left_out: Result | None = None, check: bool = False) -> Report:
+    """The report of a deploy or a rollback, by the *result* of its last phase, which has those before in it.
 
     *left_out* is the result of the task that makes users and directories: its errors keep apps out of all phases. With
     *check* nothing was carried out.
     """
     made = _Builder()
-    refused = (left_out or {}).get("apps") or {}
-    for app, one in refused.items():
-        if one.get("error"):
-            at = made.note(
-                app, FAILED, f"left out of this run; its live release keeps serving: {one['error']}"
-            )
-            made.row(app, {}, "left out", FAILED, {"text": "fix, then site.yml", "note": at})
-    outcomes = _merged(results)
+    for note in _left_out(left_out):
+        at = made.note(**note)
+        made.row(note["about"], {}, "left out", FAILED, {"text": "fix, then site.yml", "note": at})
+    outcomes: Mapping[str, Outcome] = result.get("apps") or {}
+    cut_off = made.note("", FAILED, str(result["stopped"])) if "stopped" in result else None
     idle = [app for app, one in outcomes.items() if one.get("action") == "none" and not one.get("error")]
     for app, one in outcomes.items():
         if app not in idle or len(idle) <= UNCHANGED_ROWS:
-            _add(made, app, one, check, back)
+            _add(made, app, one, check, cut_off)
     if len(idle) > UNCHANGED_ROWS:
         made.rows.append({"cells": [f"({len(idle)} more)", "", "", "unchanged", "", ""], "state": GOOD})
-    for result in results:
-        if not result.get("apps") and result.get("failed"):
-            reason = result.get("module_stderr") or result.get("msg") or "a phase failed without a reason"
-            made.note("", FAILED, str(reason))
     return made.report()
 
 
-def _merged(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
-    """The outcomes of each app, a later phase's over an earlier one's; all warnings."""
-    found: dict[str, dict[str, Any]] = {}
-    for result in results:
-        for app, one in (result.get("apps") or {}).items():
-            before = found.get(app, {})
-            warnings = [*before.get("warnings", []), *one.get("warnings", [])]
-            found[app] = {**before, **one, "warnings": list(dict.fromkeys(warnings))}
-    return found
+def of_problems(problems: Sequence[str], left_out: Result | None = None) -> Report:
+    """A report of what could not be done beside releases. *left_out* is as in `of_phases`, which says the same of it."""
+    notes: list[Note] = [{"about": "", "state": FAILED, "text": text} for text in problems]
+    return {"table": "releases", "rows": [], "notes": [*_left_out(left_out), *notes]}
 
 
-def _add(made: _Builder, app: str, one: Outcome, check: bool, back: bool) -> None:
+def _left_out(result: Result | None) -> list[Note]:
+    apps = ((result or {}).get("apps") or {}).items()
+    text = "It was left out of this run; its live release keeps serving."
+    return [
+        {"about": app, "state": FAILED, "text": f"{one['error']}\n{text}"}
+        for app, one in apps
+        if one.get("error")
+    ]
+
+
+def _add(made: _Builder, app: str, one: Outcome, check: bool, cut_off: int | None) -> None:
+    """Add *app*. *cut_off* is the note that says why the run came to no end, where it did not."""
+    # Only a rollback says where it comes from.
+    back = "from" in one
     warned: str | Cell = ""
     for warning in one.get("warnings", []):
         warned = {"text": "read", "note": made.note(app, WARNING, warning)}
@@ -98,7 +95,7 @@ def _add(made: _Builder, app: str, one: Outcome, check: bool, back: bool) -> Non
         made.note(app, CHANGED, deployed(one))
     elif one.get("action") == "held":
         at = made.note(app, WARNING, str(one.get("why")))
-        made.row(app, one, "held back", WARNING, {"text": "see", "note": at})
+        made.row(app, one, "held", WARNING, {"text": "see", "note": at})
     elif one.get("action") == "none":
         made.row(app, one, "unchanged", WARNING if warned else GOOD, warned)
     elif check:
@@ -106,8 +103,9 @@ def _add(made: _Builder, app: str, one: Outcome, check: bool, back: bool) -> Non
         made.row(app, one, "would go back" if back else "would deploy", CHANGED, "run without --check")
         made.note(app, CHANGED, str(why))
     else:
-        at = made.note(app, FAILED, "it was not finished, because the run was interrupted")
-        made.row(app, one, "not finished", FAILED, {"text": "run again", "note": at})
+        if cut_off is None:
+            cut_off = made.note(app, FAILED, "it was not finished, because the run was interrupted")
+        made.row(app, one, "not finished", FAILED, {"text": "run again", "note": cut_off})
 
 
 def _add_failed(made: _Builder, app: str, one: Outcome) -> None:

@@ -59,15 +59,15 @@ TABLES: Mapping[str, Sequence[Column]] = {
         Column("what to do next", 17),
     ),
     "status": (
-        Column("app", 10),
+        Column("app", 9),
         Column("live release", 23),
         Column("as", 4),
         Column("version", 7),
-        Column("health", 12),
+        Column("health", 10),
         Column("busy", 5, right=True),
         Column("MiB", 5, right=True),
         Column("requests", 8, right=True),
-        Column("last run", 8),
+        Column("last run", 11),
     ),
     "certificates": (
         Column("app", 12),
@@ -83,12 +83,6 @@ TABLES: Mapping[str, Sequence[Column]] = {
 class Line(TypedDict):
     text: str
     state: str
-
-
-def of_problems(problems: Iterable[str]) -> Report:
-    """A report of what could not be done and is about no single app."""
-    notes: list[Note] = [{"about": "", "state": FAILED, "text": text} for text in problems]
-    return {"table": "releases", "rows": [], "notes": notes}
 
 
 def of_host(outcome: str, todo: str) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from . import table
 from .report import FAILED, GOOD, WARNING, Cell, Note, Report, Row
 
 Status = Mapping[str, Any]
@@ -31,7 +32,7 @@ def _row(app: str, one: Status, notes: list[Note]) -> Row:
         app,
         str(live.get("release") or "-"),
         f"@{name.rpartition('@')[2]}" if "@" in name else name,
-        str(live.get("version") or "-"),
+        table.version(live.get("version")),
         health,
         f"{running['busy']}/{running['workers']}" if running.get("running") else "down",
         str(running.get("memory_mib", "-")),
@@ -53,7 +54,7 @@ def _health(app: str, one: Status, notes: list[Note]) -> tuple[str | Cell, str]:
 
 
 def _last_run(app: str, one: Status, notes: list[Note]) -> tuple[str | Cell, str]:
-    """What ran last and when, by the day and the minute; where that failed, where to read why."""
+    """What ran last and when, by the day and the minute; where that failed, where to read of it."""
     history = one.get("history") or []
     if not history:
         return "-", GOOD
@@ -61,9 +62,11 @@ def _last_run(app: str, one: Status, notes: list[Note]) -> tuple[str | Cell, str
     when = str(last.get("time") or "")[5:16].replace("T", " ")
     if last.get("result") == "good":
         return f"{last.get('kind')} {when}", GOOD
-    text = f"the {last.get('kind')} of {last.get('time')} failed in {last.get('phase')}: {last.get('reason') or '?'}"
+    # All of it stands in the manifest of the release.
+    reason = next(iter(str(last.get("reason") or "").splitlines()), "?")
+    text = f"the {last.get('kind')} of {last.get('time')} failed in {last.get('phase')}: {reason}"
     notes.append({"about": app, "state": WARNING, "text": text})
-    return {"text": f"FAILED {when}", "note": len(notes) - 1}, WARNING
+    return {"text": "FAILED", "note": len(notes) - 1}, WARNING
 
 
 def _details(one: Status) -> Iterator[str]:

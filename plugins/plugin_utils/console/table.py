@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ def _character_width(character: str) -> int:
 def one_line(text: str) -> str:
     """*text* as a cell shows it: without what a terminal would act on, in one line."""
     return " ".join(output.clean(text).split())
+
+
+def version(text: object) -> str:
+    """A version as a cell shows it: of a commit, and of a digest, the beginning says enough."""
+    shown = str(text or "-")
+    return shown[:12] if re.fullmatch(r"[0-9a-f]{40,64}", shown) else shown
 
 
 def cut(text: str, width: int) -> str:

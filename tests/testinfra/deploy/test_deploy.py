@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from deploying import Load, Outcome, Repository, Stack, figure, load, milliseconds_of_switch
+from deploying import Load, Outcome, Repository, Stack, ending, figure, load, milliseconds_of_switch
 from testinfra.host import Host
 
 DOMAIN = "notes.localhost"
@@ -143,8 +143,16 @@ def test_a_failing_hook_after_the_switch_switches_back(
         outcome = stack.deploy("bare", "hooked")
     del app["hooks"]
     assert outcome.code != 0
-    assert "the smoke test says no" in outcome.output
-    assert "Switched back" in outcome.output
+    # Told once, at the end, below a row of the table; and no task shows a failure that the run goes on after.
+    end = ending(outcome.output)
+    assert re.search(
+        rf"^bare +{before} +\S+ +failed: switch +[\d.]+ +fix, run again \[1\]$", end, re.MULTILINE
+    ), end
+    assert re.search(r"^\[1\] bare: switch: .*after_switch", end, re.MULTILINE), end
+    for text in ("[1] bare: ", "\n    the smoke test says no\n", "Switched back", f"{before} serves on"):
+        assert outcome.output.count(text) == end.count(text) == 1, outcome.output[-6000:]
+    assert "fatal:" not in outcome.output and "...ignoring" not in outcome.output
+    assert max(map(len, end[end.index("\napp ") :].partition("\n\n")[0].splitlines())) <= 100
     assert stack.status("bare")["live"]["release"] == before
     assert result.failed == 0, result.failures()
 
@@ -165,8 +173,12 @@ def test_the_second_of_two_deploys_is_told_who_holds_the_lock(stack: Stack, bare
     assert re.search(r"a deploy is under way since \d{4}-\d\d-\d\dT\S+, held by \S+@\S+", second.output), (
         second.output
     )
-    assert "break_lock=true" in second.output
+    assert second.output.count("break_lock=true") == 1
+    assert re.search(r"^bare .* locked +wait, run again \[1\]$", ending(second.output), re.MULTILINE)
     assert first.returncode == 0, said[-3000:]
+    # Whoever looked at it saw meanwhile what took long, here through a pipe.
+    assert len(re.findall(r"^\.\.\. \d+ s: build of bare \(\S+\)$", said, re.MULTILINE)) in (2, 3), said
+    assert re.search(r"^bare +\d{8}T\S+ +patient +deployed +[\d.]+$", ending(said), re.MULTILINE), said
     assert stack.ask("bare.localhost", "/version") == "patient"
     assert stack.status("bare")["lock"] is None
 

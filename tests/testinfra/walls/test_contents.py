@@ -108,11 +108,9 @@ def together(grounds: list[Ground], material: Path) -> dict[tuple[str, str], Run
 
 
 def complaint_of(output: str, name: str) -> str:
-    """What a run says of app *name*: from its name on to the next app's or an empty line."""
-    found = re.search(
-        rf"(?ms)^\s*(?:msg: )?['\"|>-]*\s*{re.escape(name)}: .*?(?=\n\s*\n|^\s*[a-z0-9-]+: [a-z]|\Z)", output
-    )
-    return found[0].strip() if found else ""
+    """What a run says at its end of app *name*: from its number and its name on to an empty line."""
+    found = re.search(rf"(?ms)^\[\d+\] {re.escape(name)}: (.*?)(?=\n\n|\Z)", output)
+    return found[1].strip() if found else ""
 
 
 def problem(ground: Ground, content: Content, run: Run) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.release.phases import together
 from ansible_collections.emperor.stack.plugins.plugin_utils.console import (
     release_report,
     report,
@@ -15,7 +17,7 @@ from ansible_collections.emperor.stack.plugins.plugin_utils.console.report impor
 RELEASE = "20261122T193000-ab12cd3"
 OLD = "20261121T101500-9f8e7d6"
 DRAINED = {
-    "release": RELEASE, "activation": "blog@7", "version": "v1.5", "seconds": 14.2, "milliseconds": 2.6,
+    "release": RELEASE, "live": RELEASE, "activation": "blog@7", "version": "v1.5", "seconds": 14.2, "milliseconds": 2.6,
     "took": {"fetch": 0.04, "venv": 9.8, "build": 2.1}, "changed": True,
 }  # fmt: skip
 PLANNED = {"live": OLD, "action": "deploy", "why": "its settings changed", "version": "v1.4", "changed": True}
@@ -26,8 +28,10 @@ FAILED = {
 LINE = "release is live as"
 
 
-def one(*results: dict[str, Any], **options: Any) -> Report:
-    return report.valid(release_report.of_phases([{"apps": apps} for apps in results], **options))
+def one(*outcomes: dict[str, Any], **options: Any) -> Report:
+    """Of phases with these *outcomes* one after the other."""
+    apps: dict[str, Any] = functools.reduce(together, outcomes, {})
+    return report.valid(release_report.of_phases({"apps": apps}, **options))
 
 
 def said(*reports: Report) -> list[str]:
@@ -78,14 +82,14 @@ def test_several_hosts_are_one_table_and_the_same_error_is_there_once() -> None:
 @pytest.mark.parametrize(
     ("results", "options", "row"),
     [
-        ([{"blog": {"action": "held", "why": "w", "live": OLD}}], {}, "held back see [1]"),
+        ([{"blog": {"action": "held", "why": "w", "live": OLD}}], {}, "held see [1]"),
         ([{"blog": PLANNED}], {"check": True}, "v1.4 would deploy run without --check"),
         ([{"blog": PLANNED}], {}, "v1.4 not finished run again [1]"),
         ([{"blog": {**DRAINED, "action": "finish"}}], {}, "v1.5 finished 14.2"),
-        ([{"blog": DRAINED}], {"back": True}, "v1.5 rolled back 14.2"),
-        ([{"blog": {"release": "r", "from": OLD}}], {"back": True, "check": True}, "would go back run without --check"),
+        ([{"blog": {**DRAINED, "from": OLD}}], {}, "v1.5 rolled back 14.2"),
+        ([{"blog": {"release": "r", "from": OLD}}], {"check": True}, "would go back run without --check"),
         ([{"blog": {"error": "x", "locked": {"who": "ann"}}}], {}, "locked wait, run again [1]"),
-        ([{"blog": {"error": "x", "phase": "rollback"}}], {"back": True}, "failed fix, run again [1]"),
+        ([{"blog": {"error": "x", "phase": "rollback"}}], {}, "failed fix, run again [1]"),
         ([{"blog": {**DRAINED, "warnings": ["w"]}}], {}, "v1.5 deployed 14.2 read [1]"),
         ([{"blog": {"action": "none", "warnings": ["w"]}}], {}, "unchanged read [1]"),
         ([], {"left_out": {"apps": {"blog": {"error": "a link"}}}}, "left out fix, then site.yml [1]"),
@@ -109,9 +113,15 @@ def test_many_apps_that_nothing_happened_to_are_one_row() -> None:
     assert len(said(one(dict(list(idle.items())[:20])))) == 21
 
 
-def test_a_phase_that_did_not_run_at_all() -> None:
-    made = release_report.of_phases([{"failed": True, "msg": "MODULE FAILURE", "module_stderr": "Traceback"}])
-    assert said(report.valid(made)) == ["[1] Traceback"]
+def test_a_phase_that_came_to_no_end() -> None:
+    result = {"apps": {"blog": PLANNED, "shop": {"action": "none"}}, "stopped": "Traceback\n  boom"}
+    assert said(report.valid(release_report.of_phases(result)))[1:] == [
+        "blog  20261121T101500-9f8e7d6  v1.4     not finished  run again [1]",
+        "shop  -                        -        unchanged",
+        "",
+        "[1] Traceback",
+        "      boom",
+    ]
 
 
 def test_warnings_of_several_phases_are_there_once() -> None:
@@ -120,7 +130,8 @@ def test_warnings_of_several_phases_are_there_once() -> None:
 
 
 def test_problems_of_a_host_and_a_host_without_a_report() -> None:
-    assert said(report.of_problems(["nginx refuses it\n  line 3"])) == [
+    made = release_report.of_problems(["nginx refuses it\n  line 3"])
+    assert said(made) == [
         "[1] nginx refuses it",
         "      line 3",
     ]
@@ -131,13 +142,27 @@ def test_problems_of_a_host_and_a_host_without_a_report() -> None:
     ]
 
 
+def test_what_two_tasks_say_of_an_app_that_was_left_out_is_there_once() -> None:
+    accounts = {"apps": {"blog": {"error": "a link\nin its place"}, "shop": {}}}
+    first = report.valid(release_report.of_phases({"apps": {}}, left_out=accounts))
+    later = report.valid(release_report.of_problems([], left_out=accounts))
+    assert report.text([("web1", first), ("web1", later)]).split("\n")[1:] == [
+        "blog  -             -        left out  fix, then site.yml [1]",
+        "",
+        "[1] blog: a link",
+        "    in its place",
+        "    It was left out of this run; its live release keeps serving.",
+    ]
+    assert report.worst(later) == report.FAILED
+
+
 @pytest.mark.parametrize(
     ("made", "state", "failure"),
     [
         (one({"blog": PLANNED}, {"blog": DRAINED}), report.CHANGED, "some problems remain"),
         (one({"blog": FAILED, "shop": FAILED}), report.FAILED, "blog, shop failed"),
-        (report.of_problems(["x"]), report.FAILED, "some problems remain"),
-        (report.of_problems([]), report.GOOD, "some problems remain"),
+        (release_report.of_problems(["x"]), report.FAILED, "some problems remain"),
+        (release_report.of_problems([]), report.GOOD, "some problems remain"),
     ],
 )
 def test_how_serious_a_report_is(made: Report, state: str, failure: str) -> None:
@@ -196,7 +221,8 @@ STATUS = {
         "activations": [{"activation": "slow@2", "live": True, "running": False}],
         "health": "through nginx: 502",
         "history": [
-            {"kind": "deploy", "result": "failed", "phase": "start", "time": "2026-11-22T19:30:00Z", "reason": "boom"}
+            {"kind": "deploy", "result": "failed", "phase": "start", "time": "2026-11-22T19:30:00Z",
+             "reason": "boom\nits log"}
         ],
     },
     "bad": {"error": "no\nhost"},
@@ -209,7 +235,7 @@ def test_the_status_of_a_host() -> None:
         "app    live release             as  version  health     busy   MiB  requests  last run",
         "blog   20261122T193000-ab12cd3  @2  v1.5     ok          1/2  41.5         7  deploy 11-22 19:30",
         "shop   -                        -   -        not live   down     -         -  -",
-        "slow   20261121T101500-9f8e7d6  @2  v1       fails [1]  down     -         -  FAILED 11-22 19:30 [2]",
+        "slow   20261121T101500-9f8e7d6  @2  v1       fails [1]  down     -         -  FAILED [2]",
         "bad    -                        -   -        error [3]  down     -         -  -",
         "worse  -                        -   -        not live   down     -         -  -",
         "",

@@ -61,6 +61,17 @@ def test_cutting(text: str, width: int, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "shown"),
+    [
+        (None, "-"), ("", "-"), ("v1.5", "v1.5"), ("ab12cd3" * 6, "ab12cd3ab12c"), ("f" * 41, "f" * 12),
+        ("a" * 39, "a" * 39), ("release-2026", "release-2026"),
+    ],
+)  # fmt: skip
+def test_a_version(version: str | None, shown: str) -> None:
+    assert table.version(version) == shown
+
+
+@pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("a\nb\t c", "a b c"),

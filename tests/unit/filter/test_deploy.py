@@ -14,7 +14,6 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.emperor.stack.plugins.filter import deploy
 
 ROOT = Path(__file__).resolve().parents[3]
-RELEASE = "20261122T193000-ab12cd3"
 GIT = {"name": "blog", "source": {"git": "https://x.example/blog", "version": "v1"}}
 PATH = {"name": "notes", "source": {"path": "x"}}
 
@@ -77,73 +76,6 @@ def test_unknown_names(only: str, fleet: list[str], says: str) -> None:
 )
 def test_errors(results: list[dict[str, Any]], found: list[str]) -> None:
     assert deploy.errors(results) == found
-
-
-def test_deployed_and_held() -> None:
-    result = {
-        "apps": {
-            "a": {"release": "r", "activation": "a@2", "seconds": 3.1},
-            "b": {"release": "r", "error": "e", "seconds": 1},
-            "c": {},
-        }
-    }
-    assert deploy.deployed(result) == ["a: r is live as a@2, switched in ? ms, after 3.1 s in all"]
-    result["apps"]["a"]["took"] = {"fetch": 0.04, "venv": 2.11, "start": 0.5}
-    assert deploy.deployed(result) == [
-        "a: r is live as a@2, switched in ? ms, after 3.1 s in all (venv 2.1, start 0.5)"
-    ]
-    assert deploy.deployed({"skipped": True}) == []
-    assert deploy.held({"apps": {"a": {"action": "held", "why": "w"}, "b": {"action": "none"}}}) == ["a: w"]
-
-
-def test_the_status_as_a_table() -> None:
-    table = deploy.status_table(
-        {
-            "blog": {
-                "live": {"release": RELEASE},
-                "activations": [
-                    {"activation": "blog@1", "release": "r0", "live": False, "running": True},
-                    {
-                        "activation": "blog@2",
-                        "live": True,
-                        "running": True,
-                        "busy": 1,
-                        "workers": 2,
-                        "memory_mib": 41.5,
-                        "requests": 7,
-                    },
-                ],
-                "workers": [{"worker": "jobs", "activation": "blog@2", "state": "running", "restarts": 3}],
-                "timers": [
-                    {"timer": "nightly", "next": "T3", "last": None, "result": "success"},
-                ],
-                "health": "ok",
-                "lock": {"who": "ann@laptop", "phase": "drain", "since": "T0"},
-                "history": [{"kind": "deploy", "result": "good", "time": "T1"}],
-            },
-            "shop": {
-                "live": None,
-                "activations": [],
-                "health": "nothing is live",
-                "history": [],
-                "lock": None,
-            },
-            "bad": {"error": "no\nhost"},
-            "worse": {"error": ""},
-        }
-    ).splitlines()
-    assert [line.split("  ")[0].strip() for line in table[:5]] == ["app", "blog", "shop", "bad", "worse"]
-    assert table[1].split() == ["blog", RELEASE, *"blog@2 1/2 41.5 7 ok deploy good T1".split()]  # noqa: SIM905
-    assert "down" in table[2]
-    assert "no" in table[3].split()
-    assert len({line.find("health") for line in table[:1]} | {table[1].find("ok")}) == 1
-    assert table[5:] == [
-        "blog: blog@1 (r0) is kept warm",
-        "blog: worker jobs of blog@2 is running, restarted 3 times",
-        "blog: nightly runs next at T3, ran last at - (success)",
-        "blog: a deploy by ann@laptop is in phase drain since T0",
-    ]
-    assert deploy.status_table({}).startswith("app  live release")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,21 @@ def test_all_are_answered_and_an_error_is_a_difference_of_its_role(
     assert not (tmp_path / "nginx").exists()
 
 
+def test_where_nothing_differs_it_says_what_is_live(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = {"live": "20261122T193000-ab12cd3", "version": "v1.5"}
+    asked = {"tasks": "python_apps/deploy", "module": "release", "arguments": {"apps": [{"name": "blog"}]}}
+    action = "none"
+    monkeypatch.setattr(host_drift, "run_phase", lambda *_: {"blog": {"action": action, "why": "w"}})
+    monkeypatch.setattr(host_drift, "serving", lambda app: live)
+    found = ask(capsys, asked)
+    assert found["differs"] == {} and found["apps"] == {"blog": {"action": "none", **live}}
+    action = "deploy"
+    found = ask(capsys, asked)
+    assert found["differs"] == {"python_apps/deploy": ["blog: w"]} and "apps" not in found
+
+
 def test_a_secret_in_a_file_masks_no_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = ask(capsys, files(tmp_path, "x"))
     assert found["differs"]["x/configure"][0] == f"{tmp_path}/x differs"

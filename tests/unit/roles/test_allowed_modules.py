@@ -29,6 +29,7 @@ HARMLESS = {
     "emperor.stack.extra_variables",
     "emperor.stack.drift",
     "emperor.stack.host_state",
+    "emperor.stack.summary",
 }
 
 #: Tasks that change a host by another module than `drift` knows, by file and module: what makes them run when they have to.
