@@ -147,7 +147,7 @@ def _ask_http(method: str, host: str, path: str, timeout: float, port: int, sche
         # nginx sends nothing before it has all headers of the app's.
         response = connection.getresponse()
         body = b""
-        while len(body) < ANSWER_BYTES and (part := response.read1(65536)):
+        while (room := ANSWER_BYTES - len(body)) and (part := response.read1(min(room, 65536))):
             body += part
             if time.monotonic() > deadline:
                 raise TimeoutError("timed out")
