@@ -40,9 +40,14 @@ SIZES = f"{HOST_STATE}/sizes.json"
 FRONT_USER = "www-data"
 
 
+def all_current_steps() -> str:
+    """Where runs say what they do now. No app is called so: earlier versions had a directory per app beside it."""
+    return f"{RUN}/current_steps"
+
+
 def current_steps(token: str) -> str:
     """What the run *token* is doing now, for its controller."""
-    return f"{RUN}/progress/{token}"
+    return f"{all_current_steps()}/{token}"
 
 
 def app_root(app: str) -> str:

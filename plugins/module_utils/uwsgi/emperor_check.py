@@ -105,13 +105,14 @@ def other(emperor: str) -> str:
 
 def old_socket_directories() -> list[str]:
     """Directories in which earlier versions had sockets bound: of apps that are to move; see `old_sockets`."""
-    sockets, waiting = layout.sockets(), layout.old_waiting()
+    waiting = layout.old_waiting()
+    ours = (layout.sockets(), layout.all_current_steps(), waiting)
     return [
         entry.path
         for directory in (layout.RUN, waiting)
         if os.path.isdir(directory)
         for entry in os.scandir(directory)
-        if entry.is_dir(follow_symlinks=False) and entry.path not in (sockets, waiting)
+        if entry.is_dir(follow_symlinks=False) and entry.path not in ours
     ]
 
 

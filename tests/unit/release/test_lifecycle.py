@@ -558,6 +558,7 @@ def test_old_directories_are_seen(old: Path) -> None:
     Path(layout.sockets(), "blog").mkdir(parents=True, exist_ok=True)
     Path(layout.RUN, "emperor-a.started").write_text("")
     Path(layout.RUN, "link").symlink_to("/tmp")
+    Path(layout.current_steps("a" * 16)).mkdir(parents=True)
     assert sorted(emperor_check.old_socket_directories()) == [
         str(old),
         layout.old_waiting_directory("blog"),
@@ -568,6 +569,8 @@ def test_old_directories_are_seen(old: Path) -> None:
 def test_up_to_date_is_only_who_has_none(emperor: Path, host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emperor_check, "is_running", lambda name: name == "a")
     monkeypatch.setattr(emperor_check, "out_of_date", lambda _: None)
+    # Of a run that goes on meanwhile.
+    Path(layout.current_steps("a" * 16)).mkdir(parents=True)
     assert emperor_check.up_to_date()
     Path(layout.old_socket_directory("blog")).mkdir()
     assert not emperor_check.up_to_date()
