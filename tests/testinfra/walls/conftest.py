@@ -52,7 +52,7 @@ def apps(server: str) -> list[dict[str, Any]]:
         persistent=["media", "data"],
         # A request that takes long is one of the attempts; the others are asked beside it.
         web={"processes": 2, "threads": 1},
-        limits={"memory": "200M", "tasks": 64, "cpu": 50, "open_files": 256, "request_timeout": 30},
+        limits={"memory": "200M", "tasks": 64, "cpu": 50, "open_files": 256, "request_timeout": 60},
         **(GUNICORN if server == "gunicorn" else {}),
     )
     return [

@@ -284,8 +284,9 @@ def test_nothing_outlives_its_activation(grounds: list[Ground]) -> None:
             (pid, began) for pid, began, *_ in ground.as_root("processes", apps=["hostile"])["hostile"]
         }
         assert len(before[ground.name]) > 5
-    play(grounds, "playbooks/deploy.yml", app="hostile", force=True)
+    outcomes = play(grounds, "playbooks/deploy.yml", app="hostile", force=True)
     for ground in grounds:
+        assert outcomes[ground.name].code == 0, outcomes[ground.name].output[-3000:]
         ground_before = before[ground.name]
 
         def old(ground: Ground = ground, known: set[tuple[int, str]] = ground_before) -> list[str]:
