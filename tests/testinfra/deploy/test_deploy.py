@@ -149,7 +149,7 @@ def test_a_failing_hook_after_the_switch_switches_back(
         rf"^bare +{before} +\S+ +failed: switch +[\d.]+ +fix, run again \[1\]$", end, re.MULTILINE
     ), end
     assert re.search(r"^\[1\] bare: switch: .*after_switch", end, re.MULTILINE), end
-    for text in ("[1] bare: ", "\n    the smoke test says no\n", "Switched back", f"{before} serves on"):
+    for text in ("[1] bare: ", "\n    the smoke test says no\n", "Switched back", f"{before} keeps serving"):
         assert outcome.output.count(text) == end.count(text) == 1, outcome.output[-6000:]
     assert "fatal:" not in outcome.output and "...ignoring" not in outcome.output
     assert max(map(len, end[end.index("\napp ") :].partition("\n\n")[0].splitlines())) <= 100
