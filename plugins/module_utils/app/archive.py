@@ -86,14 +86,18 @@ def _pack(root: str, members: list[str], archive: str) -> list[str]:
 
     thread = threading.Thread(target=hand_over, daemon=True)
     thread.start()
-    with open(reading, "rb") as names:
-        run(
-            ["tar", *options],
-            what="archiving its data, before anything was deleted,",
-            timeout=24 * 3600,
-            stdin=names,
-        )
-    thread.join()
+    try:
+        with open(reading, "rb") as names:
+            run(
+                ["tar", *options],
+                what="archiving its data, before anything was deleted,",
+                timeout=24 * 3600,
+                stdin=names,
+            )
+    finally:
+        # Where tar has failed, the thread ends at the closed pipe. A program that it begins after that would have the app's
+        # lock of the kernel for a moment longer than this process.
+        thread.join()
     deep = subprocess.run(
         ["find", *members, "-xdev", "-mindepth", str(DEEPEST + 1), "-print", "-quit"],
         cwd=root,

@@ -25,8 +25,9 @@ from ..release import lifecycle
 from ..release.state import AppState
 from . import archive as app_archive
 from . import ending as app_ending
+from . import front_sites
 from .renaming import MARK
-from .traces import Listing, left_behind, listing, names_in, paths_of, uid_of
+from .traces import Listing, left_behind, listing, paths_of, uid_of
 
 #: Room that stays free beside an archive.
 SPARE_BYTES = 64 * 1024 * 1024
@@ -77,17 +78,12 @@ def check(
             f"{successor}, its new name, is not live yet. Deploy that first: -e app={successor}"
         )
     AppState(app).free_lock(dead, break_lock)
-    served = [
-        path
-        for unit, path in layout.front_sites(app).items()
-        if os.path.lexists(path) and app_ending.active(unit)
-    ]
-    if site and served:
+    if site and (served := front_sites.own(app)):
         raise RemovalRefused(
             f"the web server still has its site {served[0]}, so visitors would get errors. site.yml and "
             "playbooks/remove.yml remove it; remove a site by hand if it was changed by hand"
         )
-    if site and (leading := _sites_that_lead_to(app)):
+    if site and (leading := front_sites.of_other_apps(app)):
         raise RemovalRefused(
             f"{leading[0]} still leads visitors to it, who would get errors. site.yml and "
             "playbooks/remove.yml remove it, unless the site is held back"
@@ -98,21 +94,6 @@ def check(
         raise RemovalRefused(f"something is mounted at {', '.join(points)}. Unmount it first; its files stay")
     if archive:
         _check_room(found)
-
-
-def _sites_that_lead_to(app: str) -> list[str]:
-    """Other sites of a running web server in which *app* is mounted at a path."""
-    own = layout.front_sites(app)
-    socket = f"unix:{layout.active_socket(app)}".encode()
-    found = []
-    for unit, mine in own.items():
-        directory = os.path.dirname(mine)
-        for path in (f"{directory}/{name}" for name in names_in(directory) if name.endswith(".conf")):
-            with contextlib.suppress(OSError), open(path, "rb") as file:
-                if path != mine and socket in file.read():
-                    found.append((unit, path))
-    running = {unit for unit in {unit for unit, _ in found} if app_ending.active(unit)}
-    return [path for unit, path in found if unit in running]
 
 
 def _serves(app: str) -> bool:

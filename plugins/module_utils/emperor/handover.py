@@ -7,6 +7,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from ..app import front_sites
 from ..files.atomic import write_atomically
 from ..host import layout
 from ..host.command import CommandFailed, run
@@ -102,10 +103,9 @@ def _start_anew(state: AppState, old: str, emperor: str, http_port: int, kind: s
     try:
         lifecycle.wait_until_healthy(app, activation, health)
         release_workers.begin(state, manifest, activation)
-        # No site leads to an app that has left the inventory and was not removed: the move changes nothing of that.
-        has_site = lifecycle.answers_through_front(health, manifest.request_timeout, http_port)
         lifecycle.switch(state, activation)
-        if has_site:
+        # No site leads to an app that has left the inventory without being removed, and runs on.
+        if front_sites.own(app) or front_sites.of_other_apps(app):
             lifecycle.probe_through_front(health, 1, manifest.request_timeout, http_port)
         release_workers.replace(state, manifest, activation, old)
     except Exception as error:

@@ -1,6 +1,6 @@
 """Leave the directories in which earlier versions let apps bind their sockets: an app can fill /run there, or plant links.
 
-What an earlier version has started serves from there until it is replaced, as `emperor_state.move_app` does under traffic.
+What an earlier version has started serves from there until it is replaced, as `handover.move_app` does under traffic.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Ended:
 def end_of(
     process: subprocess.Popen[bytes], timeout: float, whole: int | None, end: Callable[[bool], None]
 ) -> Ended:
-    """Wait for *process*, *timeout* seconds at most. *whole* is as `host_command.run` has it.
+    """Wait for *process*, *timeout* seconds at most. *whole* is as `command.run` has it.
 
     *end* is called before its status is asked, with whether it has ended by itself: it ends what there is left.
     """

@@ -241,15 +241,6 @@ def probe_through_front(health: Health, answers: int, timeout: float, port: int)
             raise NotHealthy(f"through nginx: {wrong}")
 
 
-def answers_through_front(health: Health, timeout: float, port: int) -> bool:
-    """Whether the web server leads to the app now, and the app answers its health check there."""
-    try:
-        probe_through_front(health, 1, timeout, port)
-    except NotHealthy:
-        return False
-    return True
-
-
 def is_quiet(app: str, activation: str) -> bool | None:
     """Whether *activation* has neither a queue nor a busy worker now; None when nobody listens at its socket any more."""
     try:

@@ -1,7 +1,7 @@
 """Which emperor runs, and whether it is what its files say: what every run asks of a host.
 
 Role uwsgi_emperor puts a copy of this module on the host and asks it there, in the exchange that compares the files; see
-`emperor_state` for what is done about the answer.
+`emperor/handover.py` for what is done about the answer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Show how far a long task is on its host, while it runs there.
 
-A thread of the worker reads what the task's module writes on the host (`module_utils/release/progress.py`), by a second
+A thread of the worker reads what the task's module writes on the host (`module_utils/release/current_steps.py`), by a second
 command over the connection of the task. Where that cannot be, the task's name and its seconds are shown alone. Nothing that
 goes wrong here reaches the task.
 """
