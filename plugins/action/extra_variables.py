@@ -19,6 +19,10 @@ from ..plugin_utils.schema import extra_variables, renamed_variables
 #: The collection: in a checkout, its root.
 ROOT = Path(__file__).resolve().parents[2]
 
+#: How the names begin that Ansible reads itself, or that a runner adds to every job: AWX (`awx_job_id` and `tower_job_id`,
+#: awx/main/models/unified_jobs.py) and Semaphore (`semaphore_vars`, its documentation's page on pipelines).
+OF_RUNNERS = ("ansible_", "awx_", "tower_", "semaphore_")
+
 
 class ActionModule(ActionBase):
     # The command line is the same for all hosts, and none of them is asked anything.
@@ -39,7 +43,7 @@ class ActionModule(ActionBase):
             load_extra_vars(self._loader),
             own_playbooks(context.CLIARGS.get("args") or (), ROOT),
             lambda name: (
-                name.startswith("ansible_") or name in of_roles(ROOT) or of_inventory(hostvars, name)
+                name.startswith(OF_RUNNERS) or name in of_roles(ROOT) or of_inventory(hostvars, name)
             ),
             lambda: [name for name in of_roles(ROOT) if not name.startswith("__")],
         )

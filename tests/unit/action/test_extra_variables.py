@@ -60,6 +60,7 @@ def test_variables_of_roles_inventories_and_ansible_are_taken(tmp_path: Path) ->
     run = typed(
         tmp_path,
         f"playbooks/check.yml -e @{tmp_path}/vars.json -e '{{\"__uwsgi_emperor_lock\": 1}}' -e ansible_port=22 "
+        "-e awx_job_id=7 -e tower_user_name=ann -e '{\"semaphore_vars\": {}}' "
         "-e their_own=2 -e wanted_package=wget -e nginx_http_port=80 -e front_server=nginx -e base_asked_paths=[]",
     )
     assert run.returncode == 0, run.stdout + run.stderr
