@@ -6,16 +6,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: app_accounts
-short_description: Make the Unix users and directories of a host's apps, and share the host out among them
+short_description: Create Unix users and directories for apps, and divide the host's memory among them
 description:
   - Each app gets a system user and group of its name, without a shell and without a password, and its directories under
     C(/srv/apps) and C(/run/emperor-stack), with owners and modes that keep apps apart.
-  - What is in the way of one app, such as a user or a group of its name that was not made for it, or a link in the place of
-    a directory, is that app's C(error). The others are made, and the task does not fail; whoever runs it leaves such apps
-    out of what follows, and says so at the end.
-  - A host that has not enough memory for its apps is refused as a whole. Nothing is changed then.
-  - How many processes each app may have is written to C(/var/lib/emperor-stack/sizes.json). A release takes it from there
-    when it is made.
+  - An obstacle to one app, such as an existing user or group of that name that belongs to something else, or a symlink in
+    place of a directory, becomes that app's C(error). The task creates the remaining apps and does not fail; the caller
+    leaves the failed apps out of later tasks and reports them at the end.
+  - A host without enough memory for its apps is refused as a whole, before anything changes.
+  - The number of processes of each app is written to C(/var/lib/emperor-stack/sizes.json), where new releases read it.
 options:
   apps:
     description: The apps.
@@ -28,7 +27,7 @@ options:
         type: str
         required: true
       renamed_from:
-        description: Name of the app of this host whose user, data and history it takes over.
+        description: Former name of the app on this host. The app keeps the user, data and history of that name.
         type: str
       persistent:
         description: Directories that survive releases, relative to the code.
@@ -49,22 +48,22 @@ options:
         type: dict
         required: true
   leaving:
-    description: Names of further apps that the inventory knows, as they are to be removed.
+    description: Names of apps that the inventory marks for removal.
     type: list
     elements: str
     default: []
   memory:
-    description: Percent of the host's memory that all apps together may take.
+    description: Percentage of the host's memory that all apps together may use.
     type: int
     required: true
   process_memory:
-    description: MiB that one process of an app is expected to take.
+    description: Expected memory use of one process of an app, in MiB.
     type: int
     required: true
 author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
-    description: Says what would change.
+    description: Reports what would change.
     support: full
   diff_mode:
     description: No file content is involved.
@@ -75,7 +74,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Make users and directories
+- name: Create users and directories
   emperor.stack.app_accounts:
     apps:
       - name: blog
@@ -91,20 +90,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 apps:
-  description: App name to C(changes), what was made or corrected for it, and C(error), what is in its way and what to do.
+  description: App name to C(changes), what was created or corrected, and C(error), the obstacle and the fix.
   type: dict
   returned: success
 changes:
-  description: What was made or corrected, one line each.
+  description: What was created or corrected, one line each.
   type: list
   elements: str
   returned: always
 processes:
-  description: App name to the processes that its next release may have.
+  description: App name to the number of processes of its next release.
   type: dict
   returned: success
 undeclared:
-  description: Apps that are on this host, and that the inventory does not know.
+  description: Apps on this host that are not in the inventory.
   type: list
   elements: str
   returned: success

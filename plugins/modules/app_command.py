@@ -9,19 +9,19 @@ module: app_command
 short_description: Run one command in the live release of an app
 description:
   - The command runs as the app's user in the live release's code, with its environment and secrets and its venv's programs
-    on C(PATH), in a systemd unit of its own with the sandbox and the slice of the app's workers.
-  - It ends with the run that gave it, also when that is cut off.
+    on C(PATH), in its own systemd unit with the sandbox and the slice of the app's workers.
+  - When the Ansible run ends early, for example by a lost connection, the command is stopped too.
 options:
   app:
     description: Name of the app.
     type: str
     required: true
   command:
-    description: One line, for C(/bin/sh -e).
+    description: One line, run by C(/bin/sh -e).
     type: str
     required: true
   timeout:
-    description: Seconds after which it is ended.
+    description: Time limit in seconds. The command is stopped after it.
     type: int
     default: 3600
 author: ["Emperor Stack maintainers (!UNKNOWN)"]
@@ -30,12 +30,12 @@ attributes:
     description: Nothing is run.
     support: full
   diff_mode:
-    description: What a command changes is not known.
+    description: The module cannot know what a command changes.
     support: none
 """
 
 EXAMPLES = r"""
-- name: Make an administrator
+- name: Create an administrator
   emperor.stack.app_command:
     app: blog
     command: python manage.py createsuperuser --noinput
@@ -43,15 +43,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 output:
-  description: The last 64 KiB of what it printed, standard error included. Values of the app's secrets are masked.
+  description: The last 64 KiB of the command's output, standard error included, with the app's secrets masked.
   type: str
-  returned: when it was run
+  returned: when the command ran
 rc:
-  description: Its exit status.
+  description: Exit status of the command.
   type: int
-  returned: when it ended by itself
+  returned: when the command ended by itself
 release:
-  description: The release in which it ran.
+  description: The release that the command ran in.
   type: str
   returned: always
 """

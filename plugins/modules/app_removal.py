@@ -6,17 +6,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: app_removal
-short_description: Remove Python apps from a host, or tell what that would take away
+short_description: Remove Python apps from a host, or list what a removal would delete
 description:
   - >-
-    Of exactly the apps that are named, it removes processes, units, timers, vassals, sockets, the slice, releases, logs of
-    nginx, lock, history, files and the user. Their data is put into an archive before.
-  - Sites of nginx are not its affair. An app that still has one is refused, as visitors would meet errors.
-  - An app that is refused is left as it was, and the others are removed. The result then is failed, with a message per app.
-  - A removal that was cut off is finished by the next one.
+    Removes the processes, units, timers, vassals, sockets, slice, releases, nginx logs, lock, history, files and user of
+    exactly the named apps, after archiving their data.
+  - Does not remove nginx sites. An app that still has a site is refused, because its visitors would get errors.
+  - A refused app is left unchanged while the remaining apps are removed. The task then fails, with a message per app.
+  - The next run finishes an interrupted removal.
 options:
   apps:
-    description: The apps that are to go. One that is not on the host changes nothing.
+    description: The apps to remove. Apps that are not on the host are ignored.
     type: list
     elements: dict
     default: []
@@ -26,44 +26,44 @@ options:
         type: str
         required: true
       successor:
-        description: Name of the app that took over its data. It has to be live; no archive is made.
+        description: Name of the app that took over the data. That app must be live; no archive is made.
         type: str
   only:
-    description: With O(undeclared), the apps beside those of O(apps) that stay. All others that are found on the host go.
+    description: With O(undeclared), the apps to keep. Every other app on the host is removed.
     type: list
     elements: str
   undeclared:
-    description: Remove also all apps of the host that are not in O(only).
+    description: Also remove every app on the host that is not in O(only).
     type: bool
     default: false
   archive:
-    description: Put the data into C(/var/backups/emperor-stack/<app>-<time>.tar.gz) before.
+    description: First archive the data in C(/var/backups/emperor-stack/<app>-<time>.tar.gz).
     type: bool
     default: true
   break_lock:
-    description: Remove an app also while a deploy of it is under way.
+    description: Remove an app even while a deploy of it is under way.
     type: bool
     default: false
   dead:
-    description: Tokens of owners of locks whose run is known to have ended. The action plugin of the same name finds them.
+    description: Tokens of locks whose run is known to have ended. The action plugin of the same name sets them.
     type: list
     elements: str
     default: []
 author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
-    description: Lists what would go, and changes nothing.
+    description: Lists what would be removed, and changes nothing.
     support: full
   diff_mode:
-    description: What goes is in the result.
+    description: The result lists what is removed.
     support: none
   idempotence:
-    description: An app that is gone changes nothing.
+    description: Removing an app that is not on the host changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Remove an app, with an archive of its data
+- name: Archive the data of an app and remove the app
   emperor.stack.app_removal:
     apps:
       - name: blog
@@ -72,8 +72,9 @@ EXAMPLES = r"""
 RETURN = r"""
 apps:
   description:
-    - Per app C(user), C(activations), C(units) and C(paths) that went or would go, C(left) for what stays, C(archive) for
-      the file with its data, C(not_archived) for what of it is not in there, and C(error) where it was refused or failed.
+    - Per app the removed (or, in check mode, removable) C(user), C(activations), C(units) and C(paths), C(left) for what
+      stays, C(archive) for the file with the app's data, C(not_archived) for data that is not in the archive, and C(error)
+      where the removal was refused or failed.
   type: dict
   returned: always
 """

@@ -6,12 +6,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: certificates
-short_description: Keep, make, order, back up and restore the certificates of a host's apps
+short_description: Create, obtain, renew, back up and restore the certificates of a host's apps
 description:
-  - Each app has a certificate of its own. C(prepare) sees to it that there is one at all, self-signed where nothing
-    better is there, so that nginx can start. C(issue) asks authorities by the client lego, each app for itself, and
-    lets nginx take up what is new. What goes wrong with one app, or with one domain of it, is reported for that one
-    and touches no other.
+  - Each app has its own certificate. C(prepare) ensures that one exists, self-signed if necessary, so that nginx can start.
+    C(issue) obtains certificates from authorities with the client lego, app by app, and makes nginx load the new ones. A
+    failure of one app, or of one of its domains, is reported for that app and does not affect any other.
 options:
   phase:
     description: What to do.
@@ -19,12 +18,12 @@ options:
     choices: [prepare, issue, status, backup, restore]
     required: true
   apps:
-    description: All apps of the host that have TLS, for C(prepare). See the filter C(tls_apps).
+    description: All apps of the host with TLS, for C(prepare), as returned by P(emperor.stack.tls_apps#filter).
     type: list
     elements: dict
     default: []
   settings:
-    description: How authorities are asked and where nginx listens, for C(prepare).
+    description: Settings of the authorities, and the ports that nginx listens on, for C(prepare).
     type: dict
     default: {}
   dns_environment:
@@ -32,54 +31,54 @@ options:
     type: dict
     default: {}
   root:
-    description: Directory of the controller that relative paths of files start from.
+    description: Directory on the controller that relative paths of files start from.
     type: str
   force:
-    description: Ask also for what an authority refused lately.
+    description: Also request certificates that an authority refused recently.
     type: bool
     default: false
   patience:
-    description: Seconds after which C(issue) begins no further order.
+    description: Time in seconds after which C(issue) begins no further order.
     type: int
     default: 600
   data:
-    description: The archive to C(restore), in base64.
+    description: The archive to C(restore), base64-encoded.
     type: str
 author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
-    description: Says for which apps a certificate would be made; asks no authority.
+    description: Lists the apps that would get a certificate; contacts no authority.
     support: full
   diff_mode:
     description: No file content is shown.
     support: none
   idempotence:
-    description: Certificates that are as wanted are left alone.
+    description: Valid certificates are left alone.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Ask for what is missing
+- name: Obtain missing certificates
   emperor.stack.certificates:
     phase: issue
 """
 
 RETURN = r"""
 apps:
-  description: By app, what is live until when, with warnings and errors.
+  description: By app, the live certificate and its expiry, with warnings and errors.
   type: dict
   returned: for prepare, issue and status
 problems:
-  description: One text for each app that lacks something.
+  description: One text for each app without a valid certificate of its authority.
   type: list
   elements: str
   returned: for prepare, issue and status
 data:
-  description: The archive in base64.
+  description: The archive, base64-encoded.
   type: str
   returned: for backup
 restored:
-  description: What was put back.
+  description: What was restored.
   type: list
   elements: str
   returned: for restore

@@ -9,14 +9,14 @@ short_description: Check python_apps of the whole inventory
 version_added: 0.1.0
 description:
   - Checks C(python_apps) and C(vault_python_apps_secrets) of every host of a group, on the controller and
-    before any host is touched, and fails with all problems at once; each has its place, its reason and its fix.
-  - All hosts of the group are read, also those that C(--limit) leaves out, as a clash does not depend on it.
-  - Only variables of the inventory and extra variables count; those of a play do not reach other hosts.
-  - No connection is made. The task runs once, whatever hosts the play has.
+    before any host is touched, and fails with all problems at once, each with its place, reason and fix.
+  - Reads all hosts of the group, including those that C(--limit) excludes, because a clash may involve them.
+  - Only inventory variables and extra variables count; variables of a play do not apply to other hosts.
+  - Connects to no host. The task runs once per play.
 options:
   root:
     description:
-      - Directory on the controller that relative C(source.path) and C(source.key) start at.
+      - Directory on the controller that a relative C(source.path) or C(source.key) starts from.
       - By default the nearest directory above the playbook that has an C(ansible.cfg), else that of
         the playbook.
     type: path

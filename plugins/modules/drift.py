@@ -6,19 +6,19 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: drift
-short_description: Say in one exchange what tasks of roles would change on a host
+short_description: Find out in one exchange what the tasks of roles would change on a host
 description:
-  - A run that changes nothing would ask once per task. This asks for all of them at once, with the arguments that stand
-    in the tasks themselves; the action plugin reads them there, and renders the files.
-  - It compares contents, owners, modes, packages, units, accounts, certificates, and what services have loaded, by the
-    code that the modules of these tasks run, in M(emperor.stack.host_drift). There is no stamp that says "nothing changed".
-  - What a task would only say, such as a warning of files that others made, is a difference too, so that it is said.
-  - Where the arguments of a task cannot be had, that is a difference of its role, which then says itself what is wrong.
+  - Without this module, a run that changes nothing takes one exchange per task. This module compares all of them in one,
+    with the arguments of the tasks themselves. The action plugin reads the task files and renders the templates.
+  - Compares contents, owners, modes, packages, units, accounts, certificates, and the configuration that services have
+    loaded, with the code of the tasks' own modules, in M(emperor.stack.host_drift). No stamp file says "nothing changed".
+  - A warning that a task would show, for example about foreign files, counts as a difference, so that the task runs.
+  - If the arguments of a task cannot be rendered, its role counts as different, runs, and reports the error itself.
 options:
   of:
     description:
-      - Files with tasks. Asked are those that run M(emperor.stack.file_set), M(emperor.stack.app_accounts),
-        M(emperor.stack.certificates), or M(emperor.stack.release) with its phase V(plan); none of them may have a loop.
+      - Task files. Their tasks with M(emperor.stack.file_set), M(emperor.stack.app_accounts),
+        M(emperor.stack.certificates), or phase V(plan) of M(emperor.stack.release) are compared; they must not have a loop.
     type: list
     elements: dict
     required: true
@@ -28,11 +28,11 @@ options:
         type: str
         required: true
       tasks:
-        description: Name of a file in its directory V(tasks), without C(.yml).
+        description: Name of a file in the role's directory V(tasks), without C(.yml).
         type: str
         required: true
       wanted:
-        description: Whether the tasks would run at all.
+        description: Whether the role would run these tasks.
         type: bool
         default: true
 author: ["Emperor Stack maintainers (!UNKNOWN)"]
@@ -49,26 +49,26 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: See what differs
+- name: Compare the host with two roles
   emperor.stack.drift:
     of:
       - {role: base, tasks: configure}
       - {role: nginx, tasks: configure}
-  register: found
+  register: comparison
 
-- name: Leave the host alone where nothing does
+- name: End the host if nothing differs
   ansible.builtin.meta: end_host
-  when: found.differs | length == 0
+  when: comparison.differs | length == 0
 """
 
 RETURN = r"""
 differs:
-  description: By role and file of tasks, what differs, a line each. Empty where nothing does.
+  description: By role and task file, the differences, one line each. Empty if there are none.
   type: dict
   returned: always
   sample: {nginx/configure: [/etc/nginx/nginx.conf differs]}
 apps:
-  description: By app what is live, as C(plan) of module C(release) says it of an app that does not differ.
+  description: By app, the live release, as phase C(plan) of M(emperor.stack.release) reports it for an unchanged app.
   type: dict
   returned: where nothing differs
 """

@@ -8,23 +8,23 @@ DOCUMENTATION = r"""
 module: emperor
 short_description: Run the uWSGI Emperor, and replace it under traffic when it is out of date
 description:
-  - Two emperors, C(a) and C(b), share a unit template; one of them runs. When its unit, its settings, the uWSGI binary or a
+  - Two emperors, C(a) and C(b), share a unit template. One of them runs. When its unit, its settings, the uWSGI binary or a
     library changed, the other one is started, each app is started there, probed and switched over, and the first stops.
-  - An app whose socket is where an earlier version let the app bind it itself gets fresh processes in the same way.
-  - With V(replaced), apps whose server is a unit of its own get fresh processes in the same way.
-  - With O(apps), only these apps get fresh processes, in the same way, under the emperor that runs already.
+  - Apps whose sockets an earlier version of the bundle let them bind themselves are restarted in the same way.
+  - With V(replaced), apps whose server is a systemd unit, such as gunicorn, are restarted in the same way.
+  - With O(apps), only these apps are restarted, in the same way, under the running emperor.
   - An app that does not start under the new emperor stays where it is; the old emperor then keeps running, the task fails,
     and the next run tries again.
 options:
   state:
-    description: V(started) runs and replaces it. V(replaced) replaces it even when it is up to date.
+    description: V(started) starts an emperor, or replaces an outdated one. V(replaced) always replaces it.
     type: str
     choices: [started, replaced]
     default: started
   apps:
     description:
-      - Names of apps that get fresh processes; the emperor and all other apps stay as they are.
-      - Without it, O(state) decides about the emperor and all apps.
+      - Names of apps to restart. The emperor and all other apps keep running.
+      - If omitted, O(state) applies to the emperor and all apps.
     type: list
     elements: str
   http_port:
@@ -34,7 +34,7 @@ options:
 author: ["Emperor Stack maintainers (!UNKNOWN)"]
 attributes:
   check_mode:
-    description: Says what would be done and why.
+    description: Reports what would be done, and why.
     support: full
   diff_mode:
     description: No file content is involved.
@@ -49,7 +49,7 @@ EXAMPLES = r"""
   emperor.stack.emperor:
     state: started
 
-- name: Give two apps fresh processes
+- name: Restart two apps
   emperor.stack.emperor:
     apps: [blog, shop]
 """
@@ -60,11 +60,11 @@ emperor:
   type: str
   returned: always
 why:
-  description: Why something was done.
+  description: The reason for the change.
   type: str
   returned: when changed
 moved:
-  description: Activations that were started in the place of earlier ones.
+  description: Activations that replaced earlier ones.
   type: list
   elements: str
   returned: always

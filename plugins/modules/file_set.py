@@ -9,16 +9,16 @@ short_description: Render, compare, check and swap in many files in one round tr
 description:
   - The action plugin renders all items on the controller; the module gets the whole list once, compares, and
     writes only what differs.
-  - A file is written beside its place, synced and renamed, so a reader finds the old or the new content.
-  - With O(validate), the files under O(tree) are tried out in a copy of the tree first. When the command
-    refuses them, nothing on the host has changed.
+  - Writes each file to a temporary name, syncs it and renames it, so that readers see the old or the new content.
+  - With O(validate), first checks the files under O(tree) in a copy of the tree. If the command rejects them, nothing on
+    the host changes.
   - The set remembers in C(/var/lib/emperor-stack/file_set/<name>.json) which paths it wrote, with their sha256.
-    O(prune) removes exactly those that are no longer wanted; files of others are reported and left alone.
-  - Where a unit below V(/etc/systemd/system) changed, systemd reads its units again.
-  - With O(service), the module starts or reloads it, and every run proves that it runs what is wanted. What it does
-    not take is taken back.
-  - Where items have a O(files[].part), one bad part does not hold up the others; it stays as it last ran, and every
-    run says so.
+    O(prune) removes exactly those that are no longer wanted; foreign files are reported and left alone.
+  - Reloads systemd when a unit below V(/etc/systemd/system) changed.
+  - With O(service), starts or reloads the service, and verifies in every run that the service has loaded the wanted
+    files. Files that the service does not accept are reverted.
+  - If items have a O(files[].part), an invalid part does not block the rest. It stays as it last worked, and every run
+    reports it.
 options:
   name:
     description: Name of the set, and of its manifest.
@@ -53,7 +53,7 @@ options:
         default: false
       touch:
         description:
-          - The file has to exist with this owner and mode; what is in it is not looked at. Never pruned.
+          - The file must exist with this owner and mode; its content does not matter. Never pruned.
         type: bool
         default: false
       source:
@@ -62,7 +62,7 @@ options:
             hold them. Hidden files stay out.
         type: str
       pattern:
-        description: Shell pattern of names, which files of O(files[].source) are taken by.
+        description: Shell pattern for the names of the files of O(files[].source) to copy.
         type: str
         default: "*"
       vars:
@@ -77,10 +77,10 @@ options:
         type: str
         default: item
       owner:
-        description: User name or number. Left alone when not given. Of a link, this is the link's own owner.
+        description: User name or number. Unchanged if omitted. For a link, the owner of the link itself.
         type: str
       group:
-        description: Group name or number. Left alone when not given.
+        description: Group name or number. Unchanged if omitted.
         type: str
       mode:
         description:
@@ -88,8 +88,8 @@ options:
         type: str
       part:
         description:
-          - What the item stands or falls with, such as the name of a site. With O(files[].each) it may hold
-            C({site.name}). Items without one are common to all.
+          - Name of the part that the item belongs to, such as the name of a site. All items of a part are accepted or held
+            back together. With O(files[].each) it may contain C({site.name}). Items without a part are common to all.
           - A part that never ran and is held back may be to replace one that is no longer wanted; so that one stays. A
             line C(# @FILE_SET_KEPT@ include {part}.conf;) of a common item becomes one such line for each that stays,
             without the mark.
@@ -99,7 +99,7 @@ options:
         type: bool
         default: false
   prune:
-    description: Where to look for files which this set wrote earlier and that are no longer wanted.
+    description: Where to look for files that this set wrote earlier and that are no longer wanted.
     type: list
     elements: dict
     default: []
@@ -119,10 +119,10 @@ options:
         type: bool
         default: false
       warning:
-        description: What to say, once per run, of files there that are not of this set. Nothing by default.
+        description: Warning to show, once per run, about foreign files in the directory. None by default.
         type: str
       known:
-        description: Shell patterns of names for which that is not said.
+        description: Shell patterns of names without a warning.
         type: list
         elements: str
         default: []
@@ -262,12 +262,12 @@ changed_paths:
   elements: str
   returned: always
 paths:
-  description: What became of each path.
+  description: The result for each path.
   type: dict
   returned: always
   sample: {/etc/nginx/nginx.conf: updated, /etc/nginx/front/blog.conf: unchanged}
 created:
-  description: Paths that were not there before.
+  description: Paths that did not exist before.
   type: list
   elements: str
   returned: always
@@ -277,7 +277,7 @@ updated:
   elements: str
   returned: always
 removed:
-  description: Paths which this set had written and that are no longer wanted.
+  description: Paths that this set wrote earlier and that are no longer wanted.
   type: list
   elements: str
   returned: always
@@ -300,26 +300,26 @@ pending:
   type: bool
   returned: always
 missing:
-  description: Those of O(present) that are not there.
+  description: Paths of O(present) that do not exist.
   type: list
   elements: str
   returned: always
 idle:
-  description: Those of O(units) that are not both running and enabled.
+  description: Units of O(units) that are not both running and enabled.
   type: list
   elements: str
   returned: always
 applied:
-  description: What O(apply) printed. Empty where it was not run.
+  description: Output of O(apply). Empty if O(apply) did not run.
   type: str
   returned: always
 held:
-  description: Parts that were held back, and why; one text for each.
+  description: Parts that were held back, each with the reason.
   type: list
   elements: str
   returned: always
 notes:
-  description: What became of O(service) that is worth a line.
+  description: Notes about O(service).
   type: list
   elements: str
   returned: always

@@ -8,9 +8,9 @@ DOCUMENTATION = r"""
 module: host_drift
 short_description: Compare a host with the arguments of many tasks at once
 description:
-  - The half of M(emperor.stack.drift) that runs on the host. Nothing else uses it.
-  - Each question is answered by the code of its own module. Whatever a question runs into is an answer too, and ends
-    no other question.
+  - The part of M(emperor.stack.drift) that runs on the host. Not meant for other uses.
+  - Each question is answered by the code of the module that it is about. An error in one question is reported as its
+    answer and does not affect other questions.
 options:
   questions:
     description: What to compare, in the order in which the tasks would run.
@@ -28,7 +28,7 @@ options:
         required: true
         choices: [file_set, app_accounts, certificates, release]
       arguments:
-        description: Those of the task's arguments that say what is wanted, rendered.
+        description: The rendered arguments of the task that describe the wanted state.
         type: dict
         required: true
 author: ["Emperor Stack maintainers (!UNKNOWN)"]
@@ -55,12 +55,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 differs:
-  description: By O(questions[].tasks), what differs, a line each. Empty where nothing does.
+  description: By O(questions[].tasks), the differences, one line each. Empty if there are none.
   type: dict
   returned: always
   sample: {nginx/configure: [/etc/nginx/nginx.conf differs]}
 apps:
-  description: By app what is live, as C(plan) of module C(release) says it of an app that does not differ.
+  description: By app, the live release, as phase C(plan) of M(emperor.stack.release) reports it for an unchanged app.
   type: dict
   returned: where nothing differs
 """

@@ -6,11 +6,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: host_state
-short_description: Say which distribution a host runs and which packages it lacks
+short_description: Get the distribution of a host and its missing packages
 description:
   - Sets the facts C(distribution), C(distribution_version) and C(distribution_major_version) as
-    M(ansible.builtin.setup) does, and asks dpkg for packages. C(setup) takes several times as long to learn the same, and
-    apt takes seconds to learn what dpkg says in milliseconds.
+    M(ansible.builtin.setup) does, and queries dpkg for packages. C(setup) takes several times as long for the same facts,
+    and apt takes seconds for what dpkg answers in milliseconds.
 options:
   packages:
     description: Names of Debian packages.
@@ -18,11 +18,11 @@ options:
     elements: str
     default: []
   alternatives:
-    description: Packages, each with the one of O(packages) that is not missing where it is installed.
+    description: Packages that satisfy one of O(packages). Maps the installed package to the one that it satisfies.
     type: dict
     default: {}
   paths:
-    description: Absolute paths that may be there.
+    description: Absolute paths to look for.
     type: list
     elements: str
     default: []
@@ -48,12 +48,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 missing:
-  description: Those of O(packages) that are not installed, in the order in which they were given.
+  description: Packages of O(packages) that are not installed, in the given order.
   type: list
   elements: str
   returned: always
 present:
-  description: Those of O(paths) that are there.
+  description: Paths of O(paths) that exist.
   type: list
   elements: str
   returned: always

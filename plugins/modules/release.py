@@ -1,33 +1,33 @@
 #!/usr/bin/python
-"""One phase of the way of a release, for all apps of a host in one exchange."""
+"""Take releases of Python apps through phases of a deploy or rollback, for all apps of a host in one exchange."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: release
-short_description: Carry releases of Python apps through one phase on a host
+short_description: Take releases of Python apps through phases of a deploy or rollback
 description:
   - >-
-    The phases stand in one table, C(plugins/module_utils/release/phases.py), each with what it does. C(plan) and C(status)
-    only look. The filter P(emperor.stack.exchanges#filter) gives those of a deploy and of a rollback.
-  - Each phase takes all apps at once. An app that fails is cleaned up, its lock is given back, and the others go on.
-    The result then is failed, with one message per app.
+    One table, C(plugins/module_utils/release/phases.py), lists the phases and what each does. C(plan) and C(status) are
+    read-only. The filter P(emperor.stack.exchanges#filter) returns the phases of a deploy and of a rollback.
+  - A phase handles all apps at once. An app that fails is cleaned up and its lock is released, and the remaining apps go
+    on. The task then fails, with one message per app.
   - >-
-    The action of the same name takes further options: C(secrets) of the apps, C(root) of the paths of sources, C(listen),
-    the length of an app's queue, and C(after), the result of the phases before. Only apps that go on after those are taken
-    through the phase, and the result is that of all phases so far.
-  - What a phase needs to know of the one before is kept on the host, in the deploy lock of the app. A run that dies
-    leaves the live release serving; the next one finishes or undoes what it finds.
+    The action plugin of the same name takes further options: C(secrets) of the apps, C(root), where relative paths of
+    sources start, C(listen), the length of an app's listen queue, and C(after), the result of the previous phases. Only
+    apps that passed those enter the phase, and the result covers all phases so far.
+  - State that a phase passes to the next one is kept on the host, in the app's deploy lock. If a run dies, the live
+    release keeps serving; the next run finishes or reverts what the dead run left.
 options:
   phase:
-    description: Which phase.
+    description: The phase to run.
     type: str
     required: true
   then:
     description:
-      - Further phases for the apps that came through the ones before, in the same exchange. Over several hosts each phase is
-        a task of its own instead, so that it ends everywhere before the next begins.
+      - Further phases in the same exchange, for the apps that passed the previous ones. Over several hosts each phase is
+        a task of its own instead, so that it ends on every host before the next one begins.
     type: list
     elements: str
     default: []
@@ -38,24 +38,24 @@ options:
     elements: dict
     required: true
   owner:
-    description: Who deploys, with C(token), C(who) and C(controller).
+    description: Owner of the deploy locks, with C(token), C(who) and C(controller).
     type: dict
     default: {}
   dead:
-    description: Tokens of owners whose run is known to have ended.
+    description: Tokens of locks whose run is known to have ended.
     type: list
     elements: str
     default: []
   break_lock:
-    description: Take over a lock whatever its owner does.
+    description: Take over a lock even if its owner may still be running.
     type: bool
     default: false
   force:
-    description: Deploy also what is live already, and what was rolled back.
+    description: Also deploy a version that is already live or that was rolled back.
     type: bool
     default: false
   to_release:
-    description: For C(rollback), the release to go to; the previous good one by default.
+    description: Target release of C(rollback). The previous good one by default.
     type: str
   across_migration:
     description: Allow a rollback to a release whose migrations differ from the live one's.
@@ -65,11 +65,11 @@ options:
     description: Start under this emperor (C(a) or C(b)) instead of the running one.
     type: str
   keep_releases:
-    description: How many good releases stay on the host, the live one included. At least 2.
+    description: Number of good releases to keep on the host, including the live one. At least 2.
     type: int
     default: 5
   keep_warm:
-    description: Seconds for which the activation before the live one keeps running, for a rollback at once.
+    description: Time in seconds that the previous activation keeps running, for an immediate rollback.
     type: int
     default: 600
   uv_environment:
@@ -86,8 +86,8 @@ options:
     default: 80
   progress:
     description:
-      - Names a file on the host in which the module writes what it is doing, for the action plugin to read and to show while
-        a phase takes long. The action plugin sets it.
+      - Name of a file on the host that the module writes its current step to. The action plugin sets it, and shows the
+        step while a phase takes long.
     type: str
     default: ""
 author: ["Emperor Stack maintainers (!UNKNOWN)"]
@@ -96,12 +96,12 @@ attributes:
     description: C(plan) and C(status) change nothing; every other phase changes nothing in check mode.
     support: full
   diff_mode:
-    description: C(plan) says per app what differs.
+    description: C(plan) reports the differences per app.
     support: none
 """
 
 EXAMPLES = r"""
-- name: See which apps differ from what is live
+- name: Compare the apps with their live releases
   emperor.stack.release:
     phase: plan
     apps: "{{ python_apps | emperor.stack.complete_apps }}"
@@ -111,7 +111,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 apps:
-  description: Per app what the phase, those of O(then) and those of C(after) found or did; C(error) where one failed.
+  description: Per app the results of C(after), O(phase) and O(then); C(error) if a phase failed.
   type: dict
   returned: always
 phases:
