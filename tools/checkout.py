@@ -24,10 +24,10 @@ def copied(to: Path, *below: str) -> Path:
 
 def insert(file: Path, before: str, text: str) -> None:
     """Put *text* into *file* in front of *before*. Raises ValueError where that does not stand there once."""
-    found = file.read_text()
-    if found.count(before) != 1:
-        raise ValueError(f"{before!r} stands {found.count(before)} times in {file}")
-    file.write_text(found.replace(before, text + before))
+    content = file.read_text()
+    if content.count(before) != 1:
+        raise ValueError(f"{before!r} stands {content.count(before)} times in {file}")
+    file.write_text(content.replace(before, text + before))
 
 
 def add_phase(checkout: Path, row: str, before: str, code: str) -> None:

@@ -76,8 +76,8 @@ def inspect(name: str) -> dict[str, Any] | None:
     done = run(["docker", "container", "inspect", name], check=False, timeout=30)
     if done.returncode:
         return None
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found[0]
+    details: list[dict[str, Any]] = json.loads(done.stdout)
+    return details[0]
 
 
 def owner(container: dict[str, Any]) -> str:
@@ -115,14 +115,14 @@ def system_state(name: str) -> str:
 
 def start(host: Host) -> bool:
     """Make sure that *host* exists and runs. True when something had to be done."""
-    found = inspect(host.name)
-    if found and owner(found) != str(ROOT) and left_behind(found):
+    details = inspect(host.name)
+    if details and owner(details) != str(ROOT) and left_behind(details):
         remove(host.name)
-        found = None
-    if found:
-        require_ours(host.name, found)
-    changed = not (found and found["State"]["Running"])
-    if not found:
+        details = None
+    if details:
+        require_ours(host.name, details)
+    changed = not (details and details["State"]["Running"])
+    if not details:
         if run(["docker", "image", "inspect", host.image], check=False).returncode:
             raise Stop(f"there is no image {host.image}", "Run `make images` first.")
         done = run(run_arguments(host), check=False)
@@ -144,11 +144,11 @@ def start(host: Host) -> bool:
 
 def remove(name: str) -> bool:
     """Remove container *name* with its anonymous volumes. True when there was one."""
-    found = inspect(name)
-    if not found:
+    details = inspect(name)
+    if not details:
         return False
-    if not left_behind(found):
-        require_ours(name, found)
+    if not left_behind(details):
+        require_ours(name, details)
     run(["docker", "rm", "--force", "--volumes", name])
     return True
 

@@ -26,8 +26,8 @@ def parse(text: str) -> dict[str, str]:
     return dict(LINE.findall(COLOUR.sub("", text)))
 
 
-def merge(known: Figures, found: dict[str, str], source: str, date: str) -> Figures:
-    new = {name: {"value": value, "source": source, "date": date} for name, value in found.items()}
+def merge(known: Figures, figures: dict[str, str], source: str, date: str) -> Figures:
+    new = {name: {"value": value, "source": source, "date": date} for name, value in figures.items()}
     return dict(sorted({**known, **new}.items()))
 
 
@@ -53,14 +53,14 @@ def locked() -> Iterator[None]:
 
 def record(text: str, source: str) -> dict[str, str]:
     """Keep the figures of *text*; returns them."""
-    found = parse(text)
-    if found:
+    figures = parse(text)
+    if figures:
         with locked():
-            known = merge(read(), found, source, time.strftime("%Y-%m-%d %H:%M"))
+            known = merge(read(), figures, source, time.strftime("%Y-%m-%d %H:%M"))
             temporary = path().with_suffix(".tmp")
             temporary.write_text(json.dumps(known, indent=2) + "\n")
             temporary.replace(path())
-    return found
+    return figures
 
 
 def table(known: Figures) -> str:

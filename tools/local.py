@@ -37,9 +37,9 @@ def listener(ss_output: str, port: int) -> str:
     for line in ss_output.splitlines():
         fields = line.split()
         if len(fields) > 3 and fields[3].endswith(f":{port}"):
-            found = re.search(r'\(\("([^"]+)",pid=(\d+)', line)
-            if found:
-                return f"{found.group(1)} (process {found.group(2)})"
+            details = re.search(r'\(\("([^"]+)",pid=(\d+)', line)
+            if details:
+                return f"{details.group(1)} (process {details.group(2)})"
     return ""
 
 
@@ -60,27 +60,27 @@ def require_port(port: int, variable: str) -> None:
         )
 
 
-def published(found: dict[str, Any]) -> dict[int, int]:
+def published(details: dict[str, Any]) -> dict[int, int]:
     """Port of the container → port of this machine."""
-    bindings = found["HostConfig"]["PortBindings"] or {}
+    bindings = details["HostConfig"]["PortBindings"] or {}
     return {int(inner.split("/")[0]): int(outer[0]["HostPort"]) for inner, outer in bindings.items()}
 
 
-def mismatch(found: dict[str, Any], wanted: dict[int, int], debian: int | None) -> str:
+def mismatch(details: dict[str, Any], wanted: dict[int, int], debian: int | None) -> str:
     """How the container that is there differs from the one asked for; empty when it does not."""
     for inner, outer in wanted.items():
-        if published(found).get(inner) != outer:
-            return f"publishes port {inner} as {published(found).get(inner)}, not {outer}"
-    if debian and found["Config"]["Image"] != image.name(debian):
-        return f"runs {found['Config']['Image']}, not {image.name(debian)}"
+        if published(details).get(inner) != outer:
+            return f"publishes port {inner} as {published(details).get(inner)}, not {outer}"
+    if debian and details["Config"]["Image"] != image.name(debian):
+        return f"runs {details['Config']['Image']}, not {image.name(debian)}"
     return ""
 
 
 def ensure_host(ports: dict[int, int], debian: int | None) -> bool:
     """Make sure that the container is there and runs. True when something had to be done."""
-    found = container.inspect(NAME) if engine.answers() else None
-    if found:
-        difference = mismatch(found, ports, debian)
+    details = container.inspect(NAME) if engine.answers() else None
+    if details:
+        difference = mismatch(details, ports, debian)
         if difference:
             raise Stop(
                 f"{NAME} is there and {difference}",
@@ -91,18 +91,18 @@ def ensure_host(ports: dict[int, int], debian: int | None) -> bool:
             require_port(outer, variable)
     engine.ensure()
     release = debian or DEFAULT_DEBIAN
-    if not found:
-        found = container.inspect(NAME)
-    if not found:
+    if not details:
+        details = container.inspect(NAME)
+    if not details:
         image.ensure(release)
         step(f"Starting the test host {NAME} (Debian {release})")
     host = container.Host(
         NAME,
-        found["Config"]["Image"] if found else image.name(release),
+        details["Config"]["Image"] if details else image.name(release),
         tuple(f"127.0.0.1:{outer}:{inner}" for inner, outer in ports.items()),
     )
     changed = container.start(host)
-    if not found:
+    if not details:
         require_network()
     return changed
 
@@ -134,8 +134,8 @@ def domains(variables: dict[str, Any]) -> list[str]:
 
 def inventory() -> dict[str, Any]:
     done = run([str(VENV / "bin" / "ansible-inventory"), "-i", INVENTORY, "--host", "local"], cwd=str(ROOT))
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    details: dict[str, Any] = json.loads(done.stdout)
+    return details
 
 
 def fetch(domain: str, port: int) -> str:

@@ -52,14 +52,14 @@ class Result:
 
 def names() -> list[str]:
     """All scenarios, in the order in which they are best begun."""
-    found = sorted(path.parent.name for path in MOLECULE.glob("*/molecule.yml"))
-    return sorted(found, key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
+    scenarios = sorted(path.parent.name for path in MOLECULE.glob("*/molecule.yml"))
+    return sorted(scenarios, key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
 
 
 def closing_line(output: str) -> str:
     """The last summary that pytest printed, without its frame."""
-    found = CLOSING.findall(COLOUR.sub("", output))
-    return found[-1] if found else ""
+    lines = CLOSING.findall(COLOUR.sub("", output))
+    return lines[-1] if lines else ""
 
 
 def failures(output: str) -> tuple[str, ...]:
@@ -93,8 +93,8 @@ def side_by_side(available_megabytes: int, count: int) -> int:
 
 
 def available_megabytes() -> int:
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    return int(found.group(1)) // 1024 if found else 0
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(match.group(1)) // 1024 if match else 0
 
 
 def environment() -> dict[str, str]:

@@ -26,10 +26,10 @@ STAMP = VENV / ".locked"
 
 def locked(lock: str, package: str) -> str:
     """The part of *lock* that pins *package*, with its hashes: a requirements file of its own."""
-    found = re.search(rf"^{re.escape(package)}==.*?(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL)
-    if not found:
+    match = re.search(rf"^{re.escape(package)}==.*?(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL)
+    if not match:
         raise Stop(f"{LOCK} does not lock {package}", f"Add {package} to {INPUT} and run `make lock`.")
-    return found.group().rstrip("\\\n ") + "\n"
+    return match.group().rstrip("\\\n ") + "\n"
 
 
 def candidates() -> list[str]:

@@ -45,13 +45,15 @@ def completed(
         except (AnsibleError, OSError, ValueError) as error:
             raise AnsibleActionFail(f"{path} cannot be read as PEM: {error}") from error
 
-    found: list[dict[str, Any]] = []
+    apps_of_host: list[dict[str, Any]] = []
     for app in to_native(apps):
         if app["provider"] == "files":
             files = app["files"]
-            found.append({**app, **{name: text(root / files[name]) for name in ("certificate", "key")}})
+            apps_of_host.append(
+                {**app, **{name: text(root / files[name]) for name in ("certificate", "key")}}
+            )
         elif app.get("dns_provider"):
-            found.append({**app, "environment": to_native(credentials.get(app["dns_provider"]) or {})})
+            apps_of_host.append({**app, "environment": to_native(credentials.get(app["dns_provider"]) or {})})
         else:
-            found.append(dict(app))
-    return found
+            apps_of_host.append(dict(app))
+    return apps_of_host

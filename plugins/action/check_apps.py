@@ -101,7 +101,7 @@ def no_blocks(value: Any) -> Any:
     return value
 
 
-def message(found: list[Problem]) -> str:
-    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-    listed = "\n\n".join(str(problem) for problem in found)
+def message(problems: list[Problem]) -> str:
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    listed = "\n\n".join(str(problem) for problem in problems)
     return f"python_apps has {count}; no host was touched.\n\n{listed}\n"

@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         if not words:
             return {"changed": False}
         hostvars = (task_vars or {})["hostvars"]
-        found = extra_variables.faults(
+        faults = extra_variables.faults(
             words,
             load_extra_vars(self._loader),
             own_playbooks(context.CLIARGS.get("args") or (), ROOT),
@@ -47,14 +47,14 @@ class ActionModule(ActionBase):
             ),
             lambda: [name for name in of_roles(ROOT) if not name.startswith("__")],
         )
-        if found:
-            return {"failed": True, "changed": False, "msg": extra_variables.message(found)}
+        if faults:
+            return {"failed": True, "changed": False, "msg": extra_variables.message(faults)}
         return {"changed": False}
 
 
 def own_playbooks(arguments: Iterable[str], root: Path) -> list[str] | None:
     """The names of the bundle's playbooks in *arguments*; None when another one is among them, which may read anything."""
-    found = []
+    faults = []
     for argument in arguments:
         path = Path(argument).resolve()
         if argument.startswith("emperor.stack."):
@@ -65,8 +65,8 @@ def own_playbooks(arguments: Iterable[str], root: Path) -> list[str] | None:
             return None
         if name not in extra_variables.PLAYBOOKS:
             return None
-        found.append(name)
-    return found
+        faults.append(name)
+    return faults
 
 
 @functools.cache

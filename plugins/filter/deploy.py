@@ -37,7 +37,7 @@ def choose_apps(apps: Sequence[App], only: str = "", version: str = "") -> list[
 
 def unkept_version(apps: Sequence[App], only: str, version: str) -> list[str]:
     """A line that says which *version* the app *only* has until the next run, where *apps* want another one for good."""
-    found = []
+    warnings = []
     for app in apps:
         if not is_present(app) or app["name"] != only.strip():
             continue
@@ -48,11 +48,11 @@ def unkept_version(apps: Sequence[App], only: str, version: str) -> list[str]:
                 if kept
                 else "the inventory names no version"
             )
-            found.append(
+            warnings.append(
                 f"{only}: -e version={version} lasts until the next run: {lasts}. To keep it, set source.version of "
                 f"{only} to {version}{_place(kept)}"
             )
-    return found
+    return warnings
 
 
 def _place(value: Any) -> str:
@@ -85,25 +85,25 @@ def hosts_with(
     """
     if "," in app:
         raise AnsibleFilterError(f"-e app={app}: name one app; a command runs in one app only")
-    found = [
+    having = [
         host
         for host in hosts
         if app in [one["name"] for one in hostvars[host].get("python_apps") or () if is_present(one)]
     ]
-    if not found:
+    if not having:
         raise AnsibleFilterError(f"-e app={app}: no host of this run has that app; check --limit")
-    return found if everywhere else found[:1]
+    return having if everywhere else having[:1]
 
 
 def without_failed(apps: Sequence[App], result: Mapping[str, Any] | None = None) -> list[App]:
     """The apps that have no error in *result*; all of them where that task did not run."""
-    found = (result or {}).get("apps") or {}
-    return [app for app in apps if not found.get(app["name"], {}).get("error")]
+    outcomes = (result or {}).get("apps") or {}
+    return [app for app in apps if not outcomes.get(app["name"], {}).get("error")]
 
 
 def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """What went wrong in the phases with these *results*: one text per app, or per phase that did not run at all."""
-    found = []
+    lines = []
     for result in results:
         apps = result.get("apps", {})
         texts = [f"{name}: {one['error']}" for name, one in apps.items() if one.get("error")]
@@ -113,8 +113,8 @@ def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
             texts = [
                 str(result.get("module_stderr") or result.get("msg") or "a phase failed without a reason")
             ]
-        found += texts
-    return found
+        lines += texts
+    return lines
 
 
 def status_of_hosts(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:

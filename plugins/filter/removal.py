@@ -46,26 +46,26 @@ def known_names(apps: Sequence[App]) -> list[str]:
 def removal_report(result: Mapping[str, Any], would: bool = False) -> list[str]:
     """What a removal took away, or *would* take, for people: a line of sums for each app, then each thing."""
     lines = []
-    for name, one in sorted(result.get("apps", {}).items()):
-        if one.get("error"):
-            lines.append(f"{name}: NOT removed: {one['error']}")
-        if not (one.get("user") or one.get("units") or one.get("paths")):
-            if not one.get("error"):
+    for name, outcome in sorted(result.get("apps", {}).items()):
+        if outcome.get("error"):
+            lines.append(f"{name}: NOT removed: {outcome['error']}")
+        if not (outcome.get("user") or outcome.get("units") or outcome.get("paths")):
+            if not outcome.get("error"):
                 lines.append(f"{name}: nothing to remove")
             continue
-        size = -(-one.get("bytes", 0) // 2**20)
-        data = -(-one.get("data_bytes", 0) // 2**20)
+        size = -(-outcome.get("bytes", 0) // 2**20)
+        data = -(-outcome.get("data_bytes", 0) // 2**20)
         verb = "would be removed" if would else "removed"
         lines.append(
-            f"{name}: {verb}: {size} MiB, of which {data} MiB are data; {len(one['activations'])} activations, "
-            f"{len(one['units'])} units, {len(one['paths'])} paths{', its user' if one.get('user') else ''}"
+            f"{name}: {verb}: {size} MiB, of which {data} MiB are data; {len(outcome['activations'])} activations, "
+            f"{len(outcome['units'])} units, {len(outcome['paths'])} paths{', its user' if outcome.get('user') else ''}"
         )
-        lines += [f"  user {one['user']}"] if one.get("user") else []
-        lines += [f"  unit {unit}" for unit in one["units"]]
-        lines += [f"  {path}" for path in one["paths"]]
-        lines += [f"  its data is in {one['archive']}"] if one.get("archive") else []
-        lines += [f"  not in the archive: {line}" for line in one.get("not_archived", [])]
-        lines += [f"  stays: {line}" for line in one["left"]]
+        lines += [f"  user {outcome['user']}"] if outcome.get("user") else []
+        lines += [f"  unit {unit}" for unit in outcome["units"]]
+        lines += [f"  {path}" for path in outcome["paths"]]
+        lines += [f"  its data is in {outcome['archive']}"] if outcome.get("archive") else []
+        lines += [f"  not in the archive: {line}" for line in outcome.get("not_archived", [])]
+        lines += [f"  stays: {line}" for line in outcome["left"]]
     return lines
 
 

@@ -144,8 +144,10 @@ def main() -> None:
     apps = printable(
         {name: work(name, after, module.params, module.check_mode) for name, after in chosen.items()}
     )
-    changed = any(one.get("user") or one.get("units") or one.get("paths") for one in apps.values())
-    failed = [name for name, one in apps.items() if one.get("error")]
+    changed = any(
+        outcome.get("user") or outcome.get("units") or outcome.get("paths") for outcome in apps.values()
+    )
+    failed = [name for name, outcome in apps.items() if outcome.get("error")]
     if failed:
         module.fail_json(
             msg="\n".join(f"{name}: {apps[name]['error']}" for name in failed), apps=apps, changed=changed

@@ -94,9 +94,11 @@ from ..module_utils.tls import certificates, store  # noqa: E402
 
 def told(outcome: dict[str, dict[str, Any]]) -> dict[str, Any]:
     errors = [
-        f"{name}: {certificates.sentence(one['errors'])}" for name, one in outcome.items() if one["errors"]
+        f"{name}: {certificates.sentence(status['errors'])}"
+        for name, status in outcome.items()
+        if status["errors"]
     ]
-    warnings = [f"{name}: {text}" for name, one in outcome.items() for text in one["warnings"]]
+    warnings = [f"{name}: {text}" for name, status in outcome.items() for text in status["warnings"]]
     # Texts of authorities and certificates are untrusted.
     return dict(printable({"apps": outcome, "problems": errors, "notes": warnings}))
 
@@ -127,7 +129,9 @@ def main() -> None:
             module.exit_json(changed=False, **told(store.status()))
         if phase == "prepare" and (module.check_mode or not needed(parameters["apps"])):
             outcome = store.prepare(parameters["apps"], parameters["settings"], True)
-            module.exit_json(changed=any(one.pop("changed") for one in outcome.values()), **told(outcome))
+            module.exit_json(
+                changed=any(status.pop("changed") for status in outcome.values()), **told(outcome)
+            )
         if module.check_mode:
             module.exit_json(changed=False, skipped=True, msg="no authority is asked in check mode")
         with store.locked():
@@ -151,10 +155,10 @@ def run(phase: str, parameters: dict[str, Any]) -> dict[str, Any]:
         return {"changed": bool(restored) or settled, "restored": restored, "left": left}
     if phase == "prepare":
         outcome = store.prepare(parameters["apps"], parameters["settings"], False)
-        changed = [one.pop("changed") for one in outcome.values()]
+        changed = [status.pop("changed") for status in outcome.values()]
         return {"changed": any(changed), **told(outcome)}
     outcome = store.issue(parameters["force"], parameters["patience"])
-    changed = [one.pop("changed") for one in outcome.values()]
+    changed = [status.pop("changed") for status in outcome.values()]
     settled, left = store.settle()
     result = told(outcome)
     if left:

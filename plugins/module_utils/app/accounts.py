@@ -124,15 +124,15 @@ def ensure_all(module: Module) -> dict[str, Any]:
     processes = {share.name: share.processes for share in shares}
     names = {app["name"] for app in apps}
     users = app_users.Users(names)
-    found = {app["name"]: ensure_app(app, users, module.check_mode) for app in apps}
-    changes = [line for one in found.values() for line in one["changes"]]
+    results = {app["name"]: ensure_app(app, users, module.check_mode) for app in apps}
+    changes = [line for one in results.values() for line in one["changes"]]
     if line := write_sizes(processes, module.check_mode):
         changes.append(line)
     known = names | {app["renamed_from"] for app in apps} | set(module.params["leaving"])
     return {
         "changed": bool(changes),
         "changes": changes,
-        "apps": {name: {key: value for key, value in one.items() if value} for name, one in found.items()},
+        "apps": {name: {key: value for key, value in one.items() if value} for name, one in results.items()},
         "processes": processes,
         "undeclared": [name for name in found_apps() if name not in known],
     }
@@ -172,7 +172,7 @@ def hold_disk(app: dict[str, Any], check_mode: bool) -> list[str]:
 
 def errors(apps: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What is in the way of apps, a line each."""
-    return [f"{name}: {one['error']}" for name, one in apps.items() if one.get("error")]
+    return [f"{name}: {result['error']}" for name, result in apps.items() if result.get("error")]
 
 
 def drift(module: Module) -> list[str]:

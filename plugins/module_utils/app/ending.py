@@ -120,7 +120,7 @@ def active(unit: str) -> bool:
 
 def processes_of(uid: int) -> list[int]:
     """Processes that have *uid* as one of their users. Those that ended and wait for their parent do not count."""
-    found = []
+    pids = []
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue
@@ -130,8 +130,8 @@ def processes_of(uid: int) -> list[int]:
         ):
             lines = dict(line.partition(":")[::2] for line in file)
             if str(uid) in lines["Uid"].split() and lines["State"].split()[0] not in "ZX":
-                found.append(int(name))
-    return found
+                pids.append(int(name))
+    return pids
 
 
 def kill(uid: int) -> None:

@@ -18,12 +18,12 @@ def own(app: str) -> list[str]:
 def of_other_apps(app: str) -> list[str]:
     """Site files of other apps, in whose domain *app* is mounted at a path."""
     socket = f"unix:{layout.active_socket(app)}".encode()
-    found = []
+    sites = []
     for unit, mine in layout.front_sites(app).items():
         directory = os.path.dirname(mine)
         for path in (f"{directory}/{name}" for name in names_in(directory) if name.endswith(".conf")):
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 if path != mine and socket in file.read():
-                    found.append((unit, path))
-    running = {unit for unit in {unit for unit, _ in found} if active(unit)}
-    return [path for unit, path in found if unit in running]
+                    sites.append((unit, path))
+    running = {unit for unit in {unit for unit, _ in sites} if active(unit)}
+    return [path for unit, path in sites if unit in running]

@@ -88,8 +88,8 @@ def _entered(parent: int, name: str, place: str) -> int:
 def _in_the_way(parent: int, name: str, place: str) -> str:
     kind = "no directory"
     with contextlib.suppress(OSError):
-        found = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-        kind = "a link" if stat.S_ISLNK(found) else "a file" if stat.S_ISREG(found) else "no directory"
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        kind = "a link" if stat.S_ISLNK(status) else "a file" if stat.S_ISREG(status) else "no directory"
     return (
         f"{place} is {kind}, but must be a directory. It was not followed, and nothing was changed. Move "
         f"it away (mv --no-target-directory {place} …)"
@@ -111,8 +111,8 @@ def _ensure_in(
             os.mkdir(name, 0o700, dir_fd=parent)
         descriptor = _entered(parent, name, path)
     try:
-        found = os.fstat(descriptor)
-        if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == wanted:
+        status = os.fstat(descriptor)
+        if (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == wanted:
             return done
         _refuse_roots_own(parent, descriptor, path, wanted[0])
         if not check_mode:

@@ -39,7 +39,7 @@ def _named_by_units(app: str) -> list[str]:
     old = re.compile(
         rf"^ReadWritePaths=.*\s{re.escape(layout.old_socket_directory(app))}(?:\s|$)", re.MULTILINE
     )
-    found = []
+    names = []
     for name in sorted(os.listdir(layout.UNITS)):
         if name.startswith(f"app_{app}_") and name.endswith(".service"):
             with (
@@ -47,8 +47,8 @@ def _named_by_units(app: str) -> list[str]:
                 open(layout.unit_file(name), encoding="utf-8") as file,
             ):
                 if old.search(file.read()):
-                    found.append(name)
-    return found
+                    names.append(name)
+    return names
 
 
 def leave(app: str) -> None:

@@ -84,7 +84,7 @@ def copy(source: int, target: int, gid: int, room: Room, what: str) -> None:
     """
     with Mirror(target, gid) as mirror:
         for entry in walk(source, what):
-            kind = entry.found.st_mode
+            kind = entry.status.st_mode
             try:
                 if stat.S_ISDIR(kind):
                     room.take(0, what, inodes=1)
@@ -104,17 +104,17 @@ def copy_file(source: int, directory: int, name: str, gid: int, room: Room, what
 
     A file that is there gives way, a link does not. Raises ReleaseError and OSError.
     """
-    found = os.fstat(source)
-    if not stat.S_ISREG(found.st_mode):
+    status = os.fstat(source)
+    if not stat.S_ISREG(status.st_mode):
         return
     room.take(0, what, inodes=1)
     target = _new_file(directory, name)
     try:
         os.fchown(target, -1, gid)
-        os.fchmod(target, 0o750 if found.st_mode & 0o100 else 0o640)
+        os.fchmod(target, 0o750 if status.st_mode & 0o100 else 0o640)
         position = 0
         # By its size now: one that a process still writes to would never end.
-        while (part := _data(source, position, found)) is not None:
+        while (part := _data(source, position, status)) is not None:
             position, end = part
             os.lseek(target, position, os.SEEK_SET)
             while position < end:
@@ -123,24 +123,24 @@ def copy_file(source: int, directory: int, name: str, gid: int, room: Room, what
                     return
                 room.take(count, what)
                 position += count
-        os.ftruncate(target, found.st_size)
-        os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+        os.ftruncate(target, status.st_size)
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     finally:
         os.close(target)
 
 
-def _data(source: int, position: int, found: os.stat_result) -> tuple[int, int] | None:
+def _data(source: int, position: int, status: os.stat_result) -> tuple[int, int] | None:
     """From where to where the next bytes lie that are no hole; None at the end."""
-    if position >= found.st_size:
+    if position >= status.st_size:
         return None
-    if found.st_blocks * 512 >= found.st_size:
-        return position, found.st_size
+    if status.st_blocks * 512 >= status.st_size:
+        return position, status.st_size
     try:
         begin = os.lseek(source, position, os.SEEK_DATA)
     except OSError:
         # Nothing but a hole is left.
         return None
-    return begin, min(os.lseek(source, begin, os.SEEK_HOLE), found.st_size)
+    return begin, min(os.lseek(source, begin, os.SEEK_HOLE), status.st_size)
 
 
 def _new_file(directory: int, name: str) -> int:

@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     directory: int
     name: str
     path: str
-    found: os.stat_result
+    status: os.stat_result
 
 
 def printable(path: str) -> str:
@@ -96,11 +96,11 @@ def walk(top: int, what: str) -> Iterator[Entry]:
             left -= len(names)
             for name in names:
                 try:
-                    found = os.stat(name, dir_fd=entered, follow_symlinks=False)
+                    status = os.stat(name, dir_fd=entered, follow_symlinks=False)
                 except OSError as error:
                     raise changed(f"{what}/{path}{name}", error) from error
-                yield Entry(entered, name, path + name, found)
-                if stat.S_ISDIR(found.st_mode):
+                yield Entry(entered, name, path + name, status)
+                if stat.S_ISDIR(status.st_mode):
                     inner.append(name)
             inner.reverse()
             while frames and not frames[-1][2]:
@@ -158,7 +158,7 @@ def own(top: str, uid: int, gid: int, app: int, what: str) -> None:
         owner.take(directory, what)
         for entry in walk(directory, what):
             place = f"{what}/{entry.path}"
-            kind = entry.found.st_mode
+            kind = entry.status.st_mode
             if stat.S_ISDIR(kind) or stat.S_ISREG(kind):
                 try:
                     descriptor = os.open(entry.name, FILE, dir_fd=entry.directory)
@@ -170,9 +170,9 @@ def own(top: str, uid: int, gid: int, app: int, what: str) -> None:
                     os.close(descriptor)
             elif stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
                 raise TreeRefused(f"{printable(place)} is a device. Remove it")
-            elif uid != app and entry.found.st_uid != uid:
+            elif uid != app and entry.status.st_uid != uid:
                 # Its directory is sealed: nothing else can have taken its place.
-                owner.check(entry.found, place)
+                owner.check(entry.status, place)
                 os.chown(entry.name, uid, gid, dir_fd=entry.directory, follow_symlinks=False)
 
 
@@ -188,27 +188,27 @@ class _Owner:
 
     def take(self, descriptor: int, place: str) -> None:
         """Give an open file or directory. Raises TreeRefused."""
-        found = os.fstat(descriptor)
-        if not (stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)):
+        status = os.fstat(descriptor)
+        if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
             raise TreeRefused(f"{printable(place)} was replaced while it was read")
-        self.check(found, place)
-        if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
-            self.taken.add((found.st_dev, found.st_ino))
-        if (found.st_uid, found.st_gid) != (self.uid, self.gid):
+        self.check(status, place)
+        if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+            self.taken.add((status.st_dev, status.st_ino))
+        if (status.st_uid, status.st_gid) != (self.uid, self.gid):
             os.fchown(descriptor, self.uid, self.gid)
-        wanted = 0o750 if stat.S_ISDIR(found.st_mode) or found.st_mode & 0o100 else 0o640
-        if stat.S_IMODE(found.st_mode) != wanted:
+        wanted = 0o750 if stat.S_ISDIR(status.st_mode) or status.st_mode & 0o100 else 0o640
+        if stat.S_IMODE(status.st_mode) != wanted:
             os.fchmod(descriptor, wanted)
 
-    def check(self, found: os.stat_result, place: str) -> None:
+    def check(self, status: os.stat_result, place: str) -> None:
         """Raises TreeRefused where root would give away what the app does not own."""
-        if found.st_uid == self.app or (found.st_dev, found.st_ino) in self.taken:
+        if status.st_uid == self.app or (status.st_dev, status.st_ino) in self.taken:
             return
-        alone = found.st_nlink == 1 or stat.S_ISDIR(found.st_mode)
+        alone = status.st_nlink == 1 or stat.S_ISDIR(status.st_mode)
         # A checkout that root made is given to the app; a link by which the app brings in a file of root's is not.
-        if not (found.st_uid == 0 and self.uid == self.app and alone):
+        if not (status.st_uid == 0 and self.uid == self.app and alone):
             raise TreeRefused(
-                f"{printable(place)} belongs to user id {found.st_uid}, not to the app: a release must "
+                f"{printable(place)} belongs to user id {status.st_uid}, not to the app: a release must "
                 "not contain a hard link to somebody else's file. Remove it"
             )
 

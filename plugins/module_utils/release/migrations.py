@@ -37,7 +37,7 @@ def migrations_digest(code: str) -> str:
 
 def _digest(top: int, entry: Entry, most: int) -> tuple[bytes, int]:
     """The digest of a migration, and how many bytes were read for it; none where *entry* is no file of the code."""
-    kind = entry.found.st_mode
+    kind = entry.status.st_mode
     if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
         return b"", 0
     try:

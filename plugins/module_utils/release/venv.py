@@ -198,7 +198,7 @@ def link_venv(old: str, new: str, gid: int) -> None:
         os.close(made_directory(target, "venv", gid))
         mirror = stack.enter_context(Mirror(stack.enter_context(opened(f"{new}/venv")), gid))
         for entry in walk(stack.enter_context(opened(f"{old}/venv")), "venv"):
-            kind, directory = entry.found.st_mode, mirror.directory(entry)
+            kind, directory = entry.status.st_mode, mirror.directory(entry)
             if stat.S_ISDIR(kind):
                 mirror.make(entry)
             elif stat.S_ISLNK(kind):
@@ -219,7 +219,7 @@ def _link(name: str, source: int, target: int) -> None:
 def _may_hold_path(entry: Entry) -> bool:
     """Whether a file of a venv is a script or a setting, which name the venv that they are of."""
     in_bin = entry.path == f"bin/{entry.name}"
-    return (in_bin or entry.name.endswith((".pth", ".cfg"))) and entry.found.st_size <= LARGEST_SCRIPT
+    return (in_bin or entry.name.endswith((".pth", ".cfg"))) and entry.status.st_size <= LARGEST_SCRIPT
 
 
 def _copy_with_path(entry: Entry, directory: int, gid: int, old: bytes, new: bytes) -> None:
@@ -228,10 +228,10 @@ def _copy_with_path(entry: Entry, directory: int, gid: int, old: bytes, new: byt
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(entry.name, flags, 0o600, dir_fd=directory), "wb") as file:
         os.fchown(file.fileno(), -1, gid)
-        os.fchmod(file.fileno(), stat.S_IMODE(entry.found.st_mode))
+        os.fchmod(file.fileno(), stat.S_IMODE(entry.status.st_mode))
         file.write(content.replace(old, new))
         file.flush()
-        os.utime(file.fileno(), ns=(entry.found.st_atime_ns, entry.found.st_mtime_ns))
+        os.utime(file.fileno(), ns=(entry.status.st_atime_ns, entry.status.st_mtime_ns))
 
 
 def build_venv(

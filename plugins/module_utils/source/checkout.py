@@ -76,8 +76,8 @@ def take_out(whole: str, inside: bytes, code: str, uid: int) -> None:
     finally:
         os.close(directory)
     # From here on nobody but root can put something else there.
-    found = os.lstat(code)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid:
-        if not stat.S_ISDIR(found.st_mode):
+    status = os.lstat(code)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid:
+        if not stat.S_ISDIR(status.st_mode):
             os.unlink(code)
         raise ReleaseError("a process of the app changed the code during the checkout: deploy it again")

@@ -135,10 +135,10 @@ def _copy(answer: IO[bytes], file: IO[bytes], shown: str) -> None:
 def check_sum(path: str, checksum: str, name: str) -> None:
     """Raises ReleaseError when the file at *path* has not the *checksum* (`sha256:…`)."""
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if checksum != f"sha256:{found}":
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if checksum != f"sha256:{digest}":
         raise ReleaseError(
-            f"{without_credentials(name)} has sha256:{found}, but source.checksum is {checksum}. The file "
+            f"{without_credentials(name)} has sha256:{digest}, but source.checksum is {checksum}. The file "
             "was changed, or the checksum belongs to another version: compare it with the checksum that "
             "its author publishes."
         )

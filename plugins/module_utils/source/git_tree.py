@@ -45,16 +45,16 @@ def parse(listing: bytes) -> list[Entry]:
         if not line:
             continue
         head, _, path = line.partition(b"\t")
-        found = re.fullmatch(rb"([0-7]{6}) [a-z]+ ([0-9a-f]{40}) +([0-9]+|-)", head)
-        mode = int(found[1], 8) if found else 0
+        match = re.fullmatch(rb"([0-7]{6}) [a-z]+ ([0-9a-f]{40}) +([0-9]+|-)", head)
+        mode = int(match[1], 8) if match else 0
         kind = mode & 0o170000
-        if found is None or kind not in (0o100000, LINK, SUBMODULE):
+        if match is None or kind not in (0o100000, LINK, SUBMODULE):
             raise ReleaseError(
                 f"the tree has an entry that is neither file, link nor submodule: {line[:200]!r}"
             )
         if kind == 0o100000:
             mode = PROGRAM if mode & 0o100 else FILE
-        entries.append(Entry(mode, found[2].decode(), int(found[3]) if found[3] != b"-" else 0, path))
+        entries.append(Entry(mode, match[2].decode(), int(match[3]) if match[3] != b"-" else 0, path))
     return entries
 
 

@@ -165,20 +165,20 @@ class Git:
         self.bring(url, commit)
         # -l: the sizes, by which it is known beforehand whether there is room.
         what = f"listing the tree of {commit[:7]}"
-        found = git_tree.parse(
+        tree = git_tree.parse(
             self._read("ls-tree", "-r", "-z", "-l", "--full-tree", commit, what=what, most=LONGEST_TREE)
         )
         # Before its `.gitmodules` says anything.
-        git_tree.check(found, f"{without_credentials(url)} at {commit[:7]}")
-        modules = [entry for entry in found if entry.mode == git_tree.SUBMODULE] if submodules else []
+        git_tree.check(tree, f"{without_credentials(url)} at {commit[:7]}")
+        modules = [entry for entry in tree if entry.mode == git_tree.SUBMODULE] if submodules else []
         if not modules:
-            return found
+            return tree
         if depth >= DEEPEST_SUBMODULE:
             raise ReleaseError(
                 f"submodules are nested more than {DEEPEST_SUBMODULE} deep in {without_credentials(url)}"
             )
-        places = self._places(found, commit)
-        whole = [entry for entry in found if entry.mode != git_tree.SUBMODULE]
+        places = self._places(tree, commit)
+        whole = [entry for entry in tree if entry.mode != git_tree.SUBMODULE]
         for module in modules:
             self.submodules += 1
             if self.submodules > MOST_SUBMODULES:

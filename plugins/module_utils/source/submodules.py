@@ -19,19 +19,19 @@ def is_local(url: str) -> bool:
 
 def submodule_url(above: str, url: str) -> str:
     """Where a submodule with *url* comes from in a repository that came from *above*. Raises ReleaseError."""
-    found = url
+    resolved = url
     if url.startswith(("./", "../")):
         if re.match(r"[a-z+]+://", above):
             scheme, _, rest = above.partition("://")
-            found = f"{scheme}://" + urljoin(f"//{rest.rstrip('/')}/", url).removeprefix("//")
+            resolved = f"{scheme}://" + urljoin(f"//{rest.rstrip('/')}/", url).removeprefix("//")
         else:
             host, colon, path = above.rpartition(":")
-            found = host + colon + posixpath.normpath(f"{path}/{url}")
-    if wrong := urls.git_url(found):
+            resolved = host + colon + posixpath.normpath(f"{path}/{url}")
+    if wrong := urls.git_url(resolved):
         raise ReleaseError(f"the submodule's URL {without_credentials(url)} is not accepted: {wrong.reason}")
-    if is_local(found) and not is_local(above):
+    if is_local(resolved) and not is_local(above):
         # Else a repository from elsewhere could have root read any repository of this host.
         raise ReleaseError(
             f"the submodule's URL {without_credentials(url)} is a path of this host, and {without_credentials(above)} is not"
         )
-    return found
+    return resolved

@@ -87,9 +87,9 @@ class Service:
             raise CommandFailed(self.what, " ".join(argv), str(error), "") from error
         if ended.code == 0:
             return Outcome("", False, 0, ended.said, ended.answer)
-        found = _state(unit)
+        state = _state(unit)
         _systemctl("reset-failed", unit)
-        return self._failed(ended, found, refused)
+        return self._failed(ended, state, refused)
 
     def _end_of(
         self, unit: str, command: Sequence[str], stdin: IO[bytes], whole: int | None
@@ -152,10 +152,10 @@ class Service:
             *("--", *(word.replace("$", "$$") for word in argv)),
         ]
 
-    def _failed(self, ended: child_process.Ended, found: Mapping[str, str], refused: int) -> Outcome:
+    def _failed(self, ended: child_process.Ended, state: Mapping[str, str], refused: int) -> Outcome:
         """What became of a command that did not end well; *refused* is what `memory_refused` said before."""
-        result, status = found.get("Result", ""), int(found.get("ExecMainStatus") or 0)
-        by_signal = found.get("ExecMainCode") in ("2", "3")
+        result, status = state.get("Result", ""), int(state.get("ExecMainStatus") or 0)
+        by_signal = state.get("ExecMainCode") in ("2", "3")
         own = None if by_signal or ended.code is None else status
         text, timed_out = "", False
         if ended.too_much:
@@ -284,9 +284,9 @@ def _state(unit: str) -> dict[str, str]:
             )
         except CommandFailed:
             said = ""
-        found = dict(line.partition("=")[::2] for line in said.splitlines())
-        if found.get("ActiveState") in ("inactive", "failed"):
-            return {} if found.get("LoadState") == "not-found" else found
+        state = dict(line.partition("=")[::2] for line in said.splitlines())
+        if state.get("ActiveState") in ("inactive", "failed"):
+            return {} if state.get("LoadState") == "not-found" else state
         time.sleep(0.1)
     _systemctl("kill", "--signal=KILL", unit)
     return {}

@@ -197,11 +197,12 @@ def properties(units: Iterable[str], *names: str) -> dict[str, dict[str, str]]:
 
 def fallen(units: Iterable[str], restarts: Mapping[str, int] | None = None) -> dict[str, str]:
     """Those of *units* that do not run, or were started again since they counted *restarts*; each with its state."""
-    found = properties(units, "ActiveState", "SubState", "NRestarts", "Result", "ExecMainStatus")
+    states = properties(units, "ActiveState", "SubState", "NRestarts", "Result", "ExecMainStatus")
     return {
-        unit: f"{one['SubState']}, result {one['Result']}, exit status {one['ExecMainStatus']}"
-        for unit, one in found.items()
-        if one["ActiveState"] != "active" or int(one["NRestarts"]) > (restarts or {}).get(unit, sys.maxsize)
+        unit: f"{state['SubState']}, result {state['Result']}, exit status {state['ExecMainStatus']}"
+        for unit, state in states.items()
+        if state["ActiveState"] != "active"
+        or int(state["NRestarts"]) > (restarts or {}).get(unit, sys.maxsize)
     }
 
 
@@ -210,7 +211,7 @@ def settle(units: Iterable[str]) -> dict[str, str]:
     wanted = list(units)
     if not wanted:
         return {}
-    restarts = {unit: int(one["NRestarts"]) for unit, one in properties(wanted, "NRestarts").items()}
+    restarts = {unit: int(state["NRestarts"]) for unit, state in properties(wanted, "NRestarts").items()}
     time.sleep(SETTLE_SECONDS)
     return fallen(wanted, restarts)
 
@@ -286,7 +287,7 @@ def summary(app: str, live: str | None) -> dict[str, list[dict[str, Any]]]:
     workers = {unit: (process, owner) for unit, process, owner in activation_units(app) if process != WEB}
     timers = [unit for unit in release_units(app) if unit.endswith(".timer")]
     services = [unit.replace(".timer", ".service") for unit in timers]
-    found = properties([*workers, *services], "ActiveState", "SubState", "NRestarts", "Result")
+    states = properties([*workers, *services], "ActiveState", "SubState", "NRestarts", "Result")
     times = _timer_times(timers)
     return {
         "workers": [
@@ -295,8 +296,8 @@ def summary(app: str, live: str | None) -> dict[str, list[dict[str, Any]]]:
                 "unit": unit,
                 "activation": owner,
                 "live": owner == live,
-                "state": found.get(unit, {}).get("SubState", "unknown"),
-                "restarts": int(found.get(unit, {}).get("NRestarts", "0")),
+                "state": states.get(unit, {}).get("SubState", "unknown"),
+                "restarts": int(states.get(unit, {}).get("NRestarts", "0")),
             }
             for unit, (process, owner) in workers.items()
         ],
@@ -304,8 +305,8 @@ def summary(app: str, live: str | None) -> dict[str, list[dict[str, Any]]]:
             {
                 "timer": unit.removesuffix(".timer").rpartition("_")[2],
                 "unit": unit,
-                "state": found.get(service, {}).get("SubState", "unknown"),
-                "result": found.get(service, {}).get("Result", "unknown"),
+                "state": states.get(service, {}).get("SubState", "unknown"),
+                "result": states.get(service, {}).get("Result", "unknown"),
                 **times.get(unit, {"next": None, "last": None}),
             }
             for unit, service in zip(timers, services, strict=True)
@@ -324,8 +325,8 @@ def _timer_times(timers: list[str]) -> dict[str, dict[str, str | None]]:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(microseconds / 1e6)) if microseconds else None
 
     return {
-        one["unit"]: {"next": stamp(one.get("next")), "last": stamp(one.get("last"))}
-        for one in json.loads(said or "[]")
+        state["unit"]: {"next": stamp(state.get("next")), "last": stamp(state.get("last"))}
+        for state in json.loads(said or "[]")
     }
 
 

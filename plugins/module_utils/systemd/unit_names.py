@@ -41,8 +41,8 @@ def _of_release(app: str) -> re.Pattern[str]:
 
 def activation_units(app: str) -> list[tuple[str, str, str]]:
     """(unit, process, activation) of every unit of an activation of exactly this app."""
-    found = ((name, _of_activation(app).fullmatch(name)) for name in _names(layout.UNITS))
-    return [(name, match[1], f"{app}@{match[2]}") for name, match in found if match]
+    matches = ((name, _of_activation(app).fullmatch(name)) for name in _names(layout.UNITS))
+    return [(name, match[1], f"{app}@{match[2]}") for name, match in matches if match]
 
 
 def release_units(app: str) -> list[str]:
@@ -99,7 +99,7 @@ def web_activations(app: str) -> list[str]:
 
 def apps_with_web() -> list[str]:
     """Every app of the host whose web server is a unit, live or not."""
-    found = (
+    matches = (
         re.fullmatch(rf"app_([a-z][a-z0-9-]*)_{WEB}@[0-9]+\.service", name) for name in _names(layout.UNITS)
     )
-    return sorted({match[1] for match in found if match})
+    return sorted({match[1] for match in matches if match})

@@ -34,5 +34,5 @@ def unprintable(text: str) -> str:
 
 
 def odd_character(text: str, allowed: str) -> str:
-    found = re.search(rf"[^{allowed}]", text)
-    return ascii(found.group()) if found else ""
+    match = re.search(rf"[^{allowed}]", text)
+    return ascii(match.group()) if match else ""

@@ -10,8 +10,8 @@ from .texts import Wrong, unprintable
 def git_url(text: str) -> Wrong | None:
     if not text:
         return Wrong("it is empty")
-    if found := unprintable(text):
-        return Wrong(f"the character {found} is not allowed in a URL")
+    if character := unprintable(text):
+        return Wrong(f"the character {character} is not allowed in a URL")
     if re.search(r"\s", text):
         return Wrong("a URL must not contain blanks")
     if text.startswith("-"):

@@ -71,12 +71,12 @@ class Watch:
             for host, (task, began) in self._running.items():
                 tasks.setdefault(task, []).append((host, now - began))
             self._paces = {task: self._paces.get(task, Pace()) for task in tasks}
-            found = []
+            lines = []
             for task, running in tasks.items():
                 seconds = max(seconds for _, seconds in running)
                 if self._paces[task].is_due(seconds):
-                    found.append(f"... {seconds:.0f} s: {task} ({named([host for host, _ in running])})")
-            return found
+                    lines.append(f"... {seconds:.0f} s: {task} ({named([host for host, _ in running])})")
+            return lines
 
 
 def named(hosts: list[str]) -> str:

@@ -35,13 +35,13 @@ UPTIME = re.compile(r"(\d{1,12}\.\d{1,3}) \d{1,12}\.\d{1,3}")
 def parsed(answer: str) -> dict[str, tuple[str, float]]:
     """The step of each app and its seconds so far, by what a host says of its uptime and its apps."""
     lines = [line.strip() for line in answer[:ANSWER].splitlines()]
-    up = next((float(found[1]) for line in lines if (found := UPTIME.fullmatch(line))), None)
+    up = next((float(match[1]) for line in lines if (match := UPTIME.fullmatch(line))), None)
     if up is None:
         return {}
     return {
-        found[1]: (found[2], max(up - float(found[3]), 0.0))
+        match[1]: (match[2], max(up - float(match[3]), 0.0))
         for line in lines
-        if (found := LINE.fullmatch(line))
+        if (match := LINE.fullmatch(line))
     }
 
 

@@ -27,9 +27,14 @@ def lines(plans: Mapping[str, Mapping[str, Any]], check: bool = False) -> list[s
     for host, result in plans.items():
         if not check and result.get("phases", ["plan"]) != ["plan"]:
             continue
-        for app, one in (result.get("apps") or {}).items():
-            if one.get("action") in ("deploy", "finish") and not one.get("error"):
-                row = (app, _version(one, "live"), _version(one, "wanted"), str(one.get("why", "")))
+        for app, outcome in (result.get("apps") or {}).items():
+            if outcome.get("action") in ("deploy", "finish") and not outcome.get("error"):
+                row = (
+                    app,
+                    _version(outcome, "live"),
+                    _version(outcome, "wanted"),
+                    str(outcome.get("why", "")),
+                )
                 rows.setdefault(row, []).append(host)
     if not rows:
         return []
@@ -43,9 +48,12 @@ def lines(plans: Mapping[str, Mapping[str, Any]], check: bool = False) -> list[s
     ]
 
 
-def _version(one: Mapping[str, Any], which: str) -> str:
+def _version(outcome: Mapping[str, Any], which: str) -> str:
     """What people call the version that is live or wanted, and its revision."""
-    version, revision = str(one.get(f"{which}_version") or ""), str(one.get(f"{which}_revision") or "")
+    version, revision = (
+        str(outcome.get(f"{which}_version") or ""),
+        str(outcome.get(f"{which}_revision") or ""),
+    )
     return (
         " ".join(
             dict.fromkeys(word for word in (version if version != revision else "", revision[:7]) if word)

@@ -27,12 +27,12 @@ class _Builder:
         self.notes.append({"about": about, "state": state, "text": text})
         return len(self.notes) - 1
 
-    def row(self, app: str, one: Outcome, result: str, state: str, todo: str | Cell = "") -> None:
-        seconds = one.get("seconds")
+    def row(self, app: str, outcome: Outcome, result: str, state: str, todo: str | Cell = "") -> None:
+        seconds = outcome.get("seconds")
         cells: list[str | Cell] = [
             app,
-            str(one.get("live") or "-"),
-            table.version(one.get("version")),
+            str(outcome.get("live") or "-"),
+            table.version(outcome.get("version")),
             result,
             f"{seconds:.1f}" if isinstance(seconds, int | float) else "",
             todo,
@@ -55,10 +55,14 @@ def of_phases(result: Result, left_out: Result | None = None, check: bool = Fals
         made.row(note["about"], {}, "left out", FAILED, {"text": "fix, then site.yml", "note": at})
     outcomes: Mapping[str, Outcome] = result.get("apps") or {}
     cut_off = made.note("", FAILED, str(result["stopped"])) if "stopped" in result else None
-    idle = [app for app, one in outcomes.items() if one.get("action") == "none" and not one.get("error")]
-    for app, one in outcomes.items():
+    idle = [
+        app
+        for app, outcome in outcomes.items()
+        if outcome.get("action") == "none" and not outcome.get("error")
+    ]
+    for app, outcome in outcomes.items():
         if app not in idle or len(idle) <= UNCHANGED_ROWS:
-            _add(made, app, one, check, cut_off)
+            _add(made, app, outcome, check, cut_off)
     if len(idle) > UNCHANGED_ROWS:
         made.rows.append({"cells": [f"({len(idle)} more)", "", "", "unchanged", "", ""], "state": GOOD})
     return made.report()
@@ -74,59 +78,59 @@ def _left_out(result: Result | None) -> list[Note]:
     apps = ((result or {}).get("apps") or {}).items()
     text = "It was left out of this run; its live release keeps serving."
     return [
-        {"about": app, "state": FAILED, "text": f"{one['error']}\n{text}"}
-        for app, one in apps
-        if one.get("error")
+        {"about": app, "state": FAILED, "text": f"{outcome['error']}\n{text}"}
+        for app, outcome in apps
+        if outcome.get("error")
     ]
 
 
-def _add(made: _Builder, app: str, one: Outcome, check: bool, cut_off: int | None) -> None:
+def _add(made: _Builder, app: str, outcome: Outcome, check: bool, cut_off: int | None) -> None:
     """Add *app*. *cut_off* is the note that says why the run came to no end, where it did not."""
     # Only a rollback says where it comes from.
-    back = "from" in one
+    back = "from" in outcome
     warned: str | Cell = ""
-    for warning in one.get("warnings", []):
+    for warning in outcome.get("warnings", []):
         warned = {"text": "read", "note": made.note(app, WARNING, warning)}
-    if one.get("error"):
-        _add_failed(made, app, one)
-    elif "seconds" in one:
-        result = "rolled back" if back else "finished" if one.get("action") == "finish" else "deployed"
-        made.row(app, one, result, WARNING if warned else CHANGED, warned)
-        made.note(app, CHANGED, deployed(one))
-    elif one.get("action") == "held":
-        at = made.note(app, WARNING, str(one.get("why")))
-        made.row(app, one, "held", WARNING, {"text": "see", "note": at})
-    elif one.get("action") == "none":
-        made.row(app, one, "unchanged", WARNING if warned else GOOD, warned)
+    if outcome.get("error"):
+        _add_failed(made, app, outcome)
+    elif "seconds" in outcome:
+        result = "rolled back" if back else "finished" if outcome.get("action") == "finish" else "deployed"
+        made.row(app, outcome, result, WARNING if warned else CHANGED, warned)
+        made.note(app, CHANGED, deployed(outcome))
+    elif outcome.get("action") == "held":
+        at = made.note(app, WARNING, str(outcome.get("why")))
+        made.row(app, outcome, "held", WARNING, {"text": "see", "note": at})
+    elif outcome.get("action") == "none":
+        made.row(app, outcome, "unchanged", WARNING if warned else GOOD, warned)
     elif check:
-        why = one.get("why") or f"{one.get('release')} instead of {one.get('from')}"
-        made.row(app, one, "would go back" if back else "would deploy", CHANGED, "run without --check")
+        why = outcome.get("why") or f"{outcome.get('release')} instead of {outcome.get('from')}"
+        made.row(app, outcome, "would go back" if back else "would deploy", CHANGED, "run without --check")
         made.note(app, CHANGED, str(why))
     else:
         if cut_off is None:
             cut_off = made.note(app, FAILED, "it was not finished, because the run was interrupted")
-        made.row(app, one, "not finished", FAILED, {"text": "run again", "note": cut_off})
+        made.row(app, outcome, "not finished", FAILED, {"text": "run again", "note": cut_off})
 
 
-def _add_failed(made: _Builder, app: str, one: Outcome) -> None:
-    at = made.note(app, FAILED, str(one["error"]))
-    if one.get("locked"):
-        made.row(app, one, "locked", FAILED, {"text": "wait, run again", "note": at})
+def _add_failed(made: _Builder, app: str, outcome: Outcome) -> None:
+    at = made.note(app, FAILED, str(outcome["error"]))
+    if outcome.get("locked"):
+        made.row(app, outcome, "locked", FAILED, {"text": "wait, run again", "note": at})
         return
-    phase = one.get("phase")
+    phase = outcome.get("phase")
     result = f"failed: {phase}" if phase and phase != "rollback" else "failed"
-    made.row(app, one, result, FAILED, {"text": "fix, run again", "note": at})
+    made.row(app, outcome, result, FAILED, {"text": "fix, run again", "note": at})
 
 
-def deployed(one: Outcome) -> str:
+def deployed(outcome: Outcome) -> str:
     """What is live since when, in one line with what took the seconds."""
     return (
-        f"{one.get('release')} is live as {one.get('activation')}, "
-        f"switched in {one.get('milliseconds') or '?'} ms, after {one['seconds']} s in all{_steps(one)}"
+        f"{outcome.get('release')} is live as {outcome.get('activation')}, "
+        f"switched in {outcome.get('milliseconds') or '?'} ms, after {outcome['seconds']} s in all{_steps(outcome)}"
     )
 
 
-def _steps(one: Outcome) -> str:
+def _steps(outcome: Outcome) -> str:
     """What took the seconds of a deploy, in its order, but for what is too short to be waited for."""
-    steps = [f"{step} {seconds:.1f}" for step, seconds in one.get("took", {}).items() if seconds >= 0.05]
+    steps = [f"{step} {seconds:.1f}" for step, seconds in outcome.get("took", {}).items() if seconds >= 0.05]
     return f" ({', '.join(steps)})" if steps else ""

@@ -21,12 +21,12 @@ def of_apps(apps: Mapping[str, Status]) -> Report:
     return {"table": "status", "rows": rows, "notes": notes}
 
 
-def _row(app: str, one: Status, notes: list[Note]) -> Row:
-    live = one.get("live") or {}
-    running: Status = next((a for a in one.get("activations", []) if a.get("live")), {})
+def _row(app: str, status: Status, notes: list[Note]) -> Row:
+    live = status.get("live") or {}
+    running: Status = next((a for a in status.get("activations", []) if a.get("live")), {})
     name = str(running.get("activation") or "-")
-    health, state = _health(app, one, notes)
-    last, last_state = _last_run(app, one, notes)
+    health, state = _health(app, status, notes)
+    last, last_state = _last_run(app, status, notes)
     requests = running.get("requests")
     cells: list[str | Cell] = [
         app,
@@ -42,20 +42,20 @@ def _row(app: str, one: Status, notes: list[Note]) -> Row:
     return {"cells": cells, "state": FAILED if FAILED in (state, last_state) else state}
 
 
-def _health(app: str, one: Status, notes: list[Note]) -> tuple[str | Cell, str]:
+def _health(app: str, status: Status, notes: list[Note]) -> tuple[str | Cell, str]:
     """`ok`, or where to read why not."""
-    health = one.get("error") or one.get("health")
+    health = status.get("error") or status.get("health")
     if health == "ok":
         return "ok", GOOD
-    if not one.get("error") and not one.get("live"):
+    if not status.get("error") and not status.get("live"):
         return "not live", WARNING
     notes.append({"about": app, "state": FAILED, "text": str(health or "the host does not say")})
-    return {"text": "error" if one.get("error") else "fails", "note": len(notes) - 1}, FAILED
+    return {"text": "error" if status.get("error") else "fails", "note": len(notes) - 1}, FAILED
 
 
-def _last_run(app: str, one: Status, notes: list[Note]) -> tuple[str | Cell, str]:
+def _last_run(app: str, status: Status, notes: list[Note]) -> tuple[str | Cell, str]:
     """What ran last and when, by the day and the minute; where that failed, where to read of it."""
-    history = one.get("history") or []
+    history = status.get("history") or []
     if not history:
         return "-", GOOD
     last = history[-1]
@@ -69,27 +69,27 @@ def _last_run(app: str, one: Status, notes: list[Note]) -> tuple[str | Cell, str
     return {"text": "FAILED", "note": len(notes) - 1}, WARNING
 
 
-def _details(one: Status) -> Iterator[str]:
+def _details(status: Status) -> Iterator[str]:
     """One line for each thing that not every app has."""
-    for activation in one.get("activations", []):
+    for activation in status.get("activations", []):
         if not activation.get("live"):
             yield f"{activation['activation']} ({activation['release']}) is kept warm"
-    for worker in one.get("workers", []):
+    for worker in status.get("workers", []):
         yield (
             f"worker {worker['worker']} of {worker['activation']} is {worker['state']}, restarted "
             f"{worker['restarts']} times"
         )
-    for timer in one.get("timers", []):
+    for timer in status.get("timers", []):
         yield (
             f"{timer['timer']} runs next at {timer['next'] or '?'}, ran last at {timer['last'] or '-'} "
             f"({timer['result']})"
         )
-    if disk := one.get("disk"):
+    if disk := status.get("disk"):
         used, limit = (-(-disk[name] // 2**20) for name in ("size", "limit"))
         yield f"{used} of {limit} MiB of the disk, {disk['inodes']} of {disk['inode_limit']} files"
-    if since := one.get("maintenance"):
+    if since := status.get("maintenance"):
         yield f"in maintenance since {since}"
-    if lock := one.get("lock"):
+    if lock := status.get("lock"):
         yield f"a deploy by {lock.get('who')} is in phase {lock.get('phase')} since {lock.get('since')}"
 
 

@@ -74,7 +74,8 @@ def is_dead(token: str) -> bool:
 def dead_holders(result: Mapping[str, Any]) -> dict[str, str]:
     """Apps of a module's *result* that are locked by a run of this machine which has ended, each with that run's token."""
     holders = {
-        name: (one.get("locked") or {}).get("token") for name, one in (result.get("apps") or {}).items()
+        name: (outcome.get("locked") or {}).get("token")
+        for name, outcome in (result.get("apps") or {}).items()
     }
     return {name: token for name, token in holders.items() if isinstance(token, str) and is_dead(token)}
 
@@ -122,7 +123,7 @@ class ActionWithLocks(ActionBase):
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """The result of a call and of its repetition for some of the apps."""
     apps = {**first.get("apps", {}), **second.get("apps", {})}
-    errors = [name for name, one in apps.items() if one.get("error")]
+    errors = [name for name, outcome in apps.items() if outcome.get("error")]
     result = {
         **second,
         "apps": apps,

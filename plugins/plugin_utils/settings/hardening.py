@@ -17,33 +17,33 @@ OURS = re.compile(r"^(?:nginx|emperor@[ab]|app_.+)\.service$")
 
 def span(port: object) -> tuple[int, int] | None:
     """The first and the last port that *port* means, None when it means none."""
-    found = PORT.fullmatch(str(port))
-    if not found:
+    match = PORT.fullmatch(str(port))
+    if not match:
         return None
-    first, last = int(found[1]), int(found[2] or found[1])
+    first, last = int(match[1]), int(match[2] or match[1])
     return (first, last) if 1 <= first <= last <= 65535 else None
 
 
 def networks(texts: Iterable[str]) -> list[tuple[str, list[str]]]:
     """nft's word for each family of addresses with what is in *texts*; what lies in another is not repeated."""
-    found = [ip_network(text) for text in texts]
-    four = collapse_addresses(one for one in found if isinstance(one, IPv4Network))
-    six = collapse_addresses(one for one in found if isinstance(one, IPv6Network))
-    families = [("ip", [str(one) for one in four]), ("ip6", [str(one) for one in six])]
+    parsed = [ip_network(text) for text in texts]
+    four = collapse_addresses(network for network in parsed if isinstance(network, IPv4Network))
+    six = collapse_addresses(network for network in parsed if isinstance(network, IPv6Network))
+    families = [("ip", [str(network) for network in four]), ("ip6", [str(network) for network in six])]
     return [(family, members) for family, members in families if members]
 
 
 def rules(wanted: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rules of nft, each with its protocol and its first and last port. Sorted, so that order makes no difference."""
     made: dict[str, dict[str, Any]] = {}
-    for one in wanted:
-        ports = span(one["port"])
+    for rule in wanted:
+        ports = span(rule["port"])
         if ports is None:
             continue
-        protocol = one.get("protocol") or "tcp"
+        protocol = rule.get("protocol") or "tcp"
         first, last = ports
         text = f"{protocol} dport {first if first == last else f'{first}-{last}'}"
-        sources = networks(one.get("from") or [])
+        sources = networks(rule.get("from") or [])
         for match in [f"{family} saddr {{ {', '.join(of)} }} {text}" for family, of in sources] or [text]:
             made[match] = {"match": match, "protocol": protocol, "first": first, "last": last}
     return [made[match] for match in sorted(made)]
@@ -53,30 +53,30 @@ def problems(
     wanted: Iterable[Mapping[str, Any]], ssh: Mapping[str, Any], sysctl: Mapping[str, Any], reboot: str
 ) -> list[str]:
     """Invalid settings: place, reason and fix of each."""
-    found = []
-    for one in wanted:
-        if span(one.get("port", "")) is None:
-            found.append(
-                f"hardening_firewall_allow: the port {one.get('port')!r} is neither a number from 1 to 65535 nor a range. "
+    texts = []
+    for rule in wanted:
+        if span(rule.get("port", "")) is None:
+            texts.append(
+                f"hardening_firewall_allow: the port {rule.get('port')!r} is neither a number from 1 to 65535 nor a range. "
                 "Write {port: 9100} or {port: 8000-8010}"
             )
-        for text in one.get("from") or []:
+        for text in rule.get("from") or []:
             try:
                 ip_network(text)
             except ValueError as error:
-                found.append(
+                texts.append(
                     f"hardening_firewall_allow: {error}. Write an address or a network without host bits, "
                     "such as from: [192.0.2.7, 10.0.0.0/8]"
                 )
     for keyword, value in ssh.items():
         if isinstance(value, bool):
-            found.append(f'hardening_ssh_settings: {keyword} is a boolean of YAML. Quote it: {keyword}: "no"')
+            texts.append(f'hardening_ssh_settings: {keyword} is a boolean of YAML. Quote it: {keyword}: "no"')
         elif not KEYWORD.fullmatch(str(keyword)) or "\n" in str(value):
-            found.append(f"hardening_ssh_settings: {keyword!r} is not a keyword with a one-line value")
-    found += parameters.problems("hardening_sysctl", sysctl, several=True)
+            texts.append(f"hardening_ssh_settings: {keyword!r} is not a keyword with a one-line value")
+    texts += parameters.problems("hardening_sysctl", sysctl, several=True)
     if reboot and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(reboot)):
-        found.append(f'hardening_upgrades_reboot is {reboot!r}, but must be a time such as "04:00", or empty')
-    return found
+        texts.append(f'hardening_upgrades_reboot is {reboot!r}, but must be a time such as "04:00", or empty')
+    return texts
 
 
 def outdated_services(said: str) -> list[str]:
