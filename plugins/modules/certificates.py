@@ -89,7 +89,13 @@ from typing import Any  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 from ..module_utils.host.output import clean, printable  # noqa: E402
-from ..module_utils.tls import certificates, store  # noqa: E402
+from ..module_utils.tls import (  # noqa: E402
+    backup,
+    certificates,
+    renewal,
+    serving,
+    store,
+)
 
 
 def told(outcome: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -126,9 +132,9 @@ def main() -> None:
     module.no_log_values.clear()
     try:
         if phase == "status":
-            module.exit_json(changed=False, **told(store.status()))
+            module.exit_json(changed=False, **told(renewal.status()))
         if phase == "prepare" and (module.check_mode or not needed(parameters["apps"])):
-            outcome = store.prepare(parameters["apps"], parameters["settings"], True)
+            outcome = renewal.prepare(parameters["apps"], parameters["settings"], True)
             module.exit_json(
                 changed=any(status.pop("changed") for status in outcome.values()), **told(outcome)
             )
@@ -148,18 +154,18 @@ def needed(apps: list[dict[str, Any]]) -> bool:
 
 def run(phase: str, parameters: dict[str, Any]) -> dict[str, Any]:
     if phase == "backup":
-        return {"changed": False, "data": store.backup()}
+        return {"changed": False, "data": backup.backup()}
     if phase == "restore":
-        restored = store.restore(parameters["data"] or "")
-        settled, left = store.settle()
+        restored = backup.restore(parameters["data"] or "")
+        settled, left = serving.settle()
         return {"changed": bool(restored) or settled, "restored": restored, "left": left}
     if phase == "prepare":
-        outcome = store.prepare(parameters["apps"], parameters["settings"], False)
+        outcome = renewal.prepare(parameters["apps"], parameters["settings"], False)
         changed = [status.pop("changed") for status in outcome.values()]
         return {"changed": any(changed), **told(outcome)}
-    outcome = store.issue(parameters["force"], parameters["patience"])
+    outcome = renewal.issue(parameters["force"], parameters["patience"])
     changed = [status.pop("changed") for status in outcome.values()]
-    settled, left = store.settle()
+    settled, left = serving.settle()
     result = told(outcome)
     if left:
         result["problems"].append(

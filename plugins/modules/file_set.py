@@ -331,7 +331,8 @@ validated:
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils.file_set.apply import FileSet, argument_spec  # noqa: E402
+from ..module_utils.file_set.apply import FileSet  # noqa: E402
+from ..module_utils.file_set.arguments import argument_spec  # noqa: E402
 from ..module_utils.file_set.items import FileSetError  # noqa: E402
 from ..module_utils.host.output import clean, printable  # noqa: E402
 

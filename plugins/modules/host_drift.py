@@ -72,13 +72,14 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # noqa: E402
 
 from ..module_utils.app import accounts as app_accounts  # noqa: E402
-from ..module_utils.file_set import apply as file_set_apply  # noqa: E402
+from ..module_utils.file_set import arguments as file_set_arguments  # noqa: E402
+from ..module_utils.file_set.apply import FileSet  # noqa: E402
 from ..module_utils.host.masking import hide  # noqa: E402
 from ..module_utils.host.module import Module  # noqa: E402
 from ..module_utils.host.output import printable  # noqa: E402
 from ..module_utils.release.options import Options  # noqa: E402
 from ..module_utils.release.phases import run_phase, serving  # noqa: E402
-from ..module_utils.tls import store as certificate_store  # noqa: E402
+from ..module_utils.tls import renewal  # noqa: E402
 
 
 class DryRunModule:
@@ -108,11 +109,11 @@ class DryRunModule:
 
 
 def of_files(module: Module) -> list[str]:
-    return file_set_apply.FileSet(module).drift()
+    return FileSet(module).drift()
 
 
 def of_certificates(module: Module) -> list[str]:
-    return certificate_store.drift(module.params["apps"], module.params["settings"])
+    return renewal.drift(module.params["apps"], module.params["settings"])
 
 
 def of_releases(module: Module) -> list[str]:
@@ -128,7 +129,7 @@ def of_releases(module: Module) -> list[str]:
 
 #: By module: its argument spec, and the function that lists what it would do.
 QUERIES: Mapping[str, tuple[Mapping[str, Any], Callable[[Module], list[str]]]] = {
-    "file_set": (file_set_apply.argument_spec(), of_files),
+    "file_set": (file_set_arguments.argument_spec(), of_files),
     "app_accounts": (app_accounts.argument_spec(), app_accounts.drift),
     "certificates": (
         {

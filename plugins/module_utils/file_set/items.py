@@ -5,20 +5,16 @@ The module `file_set` does the input and output around these functions.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Kind = Literal["file", "link", "directory", "touch"]
 State = Literal["absent", "file", "link", "directory", "other"]
-
-#: Where a set remembers what it wrote.
-MANIFESTS = "/var/lib/emperor-stack/file_set"
 
 #: Options of an item that the action plugin uses up when it renders. The module accepts and never gets them.
 OF_THE_CONTROLLER: Mapping[str, Mapping[str, str]] = {
@@ -81,18 +77,6 @@ class Current:
 
 
 @dataclass(frozen=True)
-class Prune:
-    directory: str
-    pattern: str = "*"
-    #: Said of what others put there. Empty: nothing is said.
-    warning: str = ""
-    #: Names of others that are to be there.
-    known: tuple[str, ...] = ()
-    #: All that the set wrote below the directory, whatever its name and depth; entries are not listed.
-    below: bool = False
-
-
-@dataclass(frozen=True)
 class Change:
     """A wanted item that differs, and in what."""
 
@@ -110,25 +94,6 @@ class Change:
         if self.item.kind in ("directory", "touch"):
             return self.created
         return True
-
-
-@dataclass
-class Manifest:
-    """Paths that a set wrote, each with the fingerprints that are ours.
-
-    Two fingerprints of one path exist only between the start and the end of a run: a run that dies in between
-    has written either of them.
-    """
-
-    files: dict[str, list[str]] = field(default_factory=dict)
-    #: Paths whose content must not appear in a diff when they are removed.
-    sensitive: frozenset[str] = frozenset()
-
-    def owns(self, path: str) -> bool:
-        return path in self.files
-
-    def wrote(self, path: str, found: str) -> bool:
-        return found in self.files.get(path, [])
 
 
 def fingerprint(kind: str, content: bytes | str) -> str:
@@ -261,164 +226,6 @@ def compare(item: Item, current: Current, uid: int | None, gid: int | None) -> C
     ):
         reasons.append("mode")
     return Change(item, current, tuple(reasons)) if reasons else None
-
-
-def parse_prune(raw: Iterable[Mapping[str, Any]] | None) -> list[Prune]:
-    found = []
-    for one in raw or []:
-        check_path(one["directory"], "prune directory")
-        pattern = one.get("pattern") or "*"
-        if "/" in pattern:
-            raise FileSetError(
-                f"prune {one['directory']}: pattern {pattern!r} must match names, so it has no '/'"
-            )
-        found.append(
-            Prune(
-                one["directory"],
-                pattern,
-                one.get("warning") or "",
-                tuple(one.get("known") or ()),
-                bool(one.get("below")),
-            )
-        )
-    return found
-
-
-def matches(name: str, pattern: str) -> bool:
-    """As a shell would match: `*` leaves hidden names alone."""
-    return fnmatch.fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
-
-
-@dataclass(frozen=True)
-class Leftovers:
-    """What prune directories hold beside the wanted: ours to remove, and others', to leave."""
-
-    remove: tuple[str, ...]
-    foreign: tuple[str, ...]
-    edited: tuple[str, ...]
-
-
-def leftovers(manifest: Manifest, wanted: Iterable[str], present: Mapping[str, Current]) -> Leftovers:
-    """Sort *present* (paths in prune directories) by the exact knowledge of the manifest.
-
-    Only what this set wrote and nobody changed since is removed.
-    """
-    keep = set(wanted)
-    keep |= {parent for path in keep for parent in parents(path)}
-    remove, foreign, edited = [], [], []
-    for path, current in sorted(present.items()):
-        if path in keep:
-            continue
-        if not manifest.owns(path):
-            foreign.append(path)
-        elif current.state == "directory" or manifest.wrote(path, current.fingerprint):
-            remove.append(path)
-        else:
-            edited.append(path)
-    # Deepest first, so that a directory of ours is empty when its turn comes.
-    remove.sort(key=lambda path: (-path.count("/"), path))
-    return Leftovers(tuple(remove), tuple(foreign), tuple(edited))
-
-
-def warnings(prune: Iterable[Prune], foreign: Iterable[str]) -> list[str]:
-    """What to say of files that others put into directories of the set: one text for each thing to say."""
-    said: dict[str, list[str]] = {}
-    for path in foreign:
-        directory, name = os.path.split(path)
-        for one in prune:
-            if one.warning and one.directory == directory and matches(name, one.pattern):
-                if not any(fnmatch.fnmatchcase(name, known) for known in one.known):
-                    said.setdefault(one.warning, []).append(path)
-                break
-    return [f"{', '.join(sorted(paths))}: {warning}" for warning, paths in said.items()]
-
-
-def before_run(manifest: Manifest, items: Sequence[Item]) -> Manifest:
-    """To be written before the first change: all that is or will be ours, whatever moment the run dies at."""
-    files = {path: list(known) for path, known in manifest.files.items()}
-    for item in remembered(items):
-        known = files.setdefault(item.path, [])
-        if item.fingerprint not in known:
-            known.append(item.fingerprint)
-    return Manifest(files, manifest.sensitive | {item.path for item in items if item.sensitive})
-
-
-def after_run(manifest: Manifest, items: Sequence[Item], removed: Iterable[str]) -> Manifest:
-    files = {path: list(known) for path, known in manifest.files.items()}
-    files.update({item.path: [item.fingerprint] for item in remembered(items)})
-    for path in removed:
-        files.pop(path, None)
-    known_secret = manifest.sensitive - {item.path for item in items}
-    secret = known_secret | {item.path for item in items if item.sensitive}
-    return Manifest(files, frozenset(secret & files.keys()))
-
-
-def remembered(items: Iterable[Item]) -> list[Item]:
-    """Touched files belong to whoever fills them: never in the manifest, never pruned."""
-    return [item for item in items if item.kind != "touch"]
-
-
-def dump_manifest(manifest: Manifest) -> str:
-    data = {"version": 1, "files": manifest.files, "sensitive": sorted(manifest.sensitive)}
-    return json.dumps(data, indent=1, sort_keys=True) + "\n"
-
-
-def load_manifest(text: str) -> Manifest:
-    """Raises ValueError on anything but a manifest: guessing would mean to delete by guess."""
-    data = json.loads(text)
-    if not isinstance(data, dict) or data.get("version") != 1 or not isinstance(data.get("files"), dict):
-        raise ValueError("not a manifest of version 1")
-    files = data["files"]
-    for path, known in files.items():
-        if not isinstance(known, list) or not all(isinstance(one, str) for one in known):
-            raise ValueError(f"the entry of {path} is not a list of fingerprints")
-    return Manifest(files, frozenset(data.get("sensitive", [])))
-
-
-def describe_attributes(item: Item) -> str:
-    parts = [f"{item.kind}"]
-    if item.owner is not None or item.group is not None:
-        parts.append(f"{item.owner or ''}:{item.group or ''}")
-    if item.mode is not None:
-        parts.append(f"{item.mode:04o}")
-    return " ".join(parts)
-
-
-def diff_of_change(change: Change) -> dict[str, str]:
-    """Ansible's form of a diff; it makes a unified one from before and after."""
-    item, current = change.item, change.current
-    what = ", ".join(change.reasons)
-    if item.kind in ("directory", "touch") or not {"content", "target", "absent"} & set(change.reasons):
-        return {"prepared": f"{item.path}: {what} -> {describe_attributes(item)}\n"}
-    if item.sensitive:
-        return {"prepared": f"{item.path}: {what} (sensitive, not shown) -> {describe_attributes(item)}\n"}
-    before = "" if change.created else shown(current.state, current.content, current.target)
-    return {
-        "before_header": f"{item.path} ({'absent' if change.created else 'found'})",
-        "after_header": f"{item.path} ({describe_attributes(item)})",
-        "before": before,
-        "after": shown(item.kind, item.content, item.target),
-    }
-
-
-def diff_of_removal(path: str, current: Current, sensitive: bool) -> dict[str, str]:
-    if sensitive or current.state == "directory":
-        return {"prepared": f"{path}: removed\n"}
-    return {
-        "before_header": f"{path} (found)",
-        "after_header": f"{path} (removed)",
-        "before": shown(current.state, current.content, current.target),
-        "after": "",
-    }
-
-
-def shown(state: str, content: bytes, target: str) -> str:
-    if state == "link":
-        return f"-> {target}\n"
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return f"(binary, {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()})\n"
 
 
 _FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)((?:\.[a-z_][a-z0-9_]*)*)\}", re.IGNORECASE)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils.file_set.apply import FileSet, argument_spec
+from ansible_collections.emperor.stack.plugins.module_utils.file_set.apply import FileSet
+from ansible_collections.emperor.stack.plugins.module_utils.file_set.arguments import argument_spec
 from ansible_collections.emperor.stack.plugins.modules.host_drift import DryRunModule
 
 #: Of conftest.py.

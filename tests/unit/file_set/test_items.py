@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.file_set import diffs, pruning
 from ansible_collections.emperor.stack.plugins.module_utils.file_set import items as logic
-from ansible_collections.emperor.stack.plugins.module_utils.file_set.items import (
-    Current,
-    FileSetError,
-    Item,
-    Manifest,
-    Prune,
-)
+from ansible_collections.emperor.stack.plugins.module_utils.file_set import manifest as manifests
+from ansible_collections.emperor.stack.plugins.module_utils.file_set.items import Current, FileSetError, Item
+from ansible_collections.emperor.stack.plugins.module_utils.file_set.manifest import Manifest
+from ansible_collections.emperor.stack.plugins.module_utils.file_set.pruning import Prune
 
 FILE = Item("/a", "file", content=b"x", mode=0o644)
 
@@ -145,26 +143,26 @@ def test_digest_stands_in_the_content_and_does_not_depend_on_itself() -> None:
 )
 def test_leftovers(path: str, current: Current, where: str | None) -> None:
     manifest = Manifest({"/d/ours": [logic.fingerprint("file", b"1")], "/d/wanted": ["0"]})
-    found = logic.leftovers(manifest, ["/d/wanted", "/d/parent/x"], {path: current})
+    found = pruning.leftovers(manifest, ["/d/wanted", "/d/parent/x"], {path: current})
     lists = {"remove": found.remove, "edited": found.edited, "foreign": found.foreign}
     assert {name for name, paths in lists.items() if path in paths} == ({where} if where else set())
 
 
 def test_a_run_that_died_half_way_still_owns_both_contents() -> None:
     old = Manifest({"/a": [logic.fingerprint("file", b"old")]})
-    between = logic.before_run(old, [FILE])
+    between = manifests.before_run(old, [FILE])
     for content in (b"old", b"x"):
-        assert logic.leftovers(between, [], {"/a": Current("file", content)}).remove == ("/a",)
-    after = logic.after_run(between, [FILE], [])
-    assert logic.leftovers(after, [], {"/a": Current("file", b"old")}).edited == ("/a",)
+        assert pruning.leftovers(between, [], {"/a": Current("file", content)}).remove == ("/a",)
+    after = manifests.after_run(between, [FILE], [])
+    assert pruning.leftovers(after, [], {"/a": Current("file", b"old")}).edited == ("/a",)
 
 
 def test_manifest_round_trip_and_touched_files_are_not_in_it() -> None:
     items = [FILE, Item("/s", "file", content=b"", sensitive=True), Item("/log", "touch")]
-    manifest = logic.after_run(Manifest(), items, [])
+    manifest = manifests.after_run(Manifest(), items, [])
     assert set(manifest.files) == {"/a", "/s"}
     assert manifest.sensitive == {"/s"}
-    assert logic.load_manifest(logic.dump_manifest(manifest)) == manifest
+    assert manifests.load_manifest(manifests.dump_manifest(manifest)) == manifest
 
 
 @pytest.mark.parametrize(
@@ -172,7 +170,7 @@ def test_manifest_round_trip_and_touched_files_are_not_in_it() -> None:
 )
 def test_a_strange_manifest_is_an_error_and_not_an_empty_one(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        logic.load_manifest(text)
+        manifests.load_manifest(text)
 
 
 @pytest.mark.parametrize(
@@ -186,13 +184,13 @@ def test_a_strange_manifest_is_an_error_and_not_an_empty_one(text: str) -> None:
     ],
 )
 def test_matches(name: str, pattern: str, result: bool) -> None:
-    assert logic.matches(name, pattern) is result
+    assert pruning.matches(name, pattern) is result
 
 
 def test_prune_takes_names_only() -> None:
-    assert logic.parse_prune([{"directory": "/d"}]) == [Prune("/d", "*")]
+    assert pruning.parse_prune([{"directory": "/d"}]) == [Prune("/d", "*")]
     with pytest.raises(FileSetError, match="has no '/'"):
-        logic.parse_prune([{"directory": "/d", "pattern": "x/*"}])
+        pruning.parse_prune([{"directory": "/d", "pattern": "x/*"}])
 
 
 @pytest.mark.parametrize(
@@ -233,5 +231,5 @@ def test_sensitive_content_is_in_no_diff() -> None:
     for current in (Current("absent"), Current("file", b"hunter1", mode=0o600)):
         change = logic.compare(item, current, None, None)
         assert change is not None
-        assert "hunter" not in str(logic.diff_of_change(change))
-    assert "hunter" not in str(logic.diff_of_removal("/a", Current("file", b"hunter1"), True))
+        assert "hunter" not in str(diffs.diff_of_change(change))
+    assert "hunter" not in str(diffs.diff_of_removal("/a", Current("file", b"hunter1"), True))

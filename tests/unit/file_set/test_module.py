@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.emperor.stack.plugins.module_utils.file_set import apply as file_set_apply
+from ansible_collections.emperor.stack.plugins.module_utils.file_set import swap
 from ansible_collections.emperor.stack.plugins.module_utils.files import atomic
 from ansible_collections.emperor.stack.plugins.modules import file_set
 
@@ -47,7 +48,7 @@ def test_what_the_manifest_vouches_for_is_on_disk_before_it(
 ) -> None:
     """Files by their own fsync, names by that of each directory, a new directory by the one above it."""
     synced: list[str] = []
-    for module in (file_set_apply, atomic):
+    for module in (swap, atomic):
         monkeypatch.setattr(module, "sync_directory", synced.append)
     host.run(ALL_KINDS)
     (manifest,) = [number for number, path in enumerate(synced) if path == str(host.manifests)][-1:]
@@ -300,9 +301,7 @@ def test_what_a_dead_run_left_is_cleaned_up_and_its_files_are_known_as_ours(
 
     host.run({"a.conf": "1"})
     with monkeypatch.context() as patch:
-        patch.setattr(
-            file_set_apply, "sync_directory", lambda path: dies(path) if path == str(host.root) else None
-        )
+        patch.setattr(swap, "sync_directory", lambda path: dies(path) if path == str(host.root) else None)
         arguments = {
             "name": "test",
             "files": [{"path": host.path(name), "content": "2"} for name in ("a.conf", "b.conf")],

@@ -31,7 +31,7 @@ def siblings(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("role", "package", "module", "least"),
     [
-        ("tls", "emperor_stack_tls", "tls/store", 4),
+        ("tls", "emperor_stack_tls", "tls/renewal", 8),
         ("uwsgi_emperor", "emperor_stack_emperor", "uwsgi/emperor_check", 2),
     ],
 )

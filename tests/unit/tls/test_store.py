@@ -15,7 +15,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
-from ansible_collections.emperor.stack.plugins.module_utils.tls import certificates, store
+from ansible_collections.emperor.stack.plugins.module_utils.tls import (
+    acme,
+    backup,
+    certificates,
+    renewal,
+    serving,
+    store,
+)
 from ansible_collections.emperor.stack.plugins.module_utils.tls.certificates import OrderRefused
 from ansible_collections.emperor.stack.plugins.module_utils.tls.store import Unusable
 
@@ -42,8 +49,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("TLS_AUTHORITY", "authority.crt"),
     ):
         monkeypatch.setattr(layout, name, str(base / path))
-    monkeypatch.setattr(store, "directory_error", lambda _: None)
-    monkeypatch.setattr(store, "unreachable", lambda _: None)
+    monkeypatch.setattr(renewal, "directory_error", lambda _: None)
+    monkeypatch.setattr(acme, "unreachable", lambda _: None)
     with store.locked():
         pass
     return base
@@ -95,7 +102,7 @@ class Authority:
 @pytest.fixture
 def authority(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Authority:
     made = Authority(pair)
-    monkeypatch.setattr(store, "_ask", made)
+    monkeypatch.setattr(acme, "_ask", made)
     return made
 
 
@@ -106,29 +113,29 @@ def names(name: str = "blog") -> tuple[str, ...]:
 
 
 def test_a_site_has_a_certificate_before_anybody_was_asked() -> None:
-    outcome = store.prepare([app()], SETTINGS, False)
+    outcome = renewal.prepare([app()], SETTINGS, False)
     assert outcome["blog"]["changed"] and outcome["blog"]["source"] == "self_signed"
     assert names() == ("blog.example", "www.blog.example")
     assert os.stat(layout.certificate_key("blog")).st_mode & 0o777 == 0o600
-    assert not store.prepare([app()], SETTINGS, False)["blog"]["changed"]
+    assert not renewal.prepare([app()], SETTINGS, False)["blog"]["changed"]
 
 
 def test_a_site_under_another_name_shows_the_certificate_from_before(authority: Authority) -> None:
-    store.prepare([app()], SETTINGS, False)
-    store.issue()
+    renewal.prepare([app()], SETTINGS, False)
+    renewal.issue()
     before = store.live("blog")
     assert before is not None and before.source == "acme"
     new = app("journal", *reversed(before.names))
-    assert store.prepare([new], SETTINGS, True)["journal"]["changed"]
+    assert renewal.prepare([new], SETTINGS, True)["journal"]["changed"]
     assert store.live("journal") is None
-    assert store.prepare([new], SETTINGS, False)["journal"]["changed"]
+    assert renewal.prepare([new], SETTINGS, False)["journal"]["changed"]
     assert store.live("journal") == before
-    assert not store.prepare([new], SETTINGS, False)["journal"]["changed"]
+    assert not renewal.prepare([new], SETTINGS, False)["journal"]["changed"]
     # The old name may go with all that it has, and nothing is ordered anew.
     store.forget("blog")
     shutil.rmtree(layout.certificates("blog"))
     assert store.live("journal") == before
-    assert not store.issue()["journal"]["changed"] and len(authority.orders) == 1
+    assert not renewal.issue()["journal"]["changed"] and len(authority.orders) == 1
 
 
 @pytest.mark.parametrize(
@@ -145,33 +152,33 @@ def test_a_site_under_another_name_shows_the_certificate_from_before(authority: 
 def test_another_certificate_is_not_taken_over(
     authority: Authority, new: dict[str, Any], spoilt: str
 ) -> None:
-    store.prepare([app()], SETTINGS, False)
-    store.issue()
+    renewal.prepare([app()], SETTINGS, False)
+    renewal.issue()
     if spoilt:
         os.unlink(f"{layout.live_certificate('blog')}/{spoilt}")
-    assert store.prepare([new], SETTINGS, False)["journal"]["source"] == "self_signed"
+    assert renewal.prepare([new], SETTINGS, False)["journal"]["source"] == "self_signed"
     assert set(names("journal")) == set(new["domains"])
 
 
 def test_check_mode_makes_nothing(host: Path) -> None:
-    assert store.prepare([app()], SETTINGS, True)["blog"]["changed"]
+    assert renewal.prepare([app()], SETTINGS, True)["blog"]["changed"]
     assert store.live("blog") is None
     assert not (host / "tls" / "wanted.json").exists()
 
 
 def test_a_self_signed_certificate_follows_the_domains() -> None:
-    store.prepare([app(provider="self_signed")], SETTINGS, False)
+    renewal.prepare([app(provider="self_signed")], SETTINGS, False)
     new = app("blog", "new.example", provider="self_signed")
-    assert store.prepare([new], SETTINGS, False)["blog"]["changed"]
+    assert renewal.prepare([new], SETTINGS, False)["blog"]["changed"]
     assert names() == ("new.example",)
 
 
 def test_an_order_replaces_the_self_signed_one(authority: Authority) -> None:
-    store.prepare([app()], SETTINGS, False)
-    outcome = store.issue()
+    renewal.prepare([app()], SETTINGS, False)
+    outcome = renewal.issue()
     assert outcome["blog"]["changed"] and not outcome["blog"]["errors"]
     assert outcome["blog"]["source"] == "acme"
-    assert not store.issue()["blog"]["changed"]
+    assert not renewal.issue()["blog"]["changed"]
     assert len(authority.orders) == 1
 
 
@@ -179,21 +186,21 @@ def test_a_silent_authority_is_asked_once_and_costs_no_pause(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    monkeypatch.setattr(store, "directory_error", lambda _: looks.append(1) or "it does not answer")
-    store.prepare([app(), app("shop")], SETTINGS, False)
-    outcome = store.issue()
+    monkeypatch.setattr(renewal, "directory_error", lambda _: looks.append(1) or "it does not answer")
+    renewal.prepare([app(), app("shop")], SETTINGS, False)
+    outcome = renewal.issue()
     assert [one["errors"] for one in outcome.values()] == [{"": "it does not answer"}] * 2
     assert len(looks) == 1 and authority.orders == []
-    assert store.status()["blog"]["errors"] == {"": "it does not answer"}
-    monkeypatch.setattr(store, "directory_error", lambda _: None)
-    assert store.issue()["blog"]["source"] == "acme"
-    assert store.status()["blog"]["errors"] == {}
+    assert renewal.status()["blog"]["errors"] == {"": "it does not answer"}
+    monkeypatch.setattr(renewal, "directory_error", lambda _: None)
+    assert renewal.issue()["blog"]["source"] == "acme"
+    assert renewal.status()["blog"]["errors"] == {}
 
 
 def test_one_apps_refusal_is_not_anothers(authority: Authority) -> None:
     authority.refuses = {"shop.example", "www.shop.example"}
-    store.prepare([app("shop"), app()], SETTINGS, False)
-    outcome = store.issue()
+    renewal.prepare([app("shop"), app()], SETTINGS, False)
+    outcome = renewal.issue()
     assert outcome["shop"]["source"] == "self_signed" and outcome["blog"]["source"] == "acme"
     assert set(outcome["shop"]["errors"]) == authority.refuses
     assert outcome["blog"]["errors"] == {}
@@ -202,14 +209,14 @@ def test_one_apps_refusal_is_not_anothers(authority: Authority) -> None:
 def test_an_unreachable_domain_is_not_asked_for(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "unreachable", lambda domain: "nobody" if domain[0] == "w" else None)
-    store.prepare([app()], SETTINGS, False)
-    outcome = store.issue()
+    monkeypatch.setattr(acme, "unreachable", lambda domain: "nobody" if domain[0] == "w" else None)
+    renewal.prepare([app()], SETTINGS, False)
+    outcome = renewal.issue()
     assert authority.orders == [["blog.example"]]
     assert outcome["blog"]["errors"] == {"www.blog.example": "nobody"}
     assert outcome["blog"]["warnings"] == ["the certificate lacks www.blog.example"]
     # Found again with every run, and no order for what is there already.
-    assert store.issue()["blog"]["errors"] == {"www.blog.example": "nobody"}
+    assert renewal.issue()["blog"]["errors"] == {"www.blog.example": "nobody"}
     assert len(authority.orders) == 1
 
 
@@ -217,36 +224,36 @@ def test_a_domain_that_the_authority_names_is_left_out_at_once_and_pauses(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority.refuses = {"www.blog.example"}
-    store.prepare([app()], SETTINGS, False)
-    assert store.issue()["blog"]["errors"] == {"www.blog.example": "EOF"}
+    renewal.prepare([app()], SETTINGS, False)
+    assert renewal.issue()["blog"]["errors"] == {"www.blog.example": "EOF"}
     assert authority.orders == [["blog.example", "www.blog.example"], ["blog.example"]]
     assert names() == ("blog.example",)
-    again = store.issue()
+    again = renewal.issue()
     assert len(authority.orders) == 2
     assert "EOF (tried 1 times, next try after " in again["blog"]["errors"]["www.blog.example"]
     authority.refuses = set()
-    assert store.issue(force=True)["blog"]["errors"] == {}
+    assert renewal.issue(force=True)["blog"]["errors"] == {}
     assert names() == ("blog.example", "www.blog.example")
     assert store.problems("blog") == {}
 
 
 def test_a_refused_order_pauses_until_its_time(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     authority.said = "rateLimited"
-    store.prepare([app()], SETTINGS, False)
-    assert store.issue()["blog"]["errors"] == dict.fromkeys(app()["domains"], "rateLimited")
+    renewal.prepare([app()], SETTINGS, False)
+    assert renewal.issue()["blog"]["errors"] == dict.fromkeys(app()["domains"], "rateLimited")
     assert len(authority.orders) == 1
-    store.issue()
+    renewal.issue()
     assert len(authority.orders) == 1
     real = time.time()
-    monkeypatch.setattr(store.time, "time", lambda: real + certificates.FIRST_PAUSE + 1)
-    store.issue()
+    monkeypatch.setattr(renewal.time, "time", lambda: real + certificates.FIRST_PAUSE + 1)
+    renewal.issue()
     assert len(authority.orders) == 2
     assert store.problems("blog")[""]["failures"] == 2
 
 
 def test_a_run_out_of_patience_leaves_the_rest_to_the_timer(authority: Authority) -> None:
-    store.prepare([app()], SETTINGS, False)
-    assert "the timer will" in store.issue(patience=0)["blog"]["errors"][""]
+    renewal.prepare([app()], SETTINGS, False)
+    assert "the timer will" in renewal.issue(patience=0)["blog"]["errors"][""]
     assert authority.orders == []
     assert store.problems("blog") == {}
 
@@ -254,10 +261,10 @@ def test_a_run_out_of_patience_leaves_the_rest_to_the_timer(authority: Authority
 def test_files_are_taken_when_they_fit(pair: Pair) -> None:
     certificate, key = pair("blog.example")
     files = app(provider="files", certificate=certificate, key=key)
-    outcome = store.prepare([files], SETTINGS, False)["blog"]
+    outcome = renewal.prepare([files], SETTINGS, False)["blog"]
     assert outcome["source"] == "files" and outcome["changed"] and not outcome["errors"]
     assert outcome["warnings"] == ["the certificate lacks www.blog.example"]
-    assert not store.prepare([files], SETTINGS, False)["blog"]["changed"]
+    assert not renewal.prepare([files], SETTINGS, False)["blog"]["changed"]
     assert "certificate" not in store.read_wanted()["apps"][0]
     assert "PRIVATE" not in Path(layout.TLS_WANTED).read_text()
 
@@ -265,13 +272,13 @@ def test_files_are_taken_when_they_fit(pair: Pair) -> None:
 @pytest.mark.parametrize("broken", ["key of another", "no certificate", "no key"])
 def test_files_that_do_not_fit_change_nothing(pair: Pair, broken: str) -> None:
     certificate, key = pair("blog.example")
-    store.prepare([app(provider="files", certificate=certificate, key=key)], SETTINGS, False)
+    renewal.prepare([app(provider="files", certificate=certificate, key=key)], SETTINGS, False)
     before = os.readlink(layout.live_certificate("blog"))
     other, _ = pair("other.example")
     given = {"key of another": (other, key), "no certificate": ("x", key), "no key": (certificate, "x")}[
         broken
     ]
-    outcome = store.prepare([app(provider="files", certificate=given[0], key=given[1])], SETTINGS, False)[
+    outcome = renewal.prepare([app(provider="files", certificate=given[0], key=given[1])], SETTINGS, False)[
         "blog"
     ]
     assert "its certificate files cannot be used: " in outcome["errors"][""]
@@ -279,7 +286,7 @@ def test_files_that_do_not_fit_change_nothing(pair: Pair, broken: str) -> None:
     assert os.readlink(layout.live_certificate("blog")) == before
     assert len(os.listdir(f"{layout.certificates('blog')}/versions")) == 1
     # Said again until it is repaired.
-    assert store.issue()["blog"]["errors"] == outcome["errors"]
+    assert renewal.issue()["blog"]["errors"] == outcome["errors"]
 
 
 def test_few_versions_stay(pair: Pair) -> None:
@@ -290,17 +297,17 @@ def test_few_versions_stay(pair: Pair) -> None:
 
 
 def test_an_app_that_is_gone_is_not_renewed(authority: Authority) -> None:
-    store.prepare([app(), app("shop")], SETTINGS, False)
-    store.prepare([app("shop")], SETTINGS, False)
-    assert list(store.issue()) == ["shop"]
+    renewal.prepare([app(), app("shop")], SETTINGS, False)
+    renewal.prepare([app("shop")], SETTINGS, False)
+    assert list(renewal.issue()) == ["shop"]
 
 
 def test_an_app_that_is_removed_is_not_renewed(authority: Authority) -> None:
-    store.prepare([app(), app("shop")], SETTINGS, False)
+    renewal.prepare([app(), app("shop")], SETTINGS, False)
     store.forget("blog")
     store.forget("other")
     assert store.read_wanted()["directory"] == SETTINGS["directory"]
-    assert list(store.issue()) == ["shop"]
+    assert list(renewal.issue()) == ["shop"]
 
 
 def rebuilt(host: Path) -> None:
@@ -314,30 +321,30 @@ def test_a_backup_brings_certificates_and_accounts_to_a_new_host(host: Path, aut
     account = host / "tls/accounts/ca.example.com/a@example.com"
     account.mkdir(parents=True)
     (account / "account.json").write_text("mine")
-    store.prepare([app()], SETTINGS, False)
-    store.issue()
+    renewal.prepare([app()], SETTINGS, False)
+    renewal.issue()
     before = store.live("blog")
-    data = store.backup()
+    data = backup.backup()
     rebuilt(host)
-    store.prepare([app()], SETTINGS, False)
-    told = store.restore(data)
+    renewal.prepare([app()], SETTINGS, False)
+    told = backup.restore(data)
     assert told[0] == "account a@example.com at ca.example.com" and len(told) == 2
     assert store.live("blog") == before
     assert (account / "account.json").read_text() == "mine"
     assert os.stat(layout.certificate_key("blog")).st_mode & 0o777 == 0o600
     # Nothing is wanted of the authority then, and a second time there is nothing to do.
-    assert not store.issue()["blog"]["changed"]
+    assert not renewal.issue()["blog"]["changed"]
     assert len(authority.orders) == 1
-    assert store.restore(data) == []
+    assert backup.restore(data) == []
 
 
 def test_a_backup_does_not_replace_a_newer_certificate(pair: Pair) -> None:
     meta = {"source": "acme", "authority": HERE, "key_type": "ec256"}
     store.install("blog", *pair("blog.example", days=10), meta)
-    data = store.backup()
+    data = backup.backup()
     store.install("blog", *pair("blog.example", days=90), meta)
     newer = store.live("blog")
-    assert store.restore(data) == []
+    assert backup.restore(data) == []
     assert store.live("blog") == newer
 
 
@@ -370,7 +377,7 @@ def archive(name: str, **changes: Any) -> str:
 def test_strange_archives_are_refused_whole(host: Path, data: str) -> None:
     before = sorted(os.listdir(host / "tls"))
     with pytest.raises(Unusable):
-        store.restore(data)
+        backup.restore(data)
     assert sorted(os.listdir(host / "tls")) == before
     assert os.listdir(layout.TLS_ACCOUNTS) == []
 
@@ -412,9 +419,9 @@ def test_an_authority_that_forgot_the_account_is_no_dead_end(
     host: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = account(host, '{"mine": 1}')
-    monkeypatch.setattr(store, "run", Lego(pair, UNKNOWN))
-    store.prepare([app()], SETTINGS, False)
-    assert store.issue()["blog"]["source"] == "acme"
+    monkeypatch.setattr(acme, "run", Lego(pair, UNKNOWN))
+    renewal.prepare([app()], SETTINGS, False)
+    assert renewal.issue()["blog"]["source"] == "acme"
     assert not mine.exists()
     assert Path(f"{mine}.unknown/account.json").read_text() == '{"mine": 1}'
 
@@ -424,17 +431,17 @@ def test_an_account_that_is_refused_twice_is_a_refusal(
 ) -> None:
     account(host, "{}")
     lego = Lego(pair, UNKNOWN, UNKNOWN, UNKNOWN)
-    monkeypatch.setattr(store, "run", lego)
-    store.prepare([app()], SETTINGS, False)
-    assert "accountDoesNotExist" in store.issue()["blog"]["errors"]["blog.example"]
+    monkeypatch.setattr(acme, "run", lego)
+    renewal.prepare([app()], SETTINGS, False)
+    assert "accountDoesNotExist" in renewal.issue()["blog"]["errors"]["blog.example"]
     assert len(lego.environments) == 2
 
 
 def test_a_half_written_account_is_forgotten(host: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = account(host, '{"mine"')
-    monkeypatch.setattr(store, "run", Lego(pair))
-    store.prepare([app()], SETTINGS, False)
-    assert store.issue()["blog"]["source"] == "acme"
+    monkeypatch.setattr(acme, "run", Lego(pair))
+    renewal.prepare([app()], SETTINGS, False)
+    assert renewal.issue()["blog"]["source"] == "acme"
     assert not (mine / "account.json").exists()
 
 
@@ -443,10 +450,10 @@ def test_a_private_authority_and_credentials_reach_the_client(
 ) -> None:
     Path(layout.TLS_AUTHORITY).write_text("x")
     lego = Lego(pair)
-    monkeypatch.setattr(store, "run", lego)
+    monkeypatch.setattr(acme, "run", lego)
     dns = app(challenge="dns-01", dns_provider="exec", environment={"EXEC_PATH": "/x"})
-    store.prepare([dns], SETTINGS, False)
-    assert store.issue()["blog"]["source"] == "acme"
+    renewal.prepare([dns], SETTINGS, False)
+    assert renewal.issue()["blog"]["source"] == "acme"
     assert lego.environments[0]["EXEC_PATH"] == "/x"
     assert lego.environments[0]["LEGO_CA_CERTIFICATES"] == layout.TLS_AUTHORITY
 
@@ -455,36 +462,36 @@ def test_drift_is_what_a_run_would_do_or_say(
     host: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: dict[str, str] = {}
-    monkeypatch.setattr(store, "served", lambda domain, _port: shown.get(domain))
+    monkeypatch.setattr(serving, "served", lambda domain, _port: shown.get(domain))
     wanted = [app()]
     before = sorted(host.rglob("*"))
-    assert any("there is no certificate" in line for line in store.drift(wanted, SETTINGS))
+    assert any("there is no certificate" in line for line in renewal.drift(wanted, SETTINGS))
     assert sorted(host.rglob("*")) == before
-    store.prepare(wanted, SETTINGS, False)
-    assert any("self-signed" in line for line in store.drift(wanted, SETTINGS))
-    store.issue()
-    assert store.drift(wanted, SETTINGS) == ["nginx does not serve the certificate of blog.example"]
+    renewal.prepare(wanted, SETTINGS, False)
+    assert any("self-signed" in line for line in renewal.drift(wanted, SETTINGS))
+    renewal.issue()
+    assert renewal.drift(wanted, SETTINGS) == ["nginx does not serve the certificate of blog.example"]
     live = store.live("blog")
     assert live is not None
     shown["blog.example"] = live.fingerprint
-    assert store.drift(wanted, SETTINGS) == []
-    assert store.drift(wanted, {**SETTINGS, "key_type": "rsa2048"}) != []
-    assert store.drift([app("blog", "blog.example")], SETTINGS) != []
-    assert store.drift([], SETTINGS) == [f"{layout.TLS_WANTED} differs"]
+    assert renewal.drift(wanted, SETTINGS) == []
+    assert renewal.drift(wanted, {**SETTINGS, "key_type": "rsa2048"}) != []
+    assert renewal.drift([app("blog", "blog.example")], SETTINGS) != []
+    assert renewal.drift([], SETTINGS) == [f"{layout.TLS_WANTED} differs"]
     monkeypatch.setattr(certificates.Certificate, "due", lambda _self, _now: True)
-    assert any("it ends on" in line for line in store.drift(wanted, SETTINGS))
+    assert any("it ends on" in line for line in renewal.drift(wanted, SETTINGS))
 
 
 def test_drift_tells_of_an_order_that_was_refused(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "stale", lambda _: [])
+    monkeypatch.setattr(renewal, "stale", lambda _: [])
     wanted = [app("blog", "blog.example", "www.blog.example")]
-    store.prepare(wanted, SETTINGS, False)
-    store.issue()
-    assert store.drift(wanted, SETTINGS) == []
+    renewal.prepare(wanted, SETTINGS, False)
+    renewal.issue()
+    assert renewal.drift(wanted, SETTINGS) == []
     authority.refuses = {"new.example"}
     more = [app("blog", "blog.example", "www.blog.example", "new.example")]
-    store.prepare(more, SETTINGS, False)
-    store.issue()
-    assert any("new.example" in line for line in store.drift(more, SETTINGS))
+    renewal.prepare(more, SETTINGS, False)
+    renewal.issue()
+    assert any("new.example" in line for line in renewal.drift(more, SETTINGS))
