@@ -112,6 +112,17 @@ def test_the_time_limits_follow_the_apps(seconds: int) -> None:
     assert ladder == [seconds, seconds + 5, seconds + 20]
 
 
+def test_each_process_imports_the_app_where_that_was_chosen() -> None:
+    """But not where a release is checked: uWSGI would not import it at all."""
+    lines = render(web={"preload": False}).splitlines()
+    begin = lines.index("if-not-env = EMPEROR_STACK_CHECK")
+    assert lines[begin : begin + 3] == [
+        "if-not-env = EMPEROR_STACK_CHECK",
+        "lazy-apps = true",
+        "end-if = true",
+    ]
+
+
 def test_the_size_follows_the_app() -> None:
     found = options(render(listen=77, web={"processes": 5, "threads": 3, "max_requests": 2000}))
     assert (found["processes"], found["threads"], found["listen"]) == (["5"], ["3"], ["77"])

@@ -244,12 +244,13 @@ def write_configuration(spec: ReleaseSpec, revision: str, release: str, gid: int
         "environment": environment.of_release(app, release, revision, spec["environment"]),
         "wsgi": spec["wsgi"],
         "paste": spec["paste"],
+        "preload": spec["web"]["preload"],
         "app": {"name": app, "home": layout.cache(app)},
         "commands": {name: process["command"] for name, process in processes.items()},
         "secrets": sorted(spec.get("secrets") or {}),
     }
     write_atomically(f"{directory}/environment.json", json.dumps(entry, indent=1), 0o440, gid)
-    for name in ("entry", "launch"):
+    for name in ("entry", "launch", "import_check"):
         write_atomically(f"{directory}/{name}.py", spec[name], 0o440, gid)
     for name, text in spec["server_files"].items():
         write_atomically(f"{directory}/{name}", fill(text, app, release), 0o440, gid)

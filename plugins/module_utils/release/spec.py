@@ -103,6 +103,8 @@ class ReleaseSpec(PlanSpec, Sent, total=False):
     hooks: Mapping[str, Sequence[str]]
     health: HealthSpec
     server: str
+    #: `preload` and the numbers of processes.
+    web: Mapping[str, Any]
     on_demand: bool
     #: `request_timeout` and the others.
     limits: Mapping[str, Any]
@@ -118,6 +120,7 @@ class ReleaseSpec(PlanSpec, Sent, total=False):
     units: Mapping[str, str]
     entry: str
     launch: str
+    import_check: str
     #: `env` and the secrets, all of them variables of the environment.
     environment: Mapping[str, str]
     secrets: Mapping[str, str]

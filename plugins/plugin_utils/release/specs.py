@@ -32,7 +32,7 @@ FORMAT = "2"
 LISTEN = 4096
 
 #: Files of the role that are part of every release as they are.
-FILES = ("entry.py", "launch.py")
+FILES = ("entry.py", "launch.py", "import_check.py")
 
 #: What of a source is told by the revision.
 REVISION_KEYS = ("version", "path", "archive", "checksum", "package")

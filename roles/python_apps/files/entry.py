@@ -189,7 +189,19 @@ def as_under_uwsgi(app):
     return served
 
 
+def held_now():
+    """What the process holds before the app is imported; what the import adds, import_check.py tells apart."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("emperor_stack_import_check", os.path.join(HERE, "import_check.py"))
+    check = module_from_spec(spec)
+    spec.loader.exec_module(check)
+    return check, check.Held()
+
+
 _checked = os.environ.pop("EMPEROR_STACK_CHECK", "") or "--check" in sys.argv[1:]
+# Where each process imports the app by itself, it may hold what it likes.
+_check, _held = held_now() if _checked and _entry.get("preload", True) else (None, None)
 application = load()
 
 if _checked:
@@ -201,6 +213,8 @@ if _checked:
         sys.exit(
             f"module {_name} comes from another release: {_path}. Look for an absolute path in PYTHONPATH or a .pth file"
         )
+    if _held and (_said := _check.message(_held.lost())):
+        sys.exit(_said)
 
 application = draining(application)
 if __name__ == "emperor_stack_entry":  # as gunicorn.conf.py calls it

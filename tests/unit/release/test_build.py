@@ -198,6 +198,8 @@ def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
         "paste": None,
         "entry": "",
         "launch": "",
+        "import_check": "",
+        "web": {"preload": True},
         "server_files": {},
         "units": {},
         "requirements": None,
@@ -259,7 +261,8 @@ def test_the_entry_checks_the_app(
     other.mkdir(parents=True)
     (other / "older.py").write_text("")
     (mine / "code/app.py").write_text(app.replace("{other!r}", repr(str(other))))
-    (mine / "entry.py").write_text(ENTRY.read_text())
+    for name in ("entry.py", "import_check.py"):
+        (mine / name).write_text(ENTRY.with_name(name).read_text())
     (mine / "environment.json").write_text(
         json.dumps({"environment": {"A": "1", "APP_RELEASE": "r2"}, "wsgi": wsgi, "paste": None})
     )

@@ -78,7 +78,7 @@ def test_every_default() -> None:
         "env": {},
         "secrets": [],
         "health": {"path": "/", "status": [], "answers": 3, "timeout": 60},
-        "web": {"processes": None, "threads": 2, "max_requests": 1000000},
+        "web": {"processes": None, "threads": 2, "max_requests": 1000000, "preload": True},
         "on_demand": False,
         "idle": 300,
         "limits": LIMITS,
@@ -218,7 +218,7 @@ def test_app_users() -> None:
                 {"path": "private", "served": False},
             ],
             "size": {
-                "web": {"processes": None, "threads": 2, "max_requests": 1000000},
+                "web": {"processes": None, "threads": 2, "max_requests": 1000000, "preload": True},
                 "limits": {**LIMITS, "request_timeout": 100},
                 "on_demand": False,
                 "workers": {},

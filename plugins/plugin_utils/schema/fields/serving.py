@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..kinds import Field, ListOf, Number, Section, Text
+from ..kinds import Field, Flag, ListOf, Number, Section, Text
 from ..rules import paths, sizes
 
 DEFAULT_REQUEST_TIMEOUT = 60
@@ -58,6 +58,16 @@ WEB = Section(
             " wait for a moment.",
             "max_requests: 20000",
             default=1_000_000,
+        ),
+        Field(
+            "preload",
+            Flag(),
+            "Import the app once and fork the processes then: they share its memory and start fast. With "
+            "`false`, each process imports the app itself, as an app needs whose import opens "
+            "connections or starts threads: [forking.md](../forking.md). A release of such an app that "
+            "lacks `preload: false` is refused.",
+            "preload: false",
+            default=True,
         ),
     )
 )
