@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from testinfra.host import Host
+
+from tools import playbook_server
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -109,6 +110,8 @@ _brought: set[tuple[str, Path]] = set()
 #: Playbooks that tests of this process have started.
 started: list[str] = []
 
+_servers = playbook_server.Servers()
+
 
 @dataclass
 class Stack:
@@ -131,22 +134,16 @@ class Stack:
         variables |= {**self.variables, **extra}
         path = self.directory / f"vars-{time.monotonic_ns()}.json"
         path.write_text(json.dumps(variables))
-        program = Path(sys.executable).with_name("ansible-playbook")
+        program = playbook_server.PROGRAM
         limit = self.host.backend.host
         return [str(program), "-i", str(self.inventory), "--limit", limit, playbook, "-e", f"@{path}", *words]
 
     def start(self, playbook: str, *words: str, **extra: object) -> subprocess.Popen[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MOLECULE_"))}
         started.append(playbook)
         return subprocess.Popen(
             self.command(playbook, *words, **extra),
             cwd=self.checkout,
-            env={
-                **environment,
-                "ANSIBLE_CONFIG": str(self.checkout / "ansible.cfg"),
-                "ANSIBLE_NOCOLOR": "1",
-                **self.environment,
-            },
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -154,23 +151,40 @@ class Stack:
             start_new_session=True,
         )
 
-    def play(self, playbook: str, *words: str, patience: float = 600, **extra: object) -> Outcome:
+    def _environment(self) -> dict[str, str]:
+        # What pytest says of the current test is no affair of Ansible's, and each run would have another environment.
+        left_out = ("ANSIBLE_", "MOLECULE_", "PYTEST_CURRENT_TEST")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+        own = {"ANSIBLE_CONFIG": str(self.checkout / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        return {**environment, **own, **self.environment}
+
+    def play(
+        self, playbook: str, *words: str, patience: float = 600, measured: bool = False, **extra: object
+    ) -> Outcome:
+        """Run it to its end. *measured*: as an ordinary process, as its time is to be a user's."""
         began = time.time()
+        if not measured and (server := _servers.server(self._environment(), self.checkout)):
+            started.append(playbook)
+            arguments = self.command(playbook, *words, **extra)[1:]
+            done = server.run(arguments, patience, merged=True)
+            return Outcome(done.returncode, done.stdout, time.time() - began, began)
         process = self.start(playbook, *words, **extra)
         output, _ = process.communicate(timeout=patience)
         return Outcome(process.returncode, output, time.time() - began, began)
 
-    def good(self, playbook: str, *words: str, patience: float = 600, **extra: object) -> Outcome:
+    def good(
+        self, playbook: str, *words: str, patience: float = 600, measured: bool = False, **extra: object
+    ) -> Outcome:
         """Play it; it must succeed."""
-        outcome = self.play(playbook, *words, patience=patience, **extra)
+        outcome = self.play(playbook, *words, patience=patience, measured=measured, **extra)
         assert outcome.code == 0, outcome.output[-6000:]
         return outcome
 
     def deploy(self, app: str, version: str) -> Outcome:
         return self.play("playbooks/deploy.yml", app=app, version=version)
 
-    def rollback(self, app: str, **extra: object) -> Outcome:
-        return self.play("playbooks/rollback.yml", app=app, **extra)
+    def rollback(self, app: str, measured: bool = False, **extra: object) -> Outcome:
+        return self.play("playbooks/rollback.yml", app=app, measured=measured, **extra)
 
     def status(self, app: str) -> dict[str, Any]:
         """What playbooks/status.yml would say of *app*, asked of the host without a playbook: most tests ask for it."""

@@ -68,7 +68,7 @@ def test_a_warm_rollback_is_over_in_a_moment(machine: Host, stack: Stack, bare: 
     assert '"six": "1.17.0"' in stack.ask("bare.localhost", "/identity")
     left = stack.status("bare")["live"]["release"]
     with load(machine, "bare.localhost", ["/healthz"]) as result:
-        outcome = stack.rollback("bare")
+        outcome = stack.rollback("bare", measured=True)
     assert outcome.code == 0, outcome.output[-3000:]
     last = max(answer["ended"] for answer in result.answers if answer.get("release") == left)
     first = min(answer["ended"] for answer in result.answers if answer.get("release") not in (None, left))

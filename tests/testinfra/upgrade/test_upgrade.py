@@ -48,7 +48,7 @@ def taken_over(host: Host, stack: Stack) -> dict[str, Any]:
         load(host, "links.localhost", ["/healthz", "/favicon.ico"], slow=slow, echo=echo, rate=40) as links,
         load(host, "shop.localhost", ["/healthz", "/seen/x"], echo="/echo", rate=20) as shop,
     ):
-        found["run"] = stack.play("site.yml")
+        found["run"] = stack.play("site.yml", measured=True)
     found["loads"] = [notes, links, shop]
     return found
 
