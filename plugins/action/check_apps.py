@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -11,9 +12,9 @@ from ansible.plugins.action import ActionBase
 from ansible.template import Templar, is_trusted_as_template
 
 from ..plugin_utils.controller.bundle import bundle_root, cause
-from ..plugin_utils.controller.native import to_native
+from ..plugin_utils.controller.native import is_undecryptable, to_native
 from ..plugin_utils.schema import renamed_variables
-from ..plugin_utils.schema.faults import TemplateLike, Unresolved
+from ..plugin_utils.schema.faults import Encrypted, NotNeeded, TemplateLike, Unresolved
 from ..plugin_utils.schema.problems.found import APPS, SECRETS, Controller, HostApps, Problem
 from ..plugin_utils.schema.problems.inventory import app_count, problems
 
@@ -38,7 +39,11 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         variables = task_vars or {}
         _, arguments = self.validate_argument_spec(
-            argument_spec={"root": {"type": "path"}, "group": {"type": "str", "default": "app_hosts"}}
+            argument_spec={
+                "root": {"type": "path"},
+                "group": {"type": "str", "default": "app_hosts"},
+                "used_secrets": {"type": "list", "elements": "str", "default": []},
+            }
         )
         root = arguments["root"] or bundle_root(variables["playbook_dir"])
         hostvars = variables["hostvars"]
@@ -46,15 +51,23 @@ class ActionModule(ActionBase):
             host: {**hostvars.raw_get(host), "hostvars": hostvars}
             for host in variables["groups"].get(arguments["group"], [])
         }
-        fleet = {host: self._declared(host_vars) for host, host_vars in hosts.items()}
+        used = set(arguments["used_secrets"])
+        fleet = {host: used_only(self._declared(host_vars), used) for host, host_vars in hosts.items()}
         renamed = {host: self._renamed(host_vars) for host, host_vars in hosts.items()}
-        if found := [
-            *problems(fleet, Controller(os.path.abspath(root))),
+        found = problems(fleet, Controller(os.path.abspath(root)))
+        unchecked = [problem for problem in found if problem.reason == NotNeeded.reason]
+        if wrong := [
+            *(problem for problem in found if problem not in unchecked),
             *renamed_variables.contradictions(renamed),
         ]:
-            return {"failed": True, "changed": False, "msg": message(found), "problem_count": len(found)}
-        outcome = {"changed": False, "apps": app_count(fleet), "hosts": len(fleet)}
-        warnings = renamed_variables.warnings(renamed)
+            return {"failed": True, "changed": False, "msg": message(wrong), "problem_count": len(wrong)}
+        outcome = {
+            "changed": False,
+            "apps": app_count(fleet),
+            "hosts": len(fleet),
+            "unchecked": len(unchecked),
+        }
+        warnings = [*renamed_variables.warnings(renamed), *(unread(unchecked) if not used else [])]
         return {**outcome, "warnings": warnings} if warnings else outcome
 
     def _renamed(self, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +99,43 @@ def resolved(templar: Templar, value: Any) -> Any:
             return {key: resolved(templar, item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [resolved(templar, item) for item in value]
-        return Unresolved(cause(error))
+        return Encrypted() if is_undecryptable(error) else Unresolved(cause(error))
+
+
+def used_only(declared: HostApps, used: set[str]) -> HostApps:
+    """*declared*, with undecryptable values marked as not needed where their app is not in *used* ("*": all apps)."""
+    if "*" in used:
+        return declared
+    apps, secrets = declared.apps, declared.secrets
+    if isinstance(apps, list):
+        apps = [
+            app if isinstance(app, Mapping) and app.get("name") in used else _unneeded(app) for app in apps
+        ]
+    if isinstance(secrets, Mapping):
+        secrets = {name: value if name in used else _unneeded(value) for name, value in secrets.items()}
+    return replace(
+        declared, apps=apps, secrets=secrets if isinstance(secrets, Mapping) else _unneeded(secrets)
+    )
+
+
+def _unneeded(value: Any) -> Any:
+    if isinstance(value, Encrypted):
+        return NotNeeded()
+    if isinstance(value, Mapping):
+        return {key: _unneeded(item) for key, item in value.items()}
+    return [_unneeded(item) for item in value] if isinstance(value, list) else value
+
+
+def unread(unchecked: list[Problem]) -> list[str]:
+    """A warning that names the *unchecked* values, if there are any."""
+    if not unchecked:
+        return []
+    places = [problem.where for problem in unchecked]
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return [
+        f"not checked, because no given vault password decrypts them: {', '.join(places[:3])}{more}. "
+        "site.yml and deploy.yml need them"
+    ]
 
 
 def no_blocks(value: Any) -> Any:

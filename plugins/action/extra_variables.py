@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
 from ..plugin_utils.schema import extra_variables, renamed_variables
+from ..plugin_utils.schema.problems.found import APPS, SECRETS
 
 #: The collection: in a checkout, its root.
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +55,7 @@ class ActionModule(ActionBase):
 
 def own_playbooks(arguments: Iterable[str], root: Path) -> list[str] | None:
     """The names of the bundle's playbooks in *arguments*; None when another one is among them, which may read anything."""
-    faults = []
+    names = []
     for argument in arguments:
         path = Path(argument).resolve()
         if argument.startswith("emperor.stack."):
@@ -65,14 +66,14 @@ def own_playbooks(arguments: Iterable[str], root: Path) -> list[str] | None:
             return None
         if name not in extra_variables.PLAYBOOKS:
             return None
-        faults.append(name)
-    return faults
+        names.append(name)
+    return names
 
 
 @functools.cache
 def of_roles(root: Path) -> set[str]:
     """All variables that the roles and playbooks of the bundle at *root* have, with internal ones and old names."""
-    names = {*renamed_variables.ROLE_VARIABLES, "front_server", "front_http_port"}
+    names = {*renamed_variables.ROLE_VARIABLES, APPS, SECRETS, "front_server", "front_http_port"}
     for path in root.glob("roles/*/meta/argument_specs.yml"):
         for entry in (yaml.safe_load(path.read_text()) or {})["argument_specs"].values():
             names |= entry.get("options", {}).keys()

@@ -27,7 +27,7 @@ from ..plugin_utils.console import progress
 from ..plugin_utils.controller import second_command
 from ..plugin_utils.controller.bundle import bundle_root
 from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process, process_token
-from ..plugin_utils.controller.native import to_native
+from ..plugin_utils.controller.native import to_native, unreadable
 from ..plugin_utils.release.specs import Specs, code_directory, pack, source_files
 from ..plugin_utils.schema.apps import complete_all
 
@@ -85,6 +85,7 @@ class ActionModule(ActionWithLocks):
         maker = None
         specs: list[ReleaseSpec]
         if told > Told.NAME:
+            require_readable(apps)
             maker = Specs(self._templar, self._loader, self._find_needle, task_vars, root, listen)
             specs = maker.make(apps, secrets, whole=told is Told.RELEASE)
         else:
@@ -186,6 +187,15 @@ def named(app: Mapping[str, Any]) -> ReleaseSpec:
     if app.get("done"):
         spec["done"] = app["done"]
     return spec
+
+
+def require_readable(apps: Sequence[Mapping[str, Any]]) -> None:
+    """Raise AnsibleActionFail where a setting of *apps* could not be decrypted. In our playbooks the check comes first."""
+    if names := [app["name"] for app in apps if unreadable(app)]:
+        raise AnsibleActionFail(
+            f"{', '.join(names)}: a setting is encrypted, and no given vault password decrypts it. "
+            "Add --vault-password-file FILE or --vault-id NAME@FILE. No host was contacted or changed."
+        )
 
 
 def continued(before: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:

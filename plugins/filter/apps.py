@@ -9,7 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils.host import layout
-from ..plugin_utils.controller.native import to_native
+from ..plugin_utils.controller.native import readable, to_native
 from ..plugin_utils.front import quoting
 from ..plugin_utils.schema import apps
 
@@ -19,7 +19,7 @@ def _named(name: str, function: Callable[..., Any], wanted: str) -> Callable[...
     def run(value: Any, *more: Any, **named: Any) -> Any:
         try:
             # Each look at a value through Ansible's lazy containers costs as much as all the rest.
-            return function(to_native(value), *map(to_native, more), **to_native(named))
+            return function(readable(value), *map(to_native, more), **to_native(named))
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise AnsibleFilterError(f"emperor.stack.{name} needs {wanted}") from error
 

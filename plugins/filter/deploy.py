@@ -10,7 +10,7 @@ from typing import Any
 from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleFilterError
 
-from ..plugin_utils.controller.native import to_native
+from ..plugin_utils.controller.native import readable, to_native
 from ..plugin_utils.schema.apps import is_present
 
 App = Mapping[str, Any]
@@ -22,7 +22,7 @@ def choose_apps(apps: Sequence[App], only: str = "", version: str = "") -> list[
     Raises AnsibleFilterError for a *version* without exactly one git app.
     """
     names = [name.strip() for name in only.split(",") if name.strip()]
-    chosen = [app for app in to_native(apps) if is_present(app) and (not names or app["name"] in names)]
+    chosen = [app for app in readable(apps) if is_present(app) and (not names or app["name"] in names)]
     if version:
         if len(names) != 1:
             raise AnsibleFilterError("-e version=… needs exactly one app: add -e app=NAME")
@@ -95,6 +95,15 @@ def hosts_with(
     return having if everywhere else having[:1]
 
 
+def secrets_of(secrets: Mapping[str, Any] | None, apps: Sequence[App]) -> dict[str, Any]:
+    """The *secrets* of *apps*, app to secret to value.
+
+    Secrets of all other apps are not decrypted, so that the vault password of one app is enough to deploy it.
+    """
+    known = secrets or {}
+    return {app["name"]: to_native(known[app["name"]]) for app in apps if app["name"] in known}
+
+
 def without_failed(apps: Sequence[App], result: Mapping[str, Any] | None = None) -> list[App]:
     """The apps that have no error in *result*; all of them where that task did not run."""
     outcomes = (result or {}).get("apps") or {}
@@ -129,6 +138,7 @@ class FilterModule:
             "check_names": check_names,
             "unkept_version": unkept_version,
             "hosts_with": hosts_with,
+            "secrets_of": secrets_of,
             "without_failed": without_failed,
             "errors": errors,
             "status_of_hosts": status_of_hosts,

@@ -6,14 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ..plugin_utils.controller.native import to_native
+from ..plugin_utils.controller.native import readable
 from ..plugin_utils.settings import base, hardening, tls
 
 
 def _of(problems: Callable[..., list[str]]) -> Callable[..., list[str]]:
     @functools.wraps(problems)
     def run(*values: Any, **named: Any) -> list[str]:
-        return problems(*map(to_native, values), **to_native(named))
+        return problems(*map(readable, values), **readable(named))
 
     return run
 

@@ -24,6 +24,13 @@ options:
     description: Inventory group of the managed hosts.
     type: str
     default: app_hosts
+  used_secrets:
+    description:
+      - Names of the apps whose secrets the run uses; V(*) stands for all apps.
+      - A value of any other app may be encrypted with a vault password that is not given. It is left unchecked.
+    type: list
+    elements: str
+    default: []
 author: Emperor Stack maintainers (!UNKNOWN)
 attributes:
   check_mode:
@@ -48,6 +55,10 @@ apps:
   type: int
 hosts:
   description: How many hosts were read.
+  returned: success
+  type: int
+unchecked:
+  description: How many values could not be decrypted and were left unchecked.
   returned: success
   type: int
 problem_count:

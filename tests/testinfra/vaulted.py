@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -54,6 +55,31 @@ class Vaulted(Stack):
         options = ["--vault-password-file", str(password)]
         subprocess.run([program, "encrypt", *options, str(vault)], check=True, capture_output=True)
         return super().command(playbook, "-e", f"@{vault}", *options, *words, **extra)
+
+
+class VaultedByApp(Stack):
+    """A controller where each app's secrets are encrypted one by one, with a vault password of the app's own."""
+
+    def command(self, playbook: str, *words: str, **extra: object) -> list[str]:
+        lines = ["vault_python_apps_secrets:"]
+        for app, values in self.secrets.items():
+            lines.append(f"  {app}:")
+            for name, value in values.items():
+                lines += textwrap.indent(self._encrypted(app, name, value), "    ").splitlines()
+        path = self.directory / f"vault-{time.monotonic_ns()}.yml"
+        path.write_text("\n".join(lines))
+        return super().command(playbook, "-e", f"@{path}", *words, **extra)
+
+    def vault_id(self, app: str) -> str:
+        """The value of --vault-id for *app*."""
+        password = self.directory / f"password-of-{app}"
+        password.write_text(f"only-for-{app}\n")
+        return f"{app}@{password}"
+
+    def _encrypted(self, app: str, name: str, value: str) -> str:
+        program = Path(sys.executable).with_name("ansible-vault")
+        command = [program, "encrypt_string", "--vault-id", self.vault_id(app), "--name", name, value]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def quoted(text: str) -> str:

@@ -28,6 +28,20 @@ class Hidden(Unresolved):
 
 
 @dataclass(frozen=True)
+class Encrypted(Unresolved):
+    """Stands in the data where a value is encrypted and no given vault password decrypts it."""
+
+    reason: str = "the value is encrypted, and no given vault password decrypts it"
+
+
+@dataclass(frozen=True)
+class NotNeeded(Encrypted):
+    """The same, where the run does not use the value."""
+
+    reason: str = "the value is encrypted, and this run does not use it"
+
+
+@dataclass(frozen=True)
 class TemplateLike(Unresolved):
     """Stands in the place of a secret that Ansible would take for a template which nobody can have meant."""
 
@@ -45,6 +59,13 @@ def unresolved(value: Unresolved, where: str) -> Fault:
     if isinstance(value, Hidden):
         return Fault(
             where, value.reason, "name the secret in `secrets`: the app then gets it in its environment"
+        )
+    if isinstance(value, Encrypted):
+        return Fault(
+            where,
+            value.reason,
+            "add --vault-password-file FILE, --vault-id NAME@FILE or --ask-vault-pass; "
+            "check.yml, status.yml, rollback.yml and restart.yml run without it",
         )
     if isinstance(value, TemplateLike):
         return Fault(

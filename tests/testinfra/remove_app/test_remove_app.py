@@ -9,8 +9,9 @@ import signal
 import time
 from typing import Any
 
-from deploying import Outcome, Stack, figure, load
+from deploying import Outcome, Stack, ending, figure, load
 from testinfra.host import Host
+from vaulted import VaultedByApp
 
 OTHERS = ("app2", "my-app", "app-2")
 
@@ -101,6 +102,29 @@ def nothing_of(machine: Host, name: str) -> None:
         machine.run("systemctl list-units --all --plain --no-legend | grep -F %s", f"app_{name}_").stdout
         == ""
     )
+
+
+def test_the_vault_password_of_one_app_is_enough_for_it(machine: Host, stack: Stack) -> None:
+    """Nobody needs one to check, to look and to roll back; a deploy needs those of the apps that it deploys."""
+    vaulted = VaultedByApp(machine, stack.inventory, stack.directory, stack.apps, stack.secrets)
+    checked = vaulted.good("playbooks/check.yml").output
+    assert (
+        "not checked, because no given vault password decrypts them: vault_python_apps_secrets.app" in checked
+    )
+    own = ("--vault-id", vaulted.vault_id("my-app"))
+    vaulted.good("playbooks/deploy.yml", *own, app="my-app", version="v1")
+    assert stack.status("my-app")["live"]["version"] == "v1"
+    refused = vaulted.play("playbooks/deploy.yml", *own, app="app2")
+    assert refused.code != 0
+    assert "no host was touched" in refused.output
+    assert "vault_python_apps_secrets.app2.TOKEN\n" in refused.output
+    assert "the value is encrypted, and no given vault password decrypts it" in refused.output
+    everything = vaulted.play("site.yml", *own)
+    assert everything.code != 0
+    assert "python_apps has 3 problems; no host was touched" in everything.output
+    vaulted.good("playbooks/rollback.yml", app="my-app")
+    assert stack.status("my-app")["live"]["version"] == "v0"
+    assert re.search(r"^my-app +\S", ending(vaulted.good("playbooks/status.yml", app="my-app").output), re.M)
 
 
 def test_preview_changes_nothing(machine: Host, stack: Stack) -> None:

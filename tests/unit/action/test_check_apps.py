@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import EncryptedString, VaultLib, VaultSecret, VaultSecretsContext
 from ansible.template import Templar, trust_as_template
 from ansible_collections.emperor.stack.plugins.action.check_apps import (
     bundle_root,
@@ -14,9 +16,17 @@ from ansible_collections.emperor.stack.plugins.action.check_apps import (
     no_blocks,
     resolved,
     to_native,
+    unread,
+    used_only,
 )
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.faults import TemplateLike, Unresolved
-from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.found import Problem
+from ansible_collections.emperor.stack.plugins.plugin_utils.controller.native import UNREADABLE, unreadable
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.faults import (
+    Encrypted,
+    NotNeeded,
+    TemplateLike,
+    Unresolved,
+)
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.found import HostApps, Problem
 
 
 @pytest.mark.parametrize("value", [True, False, 1, 1.5, None, "x", [True, {"a": False}], {"b": 0}])
@@ -66,3 +76,65 @@ def test_a_secret_that_a_template_would_change_is_marked() -> None:
         "blog": {"A": TemplateLike(), "B": TemplateLike(), "C": "xy", "D": "100% {"}
     }
     assert resolved(templar, no_blocks({"blog": texts})) == {"blog": texts}
+
+
+@pytest.fixture(scope="session")
+def encrypted() -> EncryptedString:
+    """A text that no given vault password decrypts."""
+    if VaultSecretsContext.current(optional=True) is None:
+        VaultSecretsContext.initialize(VaultSecretsContext(secrets=[]))
+    return EncryptedString(ciphertext=VaultLib([("ci", VaultSecret(b"unknown"))]).encrypt("hidden").decode())
+
+
+def test_what_no_password_decrypts_is_marked_as_that(encrypted: EncryptedString) -> None:
+    templar = Templar(loader=DataLoader(), variables={"token": encrypted})
+    secrets = {"blog": {"KEY": encrypted, "URL": trust_as_template("https://ci:{{ token }}@x"), "A": "b"}}
+    assert resolved(templar, secrets) == {"blog": {"KEY": Encrypted(), "URL": Encrypted(), "A": "b"}}
+
+
+def test_only_values_of_used_apps_have_to_be_readable() -> None:
+    apps = [
+        {"name": "blog", "source": {"git": Encrypted()}},
+        {"name": "shop", "source": {"git": Encrypted()}},
+    ]
+    declared = HostApps(apps=apps, secrets={"blog": {"KEY": Encrypted()}, "shop": Encrypted()})
+    chosen = used_only(declared, {"blog"})
+    assert chosen.apps == [apps[0], {"name": "shop", "source": {"git": NotNeeded()}}]
+    assert chosen.secrets == {"blog": {"KEY": Encrypted()}, "shop": NotNeeded()}
+    assert used_only(declared, {"*"}) == declared
+    assert used_only(HostApps(secrets=Encrypted()), set()).secrets == NotNeeded()
+
+
+def test_values_that_are_not_used_are_named_in_a_warning() -> None:
+    problems = [
+        Problem(("a",), f"vault_python_apps_secrets.{name}", NotNeeded.reason, "") for name in "bcdef"
+    ]
+    (warning,) = unread(problems)
+    assert (
+        "vault_python_apps_secrets.b, vault_python_apps_secrets.c, vault_python_apps_secrets.d and 2 more."
+        in warning
+    )
+    assert unread([]) == []
+
+
+def test_what_does_not_use_a_secret_goes_on_without_it(encrypted: EncryptedString) -> None:
+    """Apps are chosen and secrets selected without a look at what other apps have."""
+    variables = {
+        "apps": [
+            {"name": "blog", "source": {"git": trust_as_template("{{ token }}")}},
+            {"name": "shop", "source": {"git": "https://git.example.com/shop.git"}},
+        ],
+        "secrets": {"blog": {"KEY": encrypted}, "shop": {"KEY": "known"}},
+        "token": encrypted,
+    }
+    templar = Templar(loader=DataLoader(), variables=variables)
+
+    def evaluated(expression: str) -> Any:
+        return to_native(templar.template(trust_as_template("{{ " + expression + " }}")))
+
+    blog, shop = evaluated("apps | emperor.stack.choose_apps")
+    assert blog == {"name": "blog", "source": {"git": UNREADABLE}} and unreadable(blog)
+    assert shop == variables["apps"][1] and not unreadable(shop)  # type: ignore[index]
+    assert evaluated("secrets | emperor.stack.secrets_of([apps[1]])") == {"shop": {"KEY": "known"}}
+    with pytest.raises(AnsibleError):
+        evaluated("secrets | emperor.stack.secrets_of([{'name': 'blog'}])")

@@ -27,6 +27,7 @@ PRIVATE = (
     "meta/secrets.yml",
     "tests/output/result.txt",
     ".vault_password",
+    ".vault_password_blog",
     ".env",
     ".git/config",
     ".venv/bin/python",
