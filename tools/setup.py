@@ -21,6 +21,9 @@ from .project import CACHE, ROOT, VENV
 MINIMUM = (3, 11)
 LOCK = ROOT / "requirements" / "controller.txt"
 INPUT = ROOT / "requirements" / "controller.in"
+#: Tools that read apps' locks on hosts: each has an input here and its lock in the role.
+LOCK_TOOLS = ROOT / "requirements" / "lock_tools"
+LOCKS_OF_TOOLS = ROOT / "roles" / "python_apps" / "files" / "lock_tools"
 STAMP = VENV / ".locked"
 
 
@@ -156,10 +159,17 @@ def compile_lock(wanted: Path, into: Path, *more: str) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tools.setup", description=__doc__)
-    parser.add_argument("--lock", action="store_true", help="write requirements/controller.txt anew")
+    parser.add_argument(
+        "--lock",
+        action="store_true",
+        help="write requirements/controller.txt and the locks of tools for the hosts anew",
+    )
     if parser.parse_args(arguments).lock:
         step("Locking requirements/controller.txt")
         compile_lock(INPUT, LOCK, "--upgrade")
+        for wanted in sorted(LOCK_TOOLS.glob("*.in")):
+            step(f"Locking {wanted.stem} for the hosts")
+            compile_lock(wanted, LOCKS_OF_TOOLS / f"{wanted.stem}.txt", "--upgrade")
     elif ensure():
         note(f"ready: {Path(VENV).name}/bin")
     return 0

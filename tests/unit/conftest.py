@@ -110,13 +110,13 @@ def run_activation(state: AppState) -> Callable[..., str]:
 def as_myself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands of the app's user run as this process."""
     from ansible_collections.emperor.stack.plugins.module_utils.host import command as host_command
-    from ansible_collections.emperor.stack.plugins.module_utils.release import build
+    from ansible_collections.emperor.stack.plugins.module_utils.release import build, furnishing
     from ansible_collections.emperor.stack.plugins.module_utils.source import checkout
 
     def run_as(app: str, argv: Any, *, writable: Any = (), **options: Any) -> str:
         return host_command.run(argv, **options)
 
-    for module in (build, checkout):
+    for module in (build, checkout, furnishing):
         monkeypatch.setattr(module, "run_as", run_as)
 
 

@@ -7,10 +7,10 @@ import json
 import os
 import pwd
 import re
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from ..files.atomic import write_atomically
 from ..files.trees import own, sync
@@ -21,11 +21,13 @@ from ..host.release_error import ReleaseError
 from ..source import fetch
 from ..systemd.app_process import run_as
 from ..uwsgi import emperor_check
-from . import environment
+from . import dependency_files, environment
 from . import venv as release_venv
+from .dependency_files import Wanted
+from .furnishing import furnish
 from .migrations import migrations_digest
 from .public import publish
-from .spec import Job, PersistentDirectory, PlanSpec, ReleaseSpec
+from .spec import Job, PlanSpec, ReleaseSpec
 from .state import AppState, Manifest, now
 
 #: Makes uWSGI of a Python; see its own text.
@@ -41,61 +43,6 @@ NEEDED_INODES = 20_000
 
 def new_release_id(revision: str) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{revision[:7]}"
-
-
-# What the code gets beside its source
-
-
-#: For each file: `file`, its path, its bytes, which come by standard input; a link or a file of the source gives way. For
-#: each persistent directory: `link`, the path in the code, the directory. The group of what is copied is left to the
-#: directory, which may give its files to nginx.
-_FURNISH = """
-umask 027
-while [ $# -gt 0 ]; do
-    trap 'echo "$2: failed"' EXIT
-    mkdir -p "$(dirname "$2")"
-    if [ "$1" = file ]; then
-        rm -f "$2"
-        head -c "$3" > "$2"
-    else
-        if [ -d "$2" ] && [ ! -L "$2" ]; then
-            [ -n "$(ls -A "$3")" ] || cp -RP --preserve=mode,timestamps "$2/." "$3/"
-        fi
-        rm -rf "$2"
-        ln -s "$3" "$2"
-    fi
-    shift 3
-done
-trap - EXIT
-"""
-
-
-def furnish(app: str, code: str, files: Mapping[str, str], persistent: Iterable[PersistentDirectory]) -> None:
-    """Put the rendered *files* of an app into its code, and a link to its directory in the place of each *persistent* path.
-
-    What the source has there seeds the persistent directory while that is still empty. All of it as the app's user, who
-    owns both places and could put a link into root's way; and in one command, each of which takes its time to begin.
-    Raises CommandFailed.
-    """
-    contents = {name: content.encode() for name, content in files.items()}
-    words = [
-        word for name, content in contents.items() for word in ("file", f"{code}/{name}", str(len(content)))
-    ]
-    for directory in persistent:
-        words += ["link", f"{code}/{directory['path']}", f"{layout.shared(app)}/{directory['path']}"]
-    if not words:
-        return
-    with tempfile.TemporaryFile() as file:
-        file.write(b"".join(contents.values()))
-        file.seek(0)
-        run_as(
-            app,
-            ["/bin/sh", "-ec", _FURNISH, "sh", *words],
-            what="putting `files` and persistent directories into the code",
-            stdin=file,
-            writable=(code,),
-            shown_as=" ".join(word.removeprefix(f"{code}/") for word in words[1::3]),
-        )
 
 
 # Checking
@@ -274,6 +221,17 @@ def _pins(state: AppState, spec: PlanSpec, revision: str, python: str) -> dict[s
     return release_venv.pins_of(state.app, live.release)
 
 
+def _lacks_dependencies(code: str, wanted: Wanted, error: CommandFailed) -> CommandFailed | ReleaseError:
+    """*error* of the app's check, with its likely cause before it where no dependency was installed."""
+    if (
+        "No module named" in error.output
+        and wanted.package is None
+        and not dependency_files.chosen(code, wanted)
+    ):
+        return ReleaseError(f"{dependency_files.nothing_installed()}\n{error}")
+    return error
+
+
 def prepare(
     spec: ReleaseSpec,
     revision: str,
@@ -318,28 +276,21 @@ def prepare(
     write_configuration(spec, revision, release, account.pw_gid)
 
     say("venv")
+    wanted = Wanted(
+        requirements=spec["requirements"],
+        package=source.get("package"),
+        extras=spec.get("extras") or (),
+        groups=spec.get("groups") or (),
+        version=fetch.version_of(source, revision),
+    )
+    for note in dependency_files.notes(code, wanted):
+        say(f"warning: {note}")
+    key = release_venv.venv_key(code, wanted, python, index)
     state = AppState(app)
-    requirements, package = spec["requirements"], source.get("package")
-    key = release_venv.venv_key(code, requirements, python, index, package)
-    same = [m.release for m in state.manifests() if key and m.venv == key]
-    if same:
-        release_venv.link_venv(layout.release(app, same[-1]), directory, account.pw_gid)
-        disk_quota.count(venv, account.pw_uid)
-    else:
-        os.mkdir(venv)
-        os.chown(venv, account.pw_uid, account.pw_gid)
-        os.chmod(venv, 0o750)
-        disk_quota.count(venv, account.pw_uid)
-        pins = _pins(state, spec, revision, python)
-        for warning in release_venv.build_venv(
-            app, code, venv, requirements, index, package, interpreter, pins, own_server
-        ):
-            say(f"warning: {warning}")
-        # Sealed before the build: a venv holds what the requirements say. One that is linked has been sealed before.
-        own(venv, 0, account.pw_gid, account.pw_uid, "venv")
-        # For the day when another Python needs the same.
-        lock = release_venv.freeze(app, venv)
-        write_atomically(f"{directory}/{release_venv.LOCK}", lock, 0o440, account.pw_gid)
+    pins = _pins(state, spec, revision, python)
+    made = partial(release_venv.build_venv, app, code, venv, wanted, index, interpreter, pins, own_server)
+    for warning in release_venv.make(state, directory, key, made):
+        say(f"warning: {warning}")
 
     say("build")
     for what, commands in (
@@ -363,7 +314,10 @@ def prepare(
         publish(app, code, f"{directory}/public", spec["static_files"])
         check_calendar(spec["schedule"])
         migrations = migrations_digest(code)
-        checked.result()
+        try:
+            checked.result()
+        except CommandFailed as error:
+            raise _lacks_dependencies(code, wanted, error) from error
 
     manifest = Manifest(
         app=app,

@@ -95,6 +95,8 @@ class ReleaseSpec(PlanSpec, Sent, total=False):
     wsgi: str | None
     paste: str | None
     requirements: str | None
+    extras: Sequence[str]
+    groups: Sequence[str]
     build: list[str]
     migrate: str | None
     workers: Mapping[str, Worker]

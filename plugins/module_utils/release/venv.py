@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
 import os
 import pwd
 import re
-import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ..files.atomic import write_atomically
-from ..files.copies import Mirror, made_directory
 from ..files.reading import text
-from ..files.trees import FILE, Entry, opened, walk
-from ..host import layout
+from ..files.trees import own
+from ..host import disk_quota, layout
 from ..host.command import ANSWER, CommandFailed, run
 from ..host.release_error import ReleaseError
 from ..systemd.app_process import run_as
-from . import environment, uv_settings
+from . import dependency_files, environment, uv_settings
+from .dependency_files import UV, Step, Wanted
+from .state import AppState
+from .venv_links import LOCK, link_venv
 
 #: Debian's. The host's uWSGI is an extension of it, so a venv that this serves must have the same minor version.
 PYTHON = "/usr/bin/python3"
-UV = f"{layout.LIBRARY}/tools/bin/uv"
 
 #: uWSGI for the apps whose Python is not the host's: an extension of that Python, with the whole server in it.
 OWN_SERVER = "pyuwsgi==2.0.30.post1"
 
-
-#: What a venv holds, in the release's directory: the versions that the next Python gets.
-LOCK = "requirements.lock"
-
-#: Bytes of a file of a venv that may hold the venv's path; larger ones are programs.
-LARGEST_SCRIPT = 1 << 20
 
 #: How many pinned versions without a build for a new Python are given up one after the other, before all are.
 PINS_GIVEN_UP = 8
@@ -98,56 +91,6 @@ def uv_environment(app: str, index: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def venv_steps(
-    code: str, venv: str, requirements: str | None, files: set[str], package: str | None = None
-) -> list[list[str]]:
-    """The uv commands that fill *venv*: with *package*, or chosen by which of the *files* at the top of the code exist.
-
-    `requirements` when it is named, else uv.lock, requirements.txt, pyproject.toml, in that order. Raises ReleaseError.
-    """
-    python = f"{venv}/bin/python"
-    install = [UV, "pip", "install", "--python", python]
-    if package is not None:
-        if requirements is None:
-            return [[*install, package]]
-        path = f"{code}/{requirements}"
-        # As constraints too: there uv finds the hash of a package that stands on the command line.
-        more = ["--require-hashes", "-c", path] if _has_hashes(code, requirements) else []
-        return [[*install, *more, package, "-r", path]]
-    if requirements is None:
-        requirements = next(
-            (n for n in ("uv.lock", "requirements.txt", "pyproject.toml") if n in files), None
-        )
-        if requirements is None:
-            return []
-    path = f"{code}/{requirements}"
-    if requirements.endswith("uv.lock"):
-        return [
-            [
-                UV,
-                "sync",
-                "--frozen",
-                "--no-dev",
-                "--no-editable",
-                "--active",
-                "--project",
-                os.path.dirname(path),
-            ]
-        ]
-    if requirements.endswith("pyproject.toml"):
-        return [[*install, os.path.dirname(path)]]
-    hashes = ["--require-hashes"] if _has_hashes(code, requirements) else []
-    return [[*install, *hashes, "-r", path]]
-
-
-def _has_hashes(code: str, requirements: str) -> bool:
-    content = text(code, requirements)
-    if content is None:
-        name = os.path.basename(requirements)
-        raise ReleaseError(f"the source has no {name}. Correct `requirements:` of the app.")
-    return any("--hash=" in line.partition("#")[0] for line in content.splitlines())
-
-
 #: Each part takes what it can and gives nothing back, so that no line makes it try twice.
 _EXACT = re.compile(
     r"[A-Za-z0-9][\w.-]*+(?:\[[\w., -]*+\])?+\s*+===?\s*+[\w.!+-]++(?:\s*+;[^#]*+)?+(?:\s++--hash=\S++)*+\s*+"
@@ -169,17 +112,12 @@ def is_outdated(own_server: str) -> bool:
     return own_server not in ("", OWN_SERVER)
 
 
-def venv_key(
-    code: str, requirements: str | None, python: str, index: Mapping[str, str], package: str | None = None
-) -> str:
+def venv_key(code: str, wanted: Wanted, python: str, index: Mapping[str, str]) -> str:
     """A digest of all that decides what the venv holds; empty where that cannot be told without building it."""
-    if package is not None:
-        return ""
-    files = set(os.listdir(code))
-    if requirements is None:
-        requirements = "" if "uv.lock" in files or "requirements.txt" not in files else "requirements.txt"
-    content = text(code, requirements) if requirements.endswith(".txt") else None
-    if content is None or not is_exact(content):
+    requirements = dependency_files.chosen(code, wanted) or ""
+    plain_file = wanted.package is None and requirements.endswith(".txt")
+    content = text(code, requirements) if plain_file else None
+    if content is None or not is_exact(content) or wanted.extras or wanted.groups:
         return ""
     # A password decides nothing, and the manifest holds this digest.
     plain, _ = uv_settings.split(index)
@@ -187,60 +125,138 @@ def venv_key(
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def link_venv(old: str, new: str, gid: int) -> None:
-    """Give release directory *new* the venv and the lock of *old*: by hard links to files that are root's and never change.
-
-    Files that hold the venv's own path are written anew. All of it is root's and *gid*'s, as it is in *old*.
-    Raises ReleaseError.
-    """
-    with contextlib.ExitStack() as stack:
-        source, target = (stack.enter_context(opened(place)) for place in (old, new))
-        os.close(made_directory(target, "venv", gid))
-        mirror = stack.enter_context(Mirror(stack.enter_context(opened(f"{new}/venv")), gid))
-        for entry in walk(stack.enter_context(opened(f"{old}/venv")), "venv"):
-            kind, directory = entry.status.st_mode, mirror.directory(entry)
-            if stat.S_ISDIR(kind):
-                mirror.make(entry)
-            elif stat.S_ISLNK(kind):
-                os.symlink(os.readlink(entry.name, dir_fd=entry.directory), entry.name, dir_fd=directory)
-                os.chown(entry.name, -1, gid, dir_fd=directory, follow_symlinks=False)
-            elif stat.S_ISREG(kind) and _may_hold_path(entry):
-                _copy_with_path(entry, directory, gid, f"{old}/venv".encode(), f"{new}/venv".encode())
-            elif stat.S_ISREG(kind):
-                _link(entry.name, entry.directory, directory)
-        with contextlib.suppress(FileNotFoundError):
-            _link(LOCK, source, target)
+#: What setuptools says of code that it takes for several packages: such code is imported from where it lies.
+_SEVERAL = re.compile(r"Multiple top-level (?:packages|modules) discovered")
 
 
-def _link(name: str, source: int, target: int) -> None:
-    os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+class _Filling:
+    """A venv that is being filled by commands of the app's user."""
+
+    def __init__(self, app: str, code: str, venv: str, index: Mapping[str, str]) -> None:
+        self.app, self.code, self.venv = app, code, venv
+        plain, self._private = uv_settings.split(index)
+        self._environment = {
+            **uv_environment(app, plain),
+            "VIRTUAL_ENV": venv,
+            "UV_PROJECT_ENVIRONMENT": venv,
+        }
+        self.warnings: list[str] = []
+
+    def uv(
+        self,
+        *words: str,
+        what: str = "installing the requirements",
+        more: Mapping[str, str] | None = None,
+        directory: str = "",
+    ) -> None:
+        account = pwd.getpwnam(self.app)
+        with uv_settings.told(self._private, account.pw_uid) as (told, stdin):
+            run_as(
+                self.app,
+                [UV, *words],
+                what=what,
+                cwd=os.path.join(self.code, directory),
+                env={**self._environment, **(more or {}), **told},
+                timeout=1800,
+                stdin=stdin,
+                writable=(self.venv,),
+            )
+
+    def take(self, step: Step, pins: dict[str, str]) -> None:
+        """Run *step*; *pins* that it cannot keep leave them."""
+        if step.tool:
+            self._export(step)
+        elif step.chooses and pins:
+            self._install_pinned(step, pins)
+        elif step.project:
+            try:
+                self._run(step)
+            except CommandFailed as error:
+                if not (several := _SEVERAL.search(error.output)):
+                    raise
+                self.warnings.append(
+                    f"the code itself is not installed as a package, since its build says {several[0]!r}. Its "
+                    "dependencies are installed, and it is imported from where it lies. To stop this warning, write "
+                    "`package = false` below [tool.uv] in pyproject.toml"
+                )
+        else:
+            self._run(step)
+
+    def _run(self, step: Step, *words: str) -> None:
+        self.uv(*step.words, *words, more=step.environment, directory=step.directory)
+
+    def _install_pinned(self, step: Step, pins: dict[str, str]) -> None:
+        given_up = 0
+        while pins:
+            constraints = f"{os.path.dirname(self.venv)}/pins.txt"
+            content = "".join(f"{name}=={version}\n" for name, version in sorted(pins.items()))
+            write_atomically(constraints, content, 0o440, pwd.getpwnam(self.app).pw_gid)
+            try:
+                self._run(step, "--constraint", constraints)
+                return
+            except CommandFailed as error:
+                named = blamed(error.output, pins) if given_up < PINS_GIVEN_UP else []
+                for name in named or sorted(pins):
+                    given_up += 1
+                    self.warnings.append(
+                        f"{name}=={pins.pop(name)} of the live release has no build for this Python"
+                    )
+            finally:
+                os.unlink(constraints)
+        self._run(step)
+
+    def _export(self, step: Step) -> None:
+        """Have the tool that wrote a lock export it, in an installation that is gone afterwards."""
+        tool, lock = dependency_files.tool_directory(self.venv), dependency_files.lock_of(step.tool)
+        if not os.path.exists(lock):
+            raise ReleaseError(
+                "this host was set up by an earlier version of Emperor Stack: run site.yml first"
+            )
+        what = f"installing {step.tool}, which reads its lock"
+        self.uv("venv", "--quiet", "--python", PYTHON, tool, what=what)
+        install = ["pip", "install", "--quiet", "--require-hashes", "--python", f"{tool}/bin/python"]
+        self.uv(*install, "-r", lock, what=what)
+        run_as(
+            self.app,
+            ["/bin/sh", "-ec", _EXPORT, "sh", dependency_files.exported(self.venv)]
+            + [f"{tool}/bin/{step.tool}", *step.words],
+            what=f"reading the lock of {step.tool}",
+            cwd=os.path.join(self.code, step.directory),
+            env={**self._environment, **_OF_TOOLS, "POETRY_CACHE_DIR": f"{tool}/cache"},
+            timeout=600,
+            writable=(self.venv,),
+            shown_as=" ".join([step.tool, *step.words]),
+        )
+
+    def remove_tool(self) -> None:
+        tool = dependency_files.tool_directory(self.venv)
+        run_as(self.app, ["rm", "-rf", "--", tool], what="removing the tool", writable=(self.venv,))
 
 
-def _may_hold_path(entry: Entry) -> bool:
-    """Whether a file of a venv is a script or a setting, which name the venv that they are of."""
-    in_bin = entry.path == f"bin/{entry.name}"
-    return (in_bin or entry.name.endswith((".pth", ".cfg"))) and entry.status.st_size <= LARGEST_SCRIPT
+#: $1 is the file, the rest the command. Indexes of a lock are left out: the host has its own, and the hashes hold anyway.
+_EXPORT = r"""
+to=$1
+shift
+"$@" >"$to.all"
+grep -vE '^(-i |--(index-url|extra-index-url|find-links|trusted-host))' "$to.all" >"$to" || [ $? = 1 ]
+"""
 
-
-def _copy_with_path(entry: Entry, directory: int, gid: int, old: bytes, new: bytes) -> None:
-    with open(os.open(entry.name, FILE, dir_fd=entry.directory), "rb") as file:
-        content = file.read(LARGEST_SCRIPT)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with open(os.open(entry.name, flags, 0o600, dir_fd=directory), "wb") as file:
-        os.fchown(file.fileno(), -1, gid)
-        os.fchmod(file.fileno(), stat.S_IMODE(entry.status.st_mode))
-        file.write(content.replace(old, new))
-        file.flush()
-        os.utime(file.fileno(), ns=(entry.status.st_atime_ns, entry.status.st_mtime_ns))
+#: For tools that read locks: to look at nothing but the lock, to make no venv, and to say nothing of other things.
+_OF_TOOLS = {
+    "POETRY_VIRTUALENVS_CREATE": "false",
+    "PDM_CHECK_UPDATE": "0",
+    "PIPENV_IGNORE_VIRTUALENVS": "1",
+    "PIPENV_VERBOSITY": "-1",
+    "NO_COLOR": "1",
+}
 
 
 def build_venv(
     app: str,
     code: str,
     venv: str,
-    requirements: str | None,
+    wanted: Wanted,
     index: Mapping[str, str],
-    package: str | None = None,
     python: str = PYTHON,
     pins: Mapping[str, str] | None = None,
     own_server: bool = False,
@@ -248,58 +264,45 @@ def build_venv(
     """Make *venv* with the interpreter *python* and fill it; return warnings. Raises CommandFailed and ReleaseError.
 
     *pins* (name → version) hold where the requirements leave a choice: what serves today goes to the next Python as it
-    is. A pin that this Python has no build for is given up, with a warning.
+    is. A pin that this Python has no build for is given up, with a warning. A lock has its own pins.
     """
-    plain, private = uv_settings.split(index)
-    env = {**uv_environment(app, plain), "VIRTUAL_ENV": venv, "UV_PROJECT_ENVIRONMENT": venv}
-    what = "installing the requirements"
-    uid = pwd.getpwnam(app).pw_uid
+    filling = _Filling(app, code, venv, index)
     uv_settings.close(UV)
-
-    def uv(*words: str, what: str = what, timeout: float = 1800) -> str:
-        with uv_settings.told(private, uid) as (more, stdin):
-            return run_as(
-                app,
-                [UV, *words],
-                what=what,
-                cwd=code,
-                env={**env, **more},
-                timeout=timeout,
-                stdin=stdin,
-                writable=(venv,),
-            )
-
-    uv("venv", "--quiet", "--python", python, venv, what="making the venv")
-    warnings: list[str] = []
+    filling.uv("venv", "--quiet", "--python", python, venv, what="making the venv")
     kept = dict(pins or {})
-    for step in venv_steps(code, venv, requirements, set(os.listdir(code)), package):
-        # uv.lock has its own pins, and `uv sync` takes no others.
-        while kept and step[1] == "pip":
-            constraints = f"{os.path.dirname(venv)}/pins.txt"
-            content = "".join(f"{name}=={version}\n" for name, version in sorted(kept.items()))
-            write_atomically(constraints, content, 0o440, pwd.getpwnam(app).pw_gid)
-            try:
-                uv(*step[1:], "--constraint", constraints)
-                break
-            except CommandFailed as error:
-                given_up = blamed(error.output, kept) if len(warnings) < PINS_GIVEN_UP else []
-                for name in given_up or sorted(kept):
-                    warnings.append(
-                        f"{name}=={kept.pop(name)} of the live release has no build for this Python"
-                    )
-            finally:
-                os.unlink(constraints)
-        else:
-            uv(*step[1:])
+    steps = dependency_files.steps(code, venv, wanted)
+    for step in steps:
+        filling.take(step, kept)
+    if any(step.tool for step in steps):
+        filling.remove_tool()
     if own_server:
-        uv(
-            "pip",
-            "install",
-            "--python",
-            f"{venv}/bin/python",
-            OWN_SERVER,
-            what="installing the app's own uWSGI",
-        )
+        words = ["pip", "install", "--python", f"{venv}/bin/python", OWN_SERVER]
+        filling.uv(*words, what="installing the app's own uWSGI")
+    return filling.warnings
+
+
+def make(state: AppState, directory: str, key: str, build: Callable[[], list[str]]) -> list[str]:
+    """The venv of the release in *directory*: that of an earlier release with the same *key*, else what *build* makes.
+
+    Returns warnings. Raises ReleaseError and CommandFailed.
+    """
+    app = state.app
+    account, venv = pwd.getpwnam(app), f"{directory}/venv"
+    same = [m.release for m in state.manifests() if key and m.venv == key]
+    if same:
+        link_venv(layout.release(app, same[-1]), directory, account.pw_gid)
+        disk_quota.count(venv, account.pw_uid)
+        return []
+    os.mkdir(venv)
+    os.chown(venv, account.pw_uid, account.pw_gid)
+    os.chmod(venv, 0o750)
+    disk_quota.count(venv, account.pw_uid)
+    warnings = build()
+    # Sealed before the build: a venv holds what the requirements say. One that is linked has been sealed before.
+    own(venv, 0, account.pw_gid, account.pw_uid, "venv")
+    # For the day when another Python needs the same.
+    lock = freeze(app, venv)
+    write_atomically(f"{directory}/{LOCK}", lock, 0o440, account.pw_gid)
     return warnings
 
 

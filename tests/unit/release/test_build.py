@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
-from ansible_collections.emperor.stack.plugins.module_utils.release import build
+from ansible_collections.emperor.stack.plugins.module_utils.release import build, furnishing
+from ansible_collections.emperor.stack.plugins.module_utils.release.dependency_files import Wanted
 from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Manifest
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import emperor_check
 
@@ -73,13 +74,13 @@ def test_files_take_the_place_of_what_the_source_has(host: Path, as_myself: None
     (code / "conf/a.ini").write_text("the source's")
     (code / "conf/b.ini").symlink_to(outside)
     files = {"conf/a.ini": "it's $(id) `x` é\n", "conf/b.ini": "b", "new/deep/c": "", "-x": "no option"}
-    build.furnish("blog", str(code), files, [])
+    furnishing.furnish("blog", str(code), files, [])
     assert {name: (code / name).read_text() for name in files} == files
     assert outside.read_text() == "kept"
     assert all(mode(code / name) == 0o640 for name in files)
     (code / "conf/d").mkdir()
     with pytest.raises(CommandFailed, match="conf/d: failed") as caught:
-        build.furnish("blog", str(code), {"a": "", "conf/d": "secret text", "z": ""}, [])
+        furnishing.furnish("blog", str(code), {"a": "", "conf/d": "secret text", "z": ""}, [])
     assert "secret text" not in str(caught.value)
 
 
@@ -145,7 +146,7 @@ def test_a_persistent_directory_takes_the_place_of_the_sources(
         place.mkdir(parents=True)
         for name, content in in_code.items():
             (place / name).write_text(content)
-    build.furnish("blog", str(code), {"x": "before", "y": ""}, [{"path": "var/media"}])
+    furnishing.furnish("blog", str(code), {"x": "before", "y": ""}, [{"path": "var/media"}])
     assert (code / "x").read_text() == "before"
     assert os.readlink(place) == str(kept)
     assert {path.name: path.read_text() for path in kept.iterdir()} == expected
@@ -216,6 +217,19 @@ def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
     assert calls[-2:] == ["sync", "save"]
     assert {"fetch", "build_venv", "check_server"} <= set(calls[:-2])
     assert AppState("blog").manifest(RELEASE) is not None
+
+
+def test_a_missing_module_is_explained_where_nothing_was_installed(tmp_path: Path) -> None:
+    missing = CommandFailed("importing the app", "python", "exit status 1", "No module named 'django'")
+    other = CommandFailed("importing the app", "python", "exit status 1", "SyntaxError")
+    code = str(tmp_path)
+    said = str(build._lacks_dependencies(code, Wanted(), missing))
+    assert said.startswith("nothing was installed, because the code has no file that names its dependencies")
+    assert said.endswith(f"\n{missing}")
+    assert build._lacks_dependencies(code, Wanted(), other) is other
+    assert build._lacks_dependencies(code, Wanted(package="kinto==1"), missing) is missing
+    (tmp_path / "requirements.txt").write_text("")
+    assert build._lacks_dependencies(code, Wanted(), missing) is missing
 
 
 # Space

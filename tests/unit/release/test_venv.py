@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.release import dependency_files, venv_links
 from ansible_collections.emperor.stack.plugins.module_utils.release import venv as release_venv
-from ansible_collections.emperor.stack.plugins.module_utils.release.venv import UV
+from ansible_collections.emperor.stack.plugins.module_utils.release.dependency_files import Wanted
 
 
 @pytest.mark.parametrize(
@@ -38,16 +40,16 @@ def test_only_a_file_that_always_gives_the_same_venv_is_exact(requirements: str,
 
 def test_the_key_follows_everything_that_decides_the_venv(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("six==1.17.0\n")
-    key = release_venv.venv_key(str(tmp_path), None, "3.11", {})
-    assert key == release_venv.venv_key(str(tmp_path), None, "3.11", {})
-    assert key != release_venv.venv_key(str(tmp_path), None, "3.13", {})
+    key = release_venv.venv_key(str(tmp_path), Wanted(), "3.11", {})
+    assert key == release_venv.venv_key(str(tmp_path), Wanted(), "3.11", {})
+    assert key != release_venv.venv_key(str(tmp_path), Wanted(), "3.13", {})
     assert key != release_venv.venv_key(
-        str(tmp_path), None, "3.11", {"UV_DEFAULT_INDEX": "https://index.example.com"}
+        str(tmp_path), Wanted(), "3.11", {"UV_DEFAULT_INDEX": "https://index.example.com"}
     )
     (tmp_path / "requirements.txt").write_text("six==1.16.0\n")
-    assert key != release_venv.venv_key(str(tmp_path), None, "3.11", {})
+    assert key != release_venv.venv_key(str(tmp_path), Wanted(), "3.11", {})
     (tmp_path / "uv.lock").write_text("")
-    assert release_venv.venv_key(str(tmp_path), None, "3.11", {}) == ""
+    assert release_venv.venv_key(str(tmp_path), Wanted(), "3.11", {}) == ""
 
 
 def test_a_linked_venv_shares_files_and_names_its_own_path(tmp_path: Path) -> None:
@@ -58,19 +60,19 @@ def test_a_linked_venv_shares_files_and_names_its_own_path(tmp_path: Path) -> No
     (old / "bin" / "tool").chmod(0o750)
     (old / "bin" / "python").symlink_to("/usr/bin/python3")
     (old / "lib64").symlink_to("lib")
-    (old / "bin" / "program").write_bytes(str(old).encode() + bytes(release_venv.LARGEST_SCRIPT))
+    (old / "bin" / "program").write_bytes(str(old).encode() + bytes(venv_links.LARGEST_SCRIPT))
     (old / "lib" / os.fsdecode(b"caf\xe9.py")).write_text("")
     os.mkfifo(old / "lib" / "fifo")
     (old / "lib" / "site" / "six.py").write_text("x = 1\n")
     (old / "pyvenv.cfg").write_text("home = /usr/bin\n")
-    (old.parent / release_venv.LOCK).write_text("six==1.16.0\n")
+    (old.parent / venv_links.LOCK).write_text("six==1.16.0\n")
     new.parent.mkdir()
     umask = os.umask(0o077)
     try:
-        release_venv.link_venv(str(old.parent), str(new.parent), os.getgid())
+        venv_links.link_venv(str(old.parent), str(new.parent), os.getgid())
     finally:
         os.umask(umask)
-    assert (new.parent / release_venv.LOCK).read_text() == "six==1.16.0\n"
+    assert (new.parent / venv_links.LOCK).read_text() == "six==1.16.0\n"
     assert {stat.S_IMODE(path.stat().st_mode) for path in (new, new / "bin", new / "lib")} == {0o750}
     assert (new / "bin" / "tool").read_text() == f"#!{new}/bin/python\n"
     assert (new / "bin" / "program").samefile(old / "bin" / "program")
@@ -82,60 +84,6 @@ def test_a_linked_venv_shares_files_and_names_its_own_path(tmp_path: Path) -> No
     assert (new / "lib64").readlink() == Path("lib")
     assert (new / "lib" / "site" / "six.py").stat().st_ino == (old / "lib" / "site" / "six.py").stat().st_ino
     assert (new / "pyvenv.cfg").read_text() == "home = /usr/bin\n"
-
-
-# Filling
-
-
-@pytest.mark.parametrize(
-    ("requirements", "files", "expected"),
-    [
-        (None, [], []),
-        (None, ["uv.lock", "requirements.txt", "pyproject.toml"], "sync"),
-        (None, ["requirements.txt", "pyproject.toml"], "requirements.txt"),
-        (None, ["pyproject.toml"], "project"),
-        ("deploy/pinned.txt", ["requirements.txt", "uv.lock", "deploy/pinned.txt"], "deploy/pinned.txt"),
-        ("api/uv.lock", ["requirements.txt", "api/uv.lock"], "sync api"),
-        ("api/pyproject.toml", ["api/pyproject.toml"], "project api"),
-    ],
-)
-def test_how_a_venv_is_filled(
-    tmp_path: Path, requirements: str | None, files: list[str], expected: Any
-) -> None:
-    for name in files:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    code = str(tmp_path)
-    steps = release_venv.venv_steps(code, "/venv", requirements, set(os.listdir(code)))
-    kind, _, where = str(expected).partition(" ")
-    if not expected:
-        assert steps == []
-    elif kind == "sync":
-        assert steps == [
-            [UV, "sync", "--frozen", "--no-dev", "--no-editable", "--active", "--project"]
-            + [f"{code}/{where}".rstrip("/")]
-        ]
-    elif kind == "project":
-        assert steps == [
-            [UV, "pip", "install", "--python", "/venv/bin/python", f"{code}/{where}".rstrip("/")]
-        ]
-    else:
-        assert steps == [[UV, "pip", "install", "--python", "/venv/bin/python", "-r", f"{code}/{expected}"]]
-
-
-@pytest.mark.parametrize(
-    ("content", "hashes"),
-    [
-        ("flask==3.0 \\\n    --hash=sha256:aa\n", True),
-        ("flask==3.0\n", False),
-        ("# made without --hash=…\nflask==3.0  # --hash=x\n", False),
-        ("caf\xe9==1\r\n", False),
-    ],
-)
-def test_hashes_are_required_where_there_are_some(tmp_path: Path, content: str, hashes: bool) -> None:
-    (tmp_path / "requirements.txt").write_bytes(content.encode())
-    (step,) = release_venv.venv_steps(str(tmp_path), "/venv", "requirements.txt", set())
-    assert ("--require-hashes" in step) is hashes
 
 
 @pytest.mark.parametrize(
@@ -163,24 +111,24 @@ def test_requirements_that_root_does_not_read(tmp_path: Path, content: Any, says
             file.truncate(content)
     with pytest.raises(ReleaseError, match=says):
         if asked == "key":
-            release_venv.venv_key(str(tmp_path), None, "3.11", {})
+            release_venv.venv_key(str(tmp_path), Wanted(), "3.11", {})
         else:
-            release_venv.venv_steps(str(tmp_path), "/venv", "requirements.txt", set())
+            dependency_files.steps(str(tmp_path), "/venv", Wanted("requirements.txt"))
 
 
 def test_requirements_that_are_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "requirements.txt")
-    assert release_venv.venv_key(str(tmp_path), "requirements.txt", "3.11", {}) == ""
+    assert release_venv.venv_key(str(tmp_path), Wanted("requirements.txt"), "3.11", {}) == ""
     with pytest.raises(ReleaseError, match=r"the source has no requirements\.txt"):
-        release_venv.venv_steps(str(tmp_path), "/venv", "requirements.txt", set())
+        dependency_files.steps(str(tmp_path), "/venv", Wanted("requirements.txt"))
 
 
 def test_requirements_behind_a_link_of_the_source(tmp_path: Path) -> None:
     (tmp_path / "prod").mkdir()
     (tmp_path / "prod/r.txt").write_text("six==1.16.0\n")
-    plain = release_venv.venv_key(str(tmp_path), "prod/r.txt", "3.11", {})
+    plain = release_venv.venv_key(str(tmp_path), Wanted("prod/r.txt"), "3.11", {})
     (tmp_path / "requirements.txt").symlink_to("prod/r.txt")
-    assert release_venv.venv_key(str(tmp_path), None, "3.11", {}) == plain != ""
+    assert release_venv.venv_key(str(tmp_path), Wanted(), "3.11", {}) == plain != ""
 
 
 @pytest.mark.parametrize(
@@ -199,40 +147,14 @@ def test_long_lines(line: str, exact: bool) -> None:
     assert release_venv.is_exact(line) is exact
 
 
-def test_requirements_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match=r"the source has no prod\.txt\. Correct `requirements:`"):
-        release_venv.venv_steps(str(tmp_path), "/venv", "prod.txt", set())
-
-
-@pytest.mark.parametrize(
-    ("requirements", "content", "expected"),
-    [
-        (None, "", ["kinto==25.1.0"]),
-        ("more.txt", "redis==5.0\n", ["kinto==25.1.0", "-r", "{code}/more.txt"]),
-        (
-            "more.txt",
-            "kinto==25.1.0 --hash=sha256:aa\n",
-            ["--require-hashes", "-c", "{code}/more.txt", "kinto==25.1.0", "-r", "{code}/more.txt"],
-        ),
-    ],
-)
-def test_a_package_of_the_index(
-    tmp_path: Path, requirements: str | None, content: str, expected: list[str]
-) -> None:
-    (tmp_path / "more.txt").write_text(content)
-    steps = release_venv.venv_steps(str(tmp_path), "/venv", requirements, {"more.txt"}, "kinto==25.1.0")
-    words = [word.replace("{code}", str(tmp_path)) for word in expected]
-    assert steps == [[UV, "pip", "install", "--python", "/venv/bin/python", *words]]
-
-
 # Another Python
 
 
 class Uv:
     """uv, of which it is only told what it was asked; a build of *broken* pins fails."""
 
-    def __init__(self, broken: set[str]) -> None:
-        self.broken = broken
+    def __init__(self, broken: set[str], project: str) -> None:
+        self.broken, self.project = broken, project
         self.asked: list[list[str]] = []
 
     def __call__(self, app: str, argv: list[str], **options: Any) -> str:
@@ -243,22 +165,31 @@ class Uv:
             for pin in pins:
                 if pin in self.broken:
                     raise CommandFailed("x", "uv", "exit status 1", f"  x Failed to build `{pin}`")
+        if self.project and argv[-1].endswith("/code"):
+            raise CommandFailed("x", "uv", "exit status 1", self.project)
         return ""
 
 
 @pytest.fixture
 def built(host: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(dependency_files, "lock_of", lambda tool: f"{host}/lock-tools/{tool}.txt")
+
     def build(
-        pins: dict[str, str], broken: set[str] = frozenset(), own: bool = False
-    ) -> tuple[list[str], list[list[str]]]:  # type: ignore[assignment]
-        uv = Uv(broken)
+        pins: dict[str, str],
+        broken: set[str] = frozenset(),  # type: ignore[assignment]
+        own: bool = False,
+        project: str = "",
+        locked: bool = False,
+    ) -> tuple[list[str], list[list[str]]]:
+        uv = Uv(broken, project)
         monkeypatch.setattr(release_venv, "run_as", uv)
         code, release = host / "code", host / "release"
-        code.mkdir()
-        release.mkdir()
-        (code / "requirements.txt").write_text("six>=1\n")
+        code.mkdir(exist_ok=True)
+        release.mkdir(exist_ok=True)
+        file = "poetry.lock" if locked else "pyproject.toml" if project else "requirements.txt"
+        (code / file).write_text('[project]\nname = "x"\nversion = "1"\n' if project else "six>=1\n")
         warnings = release_venv.build_venv(
-            "blog", str(code), str(release / "venv"), None, {}, None, "/opt/p", pins, own
+            "blog", str(code), str(release / "venv"), Wanted(), {}, "/opt/p", pins, own
         )
         assert os.listdir(release) == []
         return warnings, uv.asked
@@ -285,6 +216,46 @@ def test_when_no_pin_is_named_all_are_given_up(built: Any, monkeypatch: pytest.M
     warnings, asked = built({"six": "1.16.0", "flask": "3.0"}, {"six==1.16.0"})
     assert len(warnings) == 2
     assert "--constraint" not in asked[-1]
+
+
+def test_code_that_setuptools_takes_for_several_packages_is_no_package(built: Any) -> None:
+    """Its dependencies are installed then; any other failure of a build is one."""
+    flat = "error: Multiple top-level packages discovered in a flat-layout: ['b', 'a']."
+    warnings, asked = built({}, project=flat)
+    assert asked[-1][-1].endswith("/code")
+    assert "says 'Multiple top-level packages discovered'. Its dependencies are installed" in warnings[0]
+    with pytest.raises(CommandFailed, match="no such backend"):
+        built({}, project="no such backend")
+
+
+def test_a_lock_is_exported_and_its_tool_is_gone_afterwards(built: Any, host: Path) -> None:
+    (host / "lock-tools").mkdir()
+    with pytest.raises(ReleaseError, match=r"earlier version of Emperor Stack: run site\.yml first"):
+        built({"six": "1.16.0"}, locked=True)
+    (host / "lock-tools/poetry.txt").write_text("")
+    warnings, asked = built({"six": "1.16.0"}, locked=True)
+    assert warnings == []
+    tool = f"{host}/release/venv/.lock-tool"
+    assert asked[1][-1] == tool
+    assert asked[2][-1] == f"{host}/lock-tools/poetry.txt" and "--require-hashes" in asked[2]
+    assert asked[3][3:6] == [f"{tool}/requirements.txt", f"{tool}/bin/poetry", "export"]
+    # A lock has its own pins.
+    assert asked[4][-3:] == ["--no-deps", "-r", f"{tool}/requirements.txt"]
+    assert asked[5] == ["-rf", "--", tool]
+
+
+def test_an_export_leaves_out_indexes(tmp_path: Path) -> None:
+    said = "-i https://index.example.com\nsix==1\n    --hash=sha256:aa\n--extra-index-url x\n-e .\n"
+    done = subprocess.run(
+        ["/bin/sh", "-ec", release_venv._EXPORT, "sh", str(tmp_path / "out"), "printf", "%s", said],
+        check=False,
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "out").read_text() == "six==1\n    --hash=sha256:aa\n-e .\n"
+    failing = subprocess.run(
+        ["/bin/sh", "-ec", release_venv._EXPORT, "sh", str(tmp_path / "out"), "false"], check=False
+    )
+    assert failing.returncode != 0
 
 
 def test_an_app_with_another_python_gets_a_server_of_its_own(built: Any) -> None:

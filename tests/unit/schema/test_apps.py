@@ -65,6 +65,8 @@ def test_every_default() -> None:
         "wsgi": "b:app",
         "paste": None,
         "requirements": None,
+        "extras": [],
+        "groups": [],
         "python": None,
         "files": {},
         "build": [],

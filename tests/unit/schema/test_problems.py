@@ -143,7 +143,7 @@ def test_null_means_not_given() -> None:
 
 
 NAMES = (
-    "name, state, renamed_from, domains, source, wsgi, paste, requirements, python, files, build, migrate, workers, "
+    "name, state, renamed_from, domains, source, wsgi, paste, requirements, extras, groups, python, files, build, migrate, workers, "
     "schedule, hooks, static, persistent, env, secrets, health, server, web, on_demand, idle, limits, tls, path, "
     "redirects, allow, deny, users, rate_limit, cache, headers, static_max_age, private, error_pages, intercept_errors, "
     "maintenance, nginx"
@@ -546,6 +546,12 @@ ARCHIVE = {"archive": "https://example.com/a.tgz", "checksum": f"sha256:{'0' * 6
             ".source.subdirectory",
             "there is no directory /bundle/code/inner on the controller",
             "correct subdirectory, or the path before it",
+        ),
+        (
+            {"source": {"package": "kinto==25.1.0"}, "extras": ["postgresql"]},
+            ".extras",
+            "`extras` applies to files of the source, and has no effect with `package`",
+            "package: kinto[postgresql]==25.1.0    # extras stand in brackets",
         ),
         (
             {"source": {"package": "kinto==25.1.0"}, "requirements": "pins.txt"},

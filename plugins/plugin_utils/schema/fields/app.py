@@ -12,7 +12,7 @@ from .nginx import NGINX
 from .processes import HOOKS_OF_A_DEPLOY, PROCESS_NAME, SCHEDULED, WORKER
 from .serving import HEALTH, LIMITS, WEB
 from .source import SOURCE
-from .texts import CODE_FILE, CODE_PATH, COMMAND, ENV_NAME
+from .texts import CODE_FILE, CODE_PATH, COMMAND, DEPENDENCY_GROUP, ENV_NAME
 from .tls import TLS
 
 APP = Section(
@@ -78,9 +78,25 @@ APP = Section(
         Field(
             "requirements",
             CODE_FILE,
-            "File with the pinned requirements. By default the first of uv.lock, requirements.txt and "
-            "pyproject.toml.",
+            "File that names the dependencies. By default the first of uv.lock, requirements.txt, pylock.toml, "
+            "poetry.lock, pdm.lock, Pipfile.lock and pyproject.toml.",
             "requirements: requirements/production.txt",
+        ),
+        Field(
+            "extras",
+            ListOf(DEPENDENCY_GROUP, unique=True),
+            "Optional dependencies of the project to install. For uv.lock, pylock.toml, poetry.lock, pdm.lock and "
+            "pyproject.toml.",
+            "extras: [postgres]",
+            default=(),
+        ),
+        Field(
+            "groups",
+            ListOf(DEPENDENCY_GROUP, unique=True),
+            "Dependency groups to install beside the project's own dependencies; of Pipfile.lock its categories. "
+            "Groups for development are left out unless named here.",
+            "groups: [production]",
+            default=(),
         ),
         Field(
             "python",

@@ -73,6 +73,12 @@ _BELONGS = {
 
 def _package_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
     """The code of a package holds nothing but `files`."""
+    for key in ("extras", "groups"):
+        if app.get(key):
+            reason = f"`{key}` applies to files of the source, and has no effect with `package`"
+            yield Fault(
+                f"{where}.{key}", reason, "package: kinto[postgresql]==25.1.0    # extras stand in brackets"
+            )
     files = good_pairs(app.get("files"), paths.file_path, paths.controller_path)
     for name, file in _named_files(app).items():
         if file and file not in files:

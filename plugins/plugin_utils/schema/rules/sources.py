@@ -53,6 +53,14 @@ def package(text: str) -> Wrong | None:
     )
 
 
+def dependency_group(text: str) -> Wrong | None:
+    if re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", text):
+        return None
+    return Wrong(
+        "a name has letters and digits, and . _ - between them, as in [project.optional-dependencies]"
+    )
+
+
 def python(text: str) -> Wrong | None:
     if re.fullmatch(r"3\.(9|[1-9][0-9])", text):
         return None

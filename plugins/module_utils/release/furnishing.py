@@ -1,0 +1,61 @@
+"""What the code of a release gets beside its source: rendered files, and links to what outlives releases."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+
+from ..host import layout
+from ..systemd.app_process import run_as
+from .spec import PersistentDirectory
+
+#: For each file: `file`, its path, its bytes, which come by standard input; a link or a file of the source gives way. For
+#: each persistent directory: `link`, the path in the code, the directory. The group of what is copied is left to the
+#: directory, which may give its files to nginx.
+_FURNISH = """
+umask 027
+while [ $# -gt 0 ]; do
+    trap 'echo "$2: failed"' EXIT
+    mkdir -p "$(dirname "$2")"
+    if [ "$1" = file ]; then
+        rm -f "$2"
+        head -c "$3" > "$2"
+    else
+        if [ -d "$2" ] && [ ! -L "$2" ]; then
+            [ -n "$(ls -A "$3")" ] || cp -RP --preserve=mode,timestamps "$2/." "$3/"
+        fi
+        rm -rf "$2"
+        ln -s "$3" "$2"
+    fi
+    shift 3
+done
+trap - EXIT
+"""
+
+
+def furnish(app: str, code: str, files: Mapping[str, str], persistent: Iterable[PersistentDirectory]) -> None:
+    """Put the rendered *files* of an app into its code, and a link to its directory in the place of each *persistent* path.
+
+    What the source has there seeds the persistent directory while that is still empty. All of it as the app's user, who
+    owns both places and could put a link into root's way; and in one command, each of which takes its time to begin.
+    Raises CommandFailed.
+    """
+    contents = {name: content.encode() for name, content in files.items()}
+    words = [
+        word for name, content in contents.items() for word in ("file", f"{code}/{name}", str(len(content)))
+    ]
+    for directory in persistent:
+        words += ["link", f"{code}/{directory['path']}", f"{layout.shared(app)}/{directory['path']}"]
+    if not words:
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(b"".join(contents.values()))
+        file.seek(0)
+        run_as(
+            app,
+            ["/bin/sh", "-ec", _FURNISH, "sh", *words],
+            what="putting `files` and persistent directories into the code",
+            stdin=file,
+            writable=(code,),
+            shown_as=" ".join(word.removeprefix(f"{code}/") for word in words[1::3]),
+        )

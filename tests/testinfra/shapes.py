@@ -1,0 +1,78 @@
+"""Code of apps in the shapes that people bring: by what their dependencies are named, and where their modules lie."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from deploying import HERE
+
+ECHO = HERE / "apps" / "echo" / "app.py"
+FILES = HERE / "sources" / "files" / "shapes"
+
+_PYLOCK = """lock-version = "1.0"
+created-by = "tests"
+[[packages]]
+name = "vendored"
+version = "1.0"
+wheels = [{{path = "wheels/{name}", hashes = {{sha256 = "{digest}"}}}}]
+"""
+
+
+def shape(directory: Path, name: str, module: str = "app.py") -> Path:
+    """The code of app *name*: its files of dependencies, and an app that tells what it is made of as *module*."""
+    code = directory / f"shape-{name}"
+    if (FILES / name).is_dir():
+        shutil.copytree(FILES / name, code)
+    (code / module).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(ECHO, code / module)
+    return code
+
+
+def wheel(directory: Path, name: str) -> Path:
+    """A wheel of package *name*, version 1.0, in *directory*."""
+    directory.mkdir(parents=True)
+    path = directory / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr(f"{name}.py", "")
+        made.writestr(
+            f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+        )
+        made.writestr(
+            f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        made.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return path
+
+
+def pylocked(directory: Path) -> Path:
+    """An app with a pylock.toml, whose package lies beside it."""
+    code = shape(directory, "pylocked")
+    made = wheel(code / "wheels", "vendored")
+    digest = hashlib.sha256(made.read_bytes()).hexdigest()
+    (code / "pylock.toml").write_text(_PYLOCK.format(name=made.name, digest=digest))
+    return code
+
+
+def flat(directory: Path, name: str) -> Path:
+    """An app whose code setuptools would not build: two packages lie side by side."""
+    code = shape(directory, name)
+    for package in ("links", "pages"):
+        (code / package).mkdir()
+        (code / package / "__init__.py").write_text("")
+    return code
+
+
+def one_of(name: str, code: Path, **settings: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "domains": [f"{name}.localhost"],
+        "source": {"path": str(code)},
+        "wsgi": "app:application",
+        "web": {"processes": 1, "threads": 1},
+        "health": {"timeout": 60},
+        **settings,
+    }
