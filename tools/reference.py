@@ -97,8 +97,8 @@ App names: {_listed(app_names.RESERVED_NAMES)}, and all names that start with
 
 Names of workers and of scheduled commands: {_listed(processes.RESERVED_PROCESSES)}. No name can stand for both.
 
-Environment variables: {_listed(environment.RESERVED_ENV)}, and all names that start with
-{_listed(environment.RESERVED_ENV_PREFIXES)}.
+Environment variables: {_listed(environment.RESERVED_ENV)}; `PYTHONPATH` (use `pythonpath`) and `PYTHONHOME`; all names that
+start with `UWSGI_`; and what the system's loader reads: {_listed(environment.LOADER)}.
 """
 
 

@@ -34,6 +34,7 @@ from ansible_collections.emperor.stack.plugins.plugin_utils.schema.kinds import 
     ListOf,
     MapOf,
     Number,
+    OneOrMore,
     Section,
     Text,
 )
@@ -120,6 +121,8 @@ def good(kind: Kind) -> Any:
             return True
         case ListOf():
             return [good(kind.item)]
+        case OneOrMore():
+            return good(kind.item)
         case MapOf():
             return {kind.key.example: good(kind.value)}
         case Section():
@@ -144,6 +147,9 @@ def places(
             yield where, kind, put
         case ListOf():
             yield from places(kind.item, f"{where}[]", lambda value: put([value]))
+        case OneOrMore():
+            yield from places(kind.item, where, put)
+            yield from places(kind.item, f"{where}[]", lambda value: put([value, f"{good(kind.item)}-2"]))
         case MapOf():
             yield from places(kind.key, f"{where} (name)", lambda value: put({value: good(kind.value)}))
             yield from places(kind.value, f"{where}.*", lambda value: put({kind.key.example: value}))
@@ -380,7 +386,7 @@ def without_rule(kind: Any, where: str, here: str = "") -> Any:
     """The schema with nothing refused at one place."""
     if isinstance(kind, Text):
         return replace(kind, rule=lambda text: None) if here == where else kind
-    if isinstance(kind, ListOf):
+    if isinstance(kind, ListOf | OneOrMore):
         return replace(kind, item=without_rule(kind.item, where, f"{here}[]"))
     if isinstance(kind, MapOf):
         key = without_rule(kind.key, where, f"{here} (name)")

@@ -48,6 +48,19 @@ def readable(descriptor: int) -> int:
         os.close(descriptor)
 
 
+def is_directory(top: str, name: str) -> bool:
+    """Whether *name* leads to a directory in the tree *top*."""
+    try:
+        with opened(top) as directory:
+            descriptor = readable(inside(directory, name))
+    except (OSError, ReleaseError):
+        return False
+    try:
+        return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+
+
 def text(top: str, name: str) -> str | None:
     """The UTF-8 text of file *name* in the tree *top*, which may be a link inside of that; None where there is no file.
 

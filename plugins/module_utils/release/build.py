@@ -8,11 +8,12 @@ import os
 import pwd
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from ..files.atomic import write_atomically
+from ..files.reading import is_directory
 from ..files.trees import own, sync
 from ..host import disk_quota, layout
 from ..host.command import ANSWER, CommandFailed, TimedOut, run
@@ -141,6 +142,15 @@ def check_calendar(schedule: Mapping[str, Job]) -> None:
                 raise ReleaseError(f"schedule.{name}.at: systemd cannot parse it: {error.output}") from error
 
 
+def check_python_path(code: str, directories: Iterable[str]) -> None:
+    """Whether the code has the *directories* of `pythonpath`. Raises ReleaseError."""
+    for path in directories:
+        if not is_directory(code, path):
+            raise ReleaseError(
+                f"pythonpath: the source has no directory {path}. Correct `pythonpath:` of the app."
+            )
+
+
 def check_space() -> None:
     space = os.statvfs(layout.APPS)
     free = space.f_bavail * space.f_frsize
@@ -188,7 +198,14 @@ def write_configuration(spec: ReleaseSpec, revision: str, release: str, gid: int
     directory = layout.release(app, release)
     processes = {**spec["workers"], **spec["schedule"]}
     entry = {
-        "environment": environment.of_release(app, release, revision, spec["environment"]),
+        "environment": environment.of_release(
+            app,
+            release,
+            revision,
+            spec["environment"],
+            list(spec.get("secrets") or ()),
+            spec.get("pythonpath") or (),
+        ),
         "wsgi": spec["wsgi"],
         "paste": spec["paste"],
         "preload": spec["web"]["preload"],
@@ -271,7 +288,10 @@ def prepare(
     fetch.fetch(spec, revision, code, proxies)
     disk_quota.count(code, account.pw_uid)
     own(code, account.pw_uid, account.pw_gid, account.pw_uid, "code")
-    furnish(app, code, spec.get("files") or {}, spec["persistent_directories"])
+    check_python_path(code, spec.get("pythonpath") or ())
+    furnish(
+        app, code, spec.get("files") or {}, spec["persistent_directories"], spec.get("persistent_files") or ()
+    )
 
     write_configuration(spec, revision, release, account.pw_gid)
 
@@ -307,6 +327,10 @@ def prepare(
         run_as(app, compiling, what="compiling", writable=(code,))
 
     own(code, 0, account.pw_gid, account.pw_uid, "code")
+    if state.live_release() is None:
+        # What the app needs before it can be imported at all.
+        for command in hooks.get("setup") or ():
+            environment.run_line(app, release, command, "hook setup")
     say("check")
     with ThreadPoolExecutor(max_workers=1) as meanwhile:
         checked = meanwhile.submit(check_server, spec["server"], app, directory, spec["health"]["timeout"])

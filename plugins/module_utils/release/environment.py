@@ -21,9 +21,29 @@ def of_account(app: str) -> dict[str, str]:
     return {"HOME": layout.cache(app), "USER": app, "LOGNAME": app}
 
 
-def of_release(app: str, release: str, revision: str, declared: Mapping[str, str]) -> dict[str, str]:
-    """The environment of every process of *release*: *declared* are the app's `env` and its secrets."""
-    venv = f"{layout.release(app, release)}/venv"
+#: What stands in `env` for a path that the controller does not know: of the release's own code, and of the persistent data.
+PLACES = ("@CODE@", "@SHARED@")
+
+
+def of_release(
+    app: str,
+    release: str,
+    revision: str,
+    declared: Mapping[str, str],
+    secrets: Sequence[str] = (),
+    pythonpath: Sequence[str] = (),
+) -> dict[str, str]:
+    """The environment of every process of *release*: *declared* are the app's `env` and its secrets.
+
+    `PLACES` are filled in, but never in *secrets*, names of values that stay as they are. *pythonpath* are directories of
+    the code.
+    """
+    venv, code = f"{layout.release(app, release)}/venv", f"{layout.release(app, release)}/code"
+    places = dict(zip(PLACES, (code, layout.shared(app)), strict=True))
+    declared = {
+        name: value if name in secrets else _filled(value, places) for name, value in declared.items()
+    }
+    paths = [f"{code}/{path}" for path in pythonpath]
     return {
         # In /tmp it would meet the other apps. These two an app may set for itself.
         "TMPDIR": layout.temporary(app),
@@ -37,7 +57,14 @@ def of_release(app: str, release: str, revision: str, declared: Mapping[str, str
         "APP_REVISION": revision,
         "LANG": "C.UTF-8",
         "PYTHONUTF8": "1",
+        **({"PYTHONPATH": ":".join(paths)} if paths else {}),
     }
+
+
+def _filled(value: str, places: Mapping[str, str]) -> str:
+    for place, path in places.items():
+        value = value.replace(place, path)
+    return value
 
 
 def entry(app: str, release: str) -> dict[str, Any]:

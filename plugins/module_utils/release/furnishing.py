@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 
@@ -11,7 +12,7 @@ from .spec import PersistentDirectory
 
 #: For each file: `file`, its path, its bytes, which come by standard input; a link or a file of the source gives way. For
 #: each persistent directory: `link`, the path in the code, the directory. The group of what is copied is left to the
-#: directory, which may give its files to nginx.
+#: directory, which may give its files to nginx. For each persistent file: `keep`, the path in the code, the file.
 _FURNISH = """
 umask 027
 while [ $# -gt 0 ]; do
@@ -20,7 +21,21 @@ while [ $# -gt 0 ]; do
     if [ "$1" = file ]; then
         rm -f "$2"
         head -c "$3" > "$2"
+    elif [ "$1" = keep ]; then
+        if [ -d "$2" ] && [ ! -L "$2" ]; then
+            echo "this is a directory of the source: name it in persistent, not in persistent_files"
+            exit 1
+        fi
+        if [ -f "$2" ] && [ ! -L "$2" ] && [ -z "$(ls -A "$(dirname "$3")")" ]; then
+            cp -P --preserve=timestamps "$2" "$3"
+        fi
+        rm -f "$2"
+        ln -s "$3" "$2"
     else
+        if [ -f "$2" ] && [ ! -L "$2" ]; then
+            echo "this is a file of the source: name it in persistent_files, not in persistent"
+            exit 1
+        fi
         if [ -d "$2" ] && [ ! -L "$2" ]; then
             [ -n "$(ls -A "$3")" ] || cp -RP --preserve=mode,timestamps "$2/." "$3/"
         fi
@@ -33,10 +48,17 @@ trap - EXIT
 """
 
 
-def furnish(app: str, code: str, files: Mapping[str, str], persistent: Iterable[PersistentDirectory]) -> None:
+def furnish(
+    app: str,
+    code: str,
+    files: Mapping[str, str],
+    persistent: Iterable[PersistentDirectory],
+    persistent_files: Iterable[str] = (),
+) -> None:
     """Put the rendered *files* of an app into its code, and a link to its directory in the place of each *persistent* path.
 
-    What the source has there seeds the persistent directory while that is still empty. All of it as the app's user, who
+    Each of *persistent_files* has a directory of its own: SQLite and others write further files beside it. What the source
+    has at any of these paths seeds the persistent directory while that is still empty. All of it as the app's user, who
     owns both places and could put a link into root's way; and in one command, each of which takes its time to begin.
     Raises CommandFailed.
     """
@@ -44,8 +66,11 @@ def furnish(app: str, code: str, files: Mapping[str, str], persistent: Iterable[
     words = [
         word for name, content in contents.items() for word in ("file", f"{code}/{name}", str(len(content)))
     ]
-    for directory in persistent:
+    kept = list(persistent_files)
+    for directory in (one for one in persistent if one["path"] not in kept):
         words += ["link", f"{code}/{directory['path']}", f"{layout.shared(app)}/{directory['path']}"]
+    for path in kept:
+        words += ["keep", f"{code}/{path}", f"{layout.shared(app)}/{path}/{os.path.basename(path)}"]
     if not words:
         return
     with tempfile.TemporaryFile() as file:

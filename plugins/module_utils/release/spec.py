@@ -113,6 +113,8 @@ class ReleaseSpec(PlanSpec, Sent, total=False):
     path: str
 
     # Derived from it.
+    pythonpath: Sequence[str]
+    persistent_files: Sequence[str]
     static_files: list[StaticFile]
     persistent_directories: list[PersistentDirectory]
 

@@ -15,7 +15,10 @@ from typing import NamedTuple
 
 class Wrong(NamedTuple):
     reason: str
+    #: A text that is right.
     better: str = ""
+    #: What to do instead, where no other text helps.
+    fix: str = ""
 
 
 Rule = Callable[[str], Wrong | None]

@@ -217,7 +217,8 @@ class Specs:
 
     def former(self, declared: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
         """The fingerprint that the app, *declared* so, had in format 1; empty where it can have had none."""
-        if FORMAT != format_1.FOLLOWED_BY:
+        static = declared.get("static") or {}
+        if FORMAT != format_1.FOLLOWED_BY or any(not isinstance(path, str) for path in static.values()):
             return ""
         chosen = {name: str(secrets[name]) for name in declared.get("secrets") or ()}
         return format_1.fingerprint(

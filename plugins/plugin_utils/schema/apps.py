@@ -24,7 +24,9 @@ def complete(app: App) -> dict[str, Any]:
     persistent = completed["persistent"]
     static = [
         {"url": url, "path": path, "directory": url.endswith("/"), "kind": "static"}
-        for url, path in sorted(completed["static"].items())
+        for url, paths in sorted(completed["static"].items())
+        # What is published later replaces files of the same name, and the first directory is to win.
+        for path in reversed([paths] if isinstance(paths, str) else paths)
     ] + traffic.published(completed)
     static = [
         {**item, "persistent": any(_inside(item["path"], kept) for kept in persistent)} for item in static
@@ -36,7 +38,8 @@ def complete(app: App) -> dict[str, Any]:
         "persistent_directories": [
             {"path": kept, "served": any(_inside(item["path"], kept) for item in static)}
             for kept in persistent
-        ],
+        ]
+        + [{"path": kept, "served": False} for kept in completed["persistent_files"]],
     }
 
 
@@ -132,11 +135,13 @@ def _site(app: App, site: str) -> dict[str, Any]:
         ],
         "socket": layout.active_socket(app["name"]),
         "public": layout.active_public(app["name"]),
-        "static": [
-            {key: item[key] for key in ("url", "directory", "persistent")}
-            for item in app["static_files"]
-            if item["kind"] == "static"
-        ],
+        "static": list(
+            {
+                item["url"]: {key: item[key] for key in ("url", "directory", "persistent")}
+                for item in app["static_files"]
+                if item["kind"] == "static"
+            }.values()
+        ),
         "body": app["limits"]["body"],
         "read_timeout": app["timeouts"]["nginx_read"],
         "traffic": traffic.of_app(app),

@@ -49,7 +49,7 @@ class Text:
             yield Fault(where, f"this is {given(value)}, but must be a text{advice}", fix)
         elif wrong := self.rule(value):
             better = f"{key}{yaml_text(wrong.better)}" if wrong.better else example
-            yield Fault(where, self._reason(value, wrong), better)
+            yield Fault(where, self._reason(value, wrong), wrong.fix or better)
 
     def _reason(self, value: str, wrong: Wrong) -> str:
         return f"{shown(value)}: {wrong.reason}" if self.show and value else wrong.reason
@@ -189,6 +189,27 @@ class ListOf:
 
 
 @dataclass(frozen=True)
+class OneOrMore:
+    """A text, or a list of such texts."""
+
+    item: Text
+
+    def faults(self, value: Any, where: str, key: str) -> Iterator[Fault]:
+        if isinstance(value, list | tuple):
+            yield from ListOf(self.item, 1, unique=True).faults(value, where, key)
+        else:
+            yield from self.item.faults(value, where, key)
+
+    def complete(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [self.item.complete(one) for one in value]
+        return self.item.complete(value)
+
+    def described(self) -> str:
+        return f"{self.item.described()}, or a list of them"
+
+
+@dataclass(frozen=True)
 class MapOf:
     """A map with free keys, to texts or to sections."""
 
@@ -217,7 +238,7 @@ class MapOf:
             place = f"{where}{member(name)}"
             if wrong := self.key.rule(name):
                 better = f"{yaml_text(wrong.better)}: …" if wrong.better else ""
-                fix = better or f"remove it, or choose a name such as {self.key.example}"
+                fix = wrong.fix or better or f"remove it, or choose a name such as {self.key.example}"
                 yield Fault(place, f"{shown(name)}: {wrong.reason}", fix)
             if item is not None or not self.nullable:
                 yield from self.value.faults(item, place, f"{yaml_text(name)}: ")
@@ -225,7 +246,8 @@ class MapOf:
     def _example(self) -> str:
         if isinstance(self.value, Section):
             return f"{{{', '.join(field.example for field in self.value.shortest())}}}"
-        return yaml_text(self.value.example) if isinstance(self.value, Text) else "…"
+        value = self.value.item if isinstance(self.value, OneOrMore) else self.value
+        return yaml_text(value.example) if isinstance(value, Text) else "…"
 
     def complete(self, value: Any) -> Any:
         return {name: self.value.complete(item) for name, item in (value or {}).items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -150,6 +152,63 @@ def test_a_persistent_directory_takes_the_place_of_the_sources(
     assert (code / "x").read_text() == "before"
     assert os.readlink(place) == str(kept)
     assert {path.name: path.read_text() for path in kept.iterdir()} == expected
+
+
+@pytest.mark.parametrize(
+    ("in_code", "outside", "expected"),
+    [("seed", None, "seed"), ("seed", "kept", "kept"), (None, None, None), ("link", None, None)],
+    ids=["seeded", "not over what is kept", "not in the source", "a link in the source"],
+)
+def test_a_persistent_file_takes_the_place_of_the_sources(
+    host: Path, as_myself: None, in_code: str | None, outside: str | None, expected: str | None
+) -> None:
+    """SQLite makes it, and its journal beside it, in a directory that the app may write to."""
+    code, kept = host / "code", Path(layout.shared("blog"), "db.sqlite3")
+    code.mkdir()
+    kept.mkdir(parents=True)
+    if outside is not None:
+        (kept / "db.sqlite3").write_text(outside)
+    if in_code == "link":
+        (code / "db.sqlite3").symlink_to("/etc/passwd")
+    elif in_code is not None:
+        (code / "db.sqlite3").write_text(in_code)
+    furnishing.furnish("blog", str(code), {}, [{"path": "db.sqlite3"}], ["db.sqlite3"])
+    assert os.readlink(code / "db.sqlite3") == str(kept / "db.sqlite3")
+    found = (kept / "db.sqlite3").read_text() if (kept / "db.sqlite3").exists() else None
+    assert found == expected
+    if expected is None:
+        with contextlib.closing(sqlite3.connect(code / "db.sqlite3")) as database:
+            database.execute("CREATE TABLE x (y)")
+        assert (kept / "db.sqlite3").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ([], "this is a file of the source: name it in persistent_files"),
+        (["x"], "this is a directory of the source"),
+    ],
+)
+def test_a_file_is_no_directory(host: Path, as_myself: None, files: list[str], says: str) -> None:
+    code = host / "code"
+    code.mkdir()
+    if files:
+        (code / "x").mkdir()
+    else:
+        (code / "x").write_text("")
+    Path(layout.shared("blog"), "x").mkdir(parents=True)
+    with pytest.raises(CommandFailed, match=says):
+        furnishing.furnish("blog", str(code), {}, [{"path": "x"}], files)
+
+
+def test_directories_of_modules_have_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "out").symlink_to("/etc")
+    (tmp_path / "file").write_text("")
+    build.check_python_path(str(tmp_path), ["src"])
+    for name in ("lib", "out", "file"):
+        with pytest.raises(ReleaseError, match=rf"pythonpath: the source has no directory {name}\."):
+            build.check_python_path(str(tmp_path), [name])
 
 
 # On disk before it is vouched for

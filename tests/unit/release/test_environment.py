@@ -51,6 +51,16 @@ def seen(command: list[str], surroundings: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if name != "LC_CTYPE"}
 
 
+def test_places_are_filled_into_env_and_never_into_secrets() -> None:
+    declared = {"DATA": "@SHARED@/data:@CODE@", "OTHER": "@ELSE@", "KEY": "@CODE@"}
+    found = environment.of_release("blog", RELEASE, "v", declared, ["KEY"], ["src", "lib/x"])
+    code = f"/srv/apps/blog/releases/{RELEASE}/code"
+    assert found["DATA"] == f"/srv/apps/blog/shared/data:{code}"
+    assert (found["OTHER"], found["KEY"]) == ("@ELSE@", "@CODE@")
+    assert found["PYTHONPATH"] == f"{code}/src:{code}/lib/x"
+    assert "PYTHONPATH" not in environment.of_release("blog", RELEASE, "v", declared)
+
+
 def test_the_platform_has_the_last_word_on_its_own_names() -> None:
     declared = {"APP_RELEASE": "x", "LANG": "C", "PYTHONUTF8": "0", "PATH": "/x", "HOME": "/x", "A": "1"}
     found = environment.of_release("blog", "r", "v", declared)

@@ -46,6 +46,7 @@ def test_every_default() -> None:
         for phase in ("prepare", "migrate", "start", "switch", "drain")
         for when in ("before", "after")
     ]
+    hooks.append("setup")
     assert apps.complete(SMALL) == {
         "name": "blog",
         "renamed_from": None,
@@ -65,6 +66,8 @@ def test_every_default() -> None:
         "wsgi": "b:app",
         "paste": None,
         "requirements": None,
+        "pythonpath": [],
+        "persistent_files": [],
         "extras": [],
         "groups": [],
         "python": None,
@@ -359,3 +362,20 @@ def test_renamed_apps() -> None:
         {"name": "diary", "successor": "blog"}
     ]
     assert apps.renamed_apps([{"name": "a", "state": "absent", "renamed_from": "b"}]) == []
+
+
+def test_the_first_of_several_directories_is_published_last() -> None:
+    """What is published later replaces files of the same name."""
+    app = {**SMALL, "static": {"/static/": ["theme", "static"], "/x/": "x"}}
+    completed = apps.complete(app)
+    assert [item["path"] for item in completed["static_files"]] == ["static", "theme", "x"]
+    assert [item["url"] for item in apps.sites([app])[0]["static"]] == ["/static/", "/x/"]
+    assert apps.complete(completed) == completed
+
+
+def test_a_persistent_file_has_a_directory_of_its_own() -> None:
+    completed = apps.complete({**SMALL, "persistent": ["media"], "persistent_files": ["db.sqlite3"]})
+    assert completed["persistent_directories"] == [
+        {"path": "media", "served": False},
+        {"path": "db.sqlite3", "served": False},
+    ]

@@ -143,8 +143,10 @@ def test_null_means_not_given() -> None:
 
 
 NAMES = (
-    "name, state, renamed_from, domains, source, wsgi, paste, requirements, extras, groups, python, files, build, migrate, workers, "
-    "schedule, hooks, static, persistent, env, secrets, health, server, web, on_demand, idle, limits, tls, path, "
+    "name, state, renamed_from, domains, source, wsgi, paste, pythonpath, requirements, extras, groups, python, "
+    "files, build, migrate, workers, "
+    "schedule, hooks, static, persistent, persistent_files, env, secrets, health, server, web, on_demand, idle, "
+    "limits, tls, path, "
     "redirects, allow, deny, users, rate_limit, cache, headers, static_max_age, private, error_pages, intercept_errors, "
     "maintenance, nginx"
 )
@@ -1048,3 +1050,42 @@ def test_a_renamed_app() -> None:
         assert fix in problem.fix
     (problem,) = found({**BLOG, "renamed_from": "Diary"})
     assert problem.fix == "renamed_from: diary"
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "reason"),
+    [
+        ({"persistent": ["db.sqlite3"]}, ".persistent[0]", '"db.sqlite3" is a file by its name'),
+        (
+            {"persistent_files": ["media/x.db"], "persistent": ["media"]},
+            ".persistent_files[0]",
+            '"media/x.db" and the persistent "media" overlap',
+        ),
+        ({"persistent_files": ["a", "a/b"]}, ".persistent_files[0]", '"a" and the persistent "a/b" overlap'),
+        (
+            {"persistent_files": ["x.ini"], "files": {"x.ini": "templates/blog.ini.j2"}},
+            ".persistent_files[0]",
+            "`files` renders",
+        ),
+        (
+            {"persistent_files": ["s/x.db"], "static": {"/s/": ["t", "s"]}},
+            ".persistent_files[0]",
+            '"s/x.db" would be served',
+        ),
+        ({"static": {"/s/": ["s", "m"]}, "persistent": ["m"]}, '.static["/s/"][1]', '"m" is persistent'),
+        ({"static": {"/f": ["s", "m"]}}, '.static["/f"]', '"/f" is the URL of a single file'),
+        ({"static": {"/s/": ["s", "s"]}}, '.static["/s/"][1]', "the same as entry [0] of this list"),
+        ({"static": {"/s/": []}}, '.static["/s/"]', "the list is empty"),
+        ({"static": {"/s/": ["a", "b"], "/s/t/": "c"}}, '.static["/s/t/"]', 'it overlaps with "/s/"'),
+        (
+            {"static": {"/s/": ["a", "b"]}, "health": {"path": "/s/x"}},
+            ".health.path",
+            '"/s/x" is below "/s/"',
+        ),
+    ],
+)
+def test_persistent_files_and_several_directories(changes: dict[str, Any], place: str, reason: str) -> None:
+    problems = [(one.where, one.reason) for one in found({**BLOG, **changes})]
+    assert any(
+        where == f"python_apps[0] (blog){place}" and text.startswith(reason) for where, text in problems
+    ), problems

@@ -30,7 +30,16 @@ ACCEPTED = {
     paths.relative_path: ["media", "media/", "a/b.c/d_e", ".well-known", "web/img@2x"],
     paths.file_path: ["requirements.txt", "requirements/production.txt"],
     paths.static_url: ["/static/", "/robots.txt", "/.well-known/security.txt", "/a/b~c/"],
-    environment.env_name: ["SECRET_KEY", "a", "_X1", "LDAP_URL", "APP_MODE", "LC_ALL"],
+    environment.env_name: [
+        "SECRET_KEY",
+        "a",
+        "_X1",
+        "LDAP_URL",
+        "APP_MODE",
+        "LC_ALL",
+        "LD_SDK_KEY",
+        "PYTHONHASHSEED",
+    ],
     environment.env_value: ["", "a\nb", "100% $HOME `x`", "grüße"],
     processes.command: ["python manage.py migrate", "make 'a b' && echo \"$HOME\"", "a\tb"],
     processes.wsgi: ["app:app", "a.b_c.d:application"],
@@ -240,13 +249,6 @@ REFUSED = [
     (environment.env_name, "1A", ENV, ""),
     (environment.env_name, "A\n", ENV, "A_"),
     (environment.env_name, "PATH", "PATH is set by Emperor Stack, and an app cannot change it", ""),
-    (
-        environment.env_name,
-        "LD_PRELOAD",
-        "LD_PRELOAD is set by Emperor Stack, and an app cannot change it",
-        "",
-    ),
-    (environment.env_name, "UWSGI_X", "UWSGI_X is set by Emperor Stack, and an app cannot change it", ""),
     (environment.env_value, "a\0b", "it has a NUL character, which an environment cannot contain", ""),
     (environment.env_value, "\ud800", "it has characters that cannot be encoded as UTF-8", ""),
     (environment.secret_value, "", "it is empty", ""),
@@ -379,7 +381,9 @@ REFUSED = [
 def test_refused_with_reason_and_a_better_text(
     check: texts.Rule, text: str, reason: str, better: str
 ) -> None:
-    assert check(text) == (reason, better)
+    wrong = check(text)
+    assert wrong is not None
+    assert (wrong.reason, wrong.better) == (reason, better)
 
 
 @given(st.sampled_from(list(ACCEPTED)), st.text())
@@ -421,3 +425,43 @@ def test_any_accepted_calendar_is_one_word_of_a_unit(text: str) -> None:
     if processes.calendar(text) is None:
         assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*.,/~: _+-")
         assert text == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "fix"),
+    [
+        (
+            "PYTHONPATH",
+            "Python would look there for modules before it looks into the venv",
+            "pythonpath: [src]",
+        ),
+        ("PYTHONHOME", "Python would load its own modules from there", 'python: "3.12"'),
+        (
+            "LD_PRELOAD",
+            "the system's loader reads it before any program starts",
+            "command: env LD_PRELOAD=… celery",
+        ),
+        ("LD_LIBRARY_PATH", "the system's loader reads it", "command: env LD_LIBRARY_PATH=… celery"),
+        (
+            "UWSGI_X",
+            "uWSGI takes each variable that begins with UWSGI_ for one of its options",
+            "use the keys",
+        ),
+    ],
+)
+def test_a_variable_that_others_read_is_refused_with_a_reason_and_a_fix(
+    name: str, reason: str, fix: str
+) -> None:
+    wrong = environment.env_name(name)
+    assert wrong is not None
+    assert wrong.reason.startswith(reason)
+    assert wrong.fix.startswith(fix)
+
+
+def test_requirements_above_the_code() -> None:
+    wrong = paths.requirements("../requirements.txt")
+    assert wrong is not None
+    assert "let the code begin there" in wrong.reason
+    assert "pythonpath: [src]" in wrong.fix
+    assert paths.requirements("deploy/pins.txt") is None
+    assert paths.requirements("a/../pins.txt") == paths.file_path("a/../pins.txt") is not None

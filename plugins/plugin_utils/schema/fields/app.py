@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ....module_utils.values import names as app_names
-from ..kinds import Choice, Field, Flag, ListOf, MapOf, Number, Section, Text
+from ..kinds import Choice, Field, Flag, ListOf, MapOf, Number, OneOrMore, Section, Text
 from ..rules import domains, environment, paths, processes, sources
 from . import visitors
 from .nginx import NGINX
 from .processes import HOOKS_OF_A_DEPLOY, PROCESS_NAME, SCHEDULED, WORKER
 from .serving import HEALTH, LIMITS, WEB
 from .source import SOURCE
-from .texts import CODE_FILE, CODE_PATH, COMMAND, DEPENDENCY_GROUP, ENV_NAME
+from .texts import CODE_FILE, CODE_PATH, COMMAND, DEPENDENCY_GROUP, ENV_NAME, REQUIREMENTS
 from .tls import TLS
 
 APP = Section(
@@ -76,8 +76,16 @@ APP = Section(
             "paste: production.ini",
         ),
         Field(
+            "pythonpath",
+            ListOf(CODE_PATH, unique=True),
+            "Directories inside the code from which every process of the app imports modules, besides the code "
+            "itself.",
+            "pythonpath: [src]",
+            default=(),
+        ),
+        Field(
             "requirements",
-            CODE_FILE,
+            REQUIREMENTS,
             "File that names the dependencies. By default the first of uv.lock, requirements.txt, pylock.toml, "
             "poetry.lock, pdm.lock, Pipfile.lock and pyproject.toml.",
             "requirements: requirements/production.txt",
@@ -155,9 +163,10 @@ APP = Section(
         ),
         Field(
             "static",
-            MapOf(Text(paths.static_url, "URL path", "/static/"), CODE_PATH),
+            MapOf(Text(paths.static_url, "URL path", "/static/"), OneOrMore(CODE_PATH)),
             "Files that nginx serves itself. A URL with a trailing slash is a directory, any other URL a single"
-            " file.",
+            " file. A directory may be a list of directories: of files with the same name, the first one is "
+            "served.",
             "static: {/static/: staticfiles, /robots.txt: web/robots.txt}",
             default={},
         ),
@@ -169,12 +178,21 @@ APP = Section(
             default=(),
         ),
         Field(
+            "persistent_files",
+            ListOf(CODE_FILE, unique=True),
+            "Files inside the code that survive releases and that the app may write to, such as a database of "
+            "SQLite. Each is a link to a file in a directory of its own, so that SQLite can write its journal.",
+            "persistent_files: [db.sqlite3]",
+            default=(),
+        ),
+        Field(
             "env",
             MapOf(
                 Text(environment.env_name, "name", "DJANGO_SETTINGS_MODULE"),
                 Text(environment.env_value, "text", "blog.settings", show=False),
             ),
-            "Environment variables of all processes of the app. Values are strings: quote numbers and yes/no.",
+            "Environment variables of all processes of the app. Values are strings: quote numbers and yes/no. "
+            "`@CODE@` stands for the directory of the release's code, `@SHARED@` for that of the persistent data.",
             'env: {DJANGO_SETTINGS_MODULE: blog.settings, WORKERS: "4"}',
             default={},
         ),

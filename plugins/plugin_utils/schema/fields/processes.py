@@ -11,6 +11,10 @@ from .texts import COMMAND
 HOOKS = (
     ("before_prepare", "when code and venv exist, before `build`"),
     ("after_prepare", "after code, venv, build and configuration of the release are ready"),
+    (
+        "setup",
+        "before the release is loaded for its check, only on a host where the app has no live release yet",
+    ),
     ("before_migrate", "before `migrate`"),
     ("after_migrate", "after `migrate`"),
     ("before_start", "before the new activation starts beside the live one"),

@@ -9,4 +9,5 @@ COMMAND = Text(processes.command, "command, one line", "python manage.py check -
 CODE_PATH = Path(paths.relative_path, "path inside the code", "staticfiles")
 CODE_FILE = Path(paths.file_path, "file inside the code", "requirements.txt")
 ENV_NAME = Text(environment.env_name, "name of an environment variable", "SECRET_KEY")
+REQUIREMENTS = Path(paths.requirements, "file inside the code", "requirements.txt")
 DEPENDENCY_GROUP = Text(sources.dependency_group, "name of an extra or a group", "postgres")

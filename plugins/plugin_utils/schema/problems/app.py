@@ -143,9 +143,39 @@ def _directory_faults(
             yield Fault(f"{where}.{name}", reason, f"correct {name}, or add the file to the code")
 
 
+def _static_paths(app: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The URL and the path of each of the app's static files and directories, of those that are well-formed."""
+    static = app.get("static")
+    for url, value in static.items() if isinstance(static, Mapping) else ():
+        if good_text(url, paths.static_url) is not None:
+            for _, path in good_items([value] if isinstance(value, str) else value, paths.relative_path):
+                yield url, path
+
+
+def _several_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
+    """URLs with a list of directories."""
+    static = app.get("static")
+    kept = [path.rstrip("/") for _, path in good_items(app.get("persistent"), paths.relative_path)]
+    for url, value in static.items() if isinstance(static, Mapping) else ():
+        if not isinstance(url, str) or not isinstance(value, list | tuple) or len(value) < 2:
+            continue
+        place = f"{where}.static{member(url)}"
+        if not url.endswith("/"):
+            yield Fault(
+                place,
+                f"{shown(url)} is the URL of a single file, and cannot be several",
+                f"{url}: {value[0]}",
+            )
+        for index, path in good_items(value, paths.relative_path):
+            if any(_inside(path, one) for one in kept):
+                reason = f"{shown(path)} is persistent, and only directories of the release can share a URL"
+                yield Fault(f"{place}[{index}]", reason, f"give {path} a URL of its own")
+
+
 def _static_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
-    static = good_pairs(app.get("static"), paths.static_url, paths.relative_path)
-    for url, path in static.items():
+    yield from _several_faults(app, where)
+    static = list(dict.fromkeys(url for url, _ in _static_paths(app)))
+    for url, path in _static_paths(app):
         place = f"{where}.static{member(url)}"
         if not url.endswith("/") and path.endswith("/"):
             yield Fault(
@@ -169,7 +199,8 @@ def _persistent_faults(app: Mapping[str, Any], where: str, _controller: Controll
             if path != other and _inside(path, other):
                 reason = f"{shown(path)} lies inside {shown(other)}, which is persistent already"
                 yield Fault(f"{where}.persistent[{index}]", reason, f"remove {path}")
-    for url, path in good_pairs(app.get("static"), paths.static_url, paths.relative_path).items():
+    yield from _persistent_file_faults(app, where)
+    for url, path in _static_paths(app):
         for _, kept in persistent:
             if path.rstrip("/") != kept.rstrip("/") and _inside(kept, path):
                 yield Fault(
@@ -180,10 +211,43 @@ def _persistent_faults(app: Mapping[str, Any], where: str, _controller: Controll
                 )
 
 
+#: How names of databases end, which are files.
+_DATABASES = (".sqlite3", ".sqlite", ".db")
+
+
+def _persistent_file_faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
+    """Persistent files, and files that are declared as directories."""
+    directories = [
+        (i, path.rstrip("/")) for i, path in good_items(app.get("persistent"), paths.relative_path)
+    ]
+    kept = [path for _, path in directories]
+    for index, path in directories:
+        if path.endswith(_DATABASES):
+            reason = f"{shown(path)} is a file by its name, and would become a directory"
+            yield Fault(f"{where}.persistent[{index}]", reason, f"persistent_files: [{path}]")
+    rendered = good_pairs(app.get("files"), paths.file_path, paths.controller_path)
+    files = list(good_items(app.get("persistent_files"), paths.file_path))
+    for index, path in files:
+        place = f"{where}.persistent_files[{index}]"
+        for other in [*kept, *(one for _, one in files if one != path)]:
+            if _inside(path, other) or _inside(other, path):
+                yield Fault(
+                    place, f"{shown(path)} and the persistent {shown(other)} overlap", f"remove {path}"
+                )
+        if path in rendered:
+            yield Fault(place, f"`files` renders {shown(path)} in each release", "remove it from one of them")
+        for url, served in _static_paths(app):
+            if _inside(path, served):
+                reason = (
+                    f"{shown(path)} would be served at {shown(url)}, which shows files of the release alone"
+                )
+                yield Fault(place, reason, "move it out of what `static` serves")
+
+
 def _health_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
     health = app.get("health")
     path = good_text(health.get("path", "/"), paths.health_path) if isinstance(health, Mapping) else None
-    for url in good_pairs(app.get("static"), paths.static_url, paths.relative_path):
+    for url, _ in _static_paths(app):
         if path and (path.partition("?")[0] == url or (url.endswith("/") and path.startswith(url))):
             reason = f"{shown(path)} is below {shown(url)}, which nginx serves without the app"
             yield Fault(

@@ -6,14 +6,21 @@ import re
 
 from ....module_utils.values.texts import Wrong, words
 
-#: Set by the platform for every app, or a way to swap the interpreter's or the linker's files.
+#: Set by the platform for every process of an app.
 RESERVED_ENV = words(
     """
-    APP_NAME APP_RELEASE APP_REVISION PATH HOME USER LOGNAME SHELL LANG PYTHONUTF8 PYTHONPATH PYTHONHOME
-    VIRTUAL_ENV
+    APP_NAME APP_RELEASE APP_REVISION PATH HOME USER LOGNAME SHELL LANG PYTHONUTF8 VIRTUAL_ENV
     """
 )
-RESERVED_ENV_PREFIXES = ("LD_", "UWSGI_")
+
+#: What the dynamic loader reads (ld.so(8)): each lets a process run with other files, or print in place of running.
+LOADER = words(
+    """
+    LD_ASSUME_KERNEL LD_AUDIT LD_BIND_NOT LD_BIND_NOW LD_DEBUG LD_DEBUG_OUTPUT LD_DYNAMIC_WEAK LD_HWCAP_MASK
+    LD_LIBRARY_PATH LD_ORIGIN_PATH LD_PREFER_MAP_32BIT_EXEC LD_PRELOAD LD_PROFILE LD_PROFILE_OUTPUT LD_SHOW_AUXV
+    LD_TRACE_LOADED_OBJECTS LD_USE_LOAD_BIAS LD_VERBOSE LD_WARN
+    """
+)
 
 #: The kernel takes 128 KiB for a variable, its name and two more bytes included.
 LONGEST_ENV_VALUE = 127 * 1024
@@ -27,8 +34,30 @@ def env_name(text: str) -> Wrong | None:
             "not start with a digit",
             guess if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", guess) and env_name(guess) is None else "",
         )
-    if text in RESERVED_ENV or text.startswith(RESERVED_ENV_PREFIXES):
+    if text in RESERVED_ENV:
         return Wrong(f"{text} is set by Emperor Stack, and an app cannot change it")
+    if text == "PYTHONPATH":
+        return Wrong(
+            "Python would look there for modules before it looks into the venv, in the web server too, and the path of a "
+            "release is another one after each deploy",
+            fix="pythonpath: [src]    # directories of the code, at the level of `env`",
+        )
+    if text == "PYTHONHOME":
+        return Wrong(
+            "Python would load its own modules from there, and not from the interpreter that the venv was made with",
+            fix='python: "3.12"    # at the level of `env`: the Python of the app',
+        )
+    if text in LOADER:
+        return Wrong(
+            "the system's loader reads it before any program starts, so it would load other libraries into the web server "
+            "as well",
+            fix=f"command: env {text}=… celery    # for one command; python_apps_packages installs libraries of Debian",
+        )
+    if text.startswith("UWSGI_"):
+        return Wrong(
+            "uWSGI takes each variable that begins with UWSGI_ for one of its options",
+            fix="use the keys of the app (web, limits), and another name for a variable of your own",
+        )
     return None
 
 

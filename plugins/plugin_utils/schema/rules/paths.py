@@ -47,6 +47,15 @@ def file_path(text: str) -> Wrong | None:
     return relative_path(text)
 
 
+def requirements(text: str) -> Wrong | None:
+    if text.startswith("../"):
+        return Wrong(
+            "it lies above the code: let the code begin there, and name the directory of the modules in `pythonpath`",
+            fix="source: {git: …}    # without subdirectory\npythonpath: [src]\nrequirements: requirements.txt",
+        )
+    return file_path(text)
+
+
 def static_url(text: str) -> Wrong | None:
     if not text.startswith("/"):
         better = f"/{text}"
