@@ -20,7 +20,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCAL = $(BIN)/python -m tools.local --http-port $(HTTP_PORT) --https-port $(HTTPS_PORT) $(addprefix --debian ,$(DEBIAN))
 
-.PHONY: help setup lock images up run check down clean test lint unit examples scenarios scenario nightly bench profile figures
+.PHONY: help setup lock images up run app check down clean test lint unit examples scenarios scenario nightly bench profile figures
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ run: export LINE = $(COMMAND)
 run: setup ## Run one command in an app's live release (APP=blog COMMAND='python manage.py …' INVENTORY=inventories/mine)
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/run.yml \
 	  -e "$$($(BIN)/python -c 'import json, os; print(json.dumps({"app": os.environ["RUN"], "command": os.environ["LINE"]}))')"
+
+app: setup ## Add an app to an inventory (NAME=blog DOMAIN=blog.example.com SOURCE=https://git… INVENTORY=inventories/mine)
+	@$(BIN)/python -m tools.new_app --name '$(filter-out default,$(NAME))' --domain '$(DOMAIN)' --source '$(SOURCE)' \
+	  --version '$(VERSION)' --callable '$(CALLABLE)' --inventory '$(INVENTORY)'
 
 check: setup ## Show what `make up` would change on the local host, and change nothing
 	@$(LOCAL) check
