@@ -206,7 +206,9 @@ attributes:
         made by then.
     support: full
   diff_mode:
-    description: One unified diff per path, without the content of sensitive ones.
+    description: >-
+      One unified diff per path, without the content of sensitive ones. A new file, and a changed program of the bundle, is
+      one line unless the run has C(-vv).
     support: full
   idempotence:
     description: A second run with the same input changes nothing.

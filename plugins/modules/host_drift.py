@@ -90,6 +90,7 @@ class DryRunModule:
 
     check_mode = True
     _diff = False
+    _verbosity = 0
 
     def __init__(
         self,

@@ -181,6 +181,11 @@ class FileSet:
             plan.paths or pending or self._missing() or self.idle()
         )
 
+    def _diff(self, plan: Plan, manifest: Manifest) -> list[dict[str, str]]:
+        if not self.module._diff:
+            return []
+        return diffs.diff_of_plan(plan, manifest, whole=self.module._verbosity >= 2)
+
     def _missing(self) -> list[str]:
         return [path for path in self.module.params["present"] if not os.path.lexists(path)]
 
@@ -386,5 +391,5 @@ class FileSet:
             "held": said,
             "notes": self.service.notes if self.service else [],
             "validated": self.validated,
-            "diff": diffs.diff_of_plan(plan, manifest) if self.module._diff else [],
+            "diff": self._diff(plan, manifest),
         }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 
 from .items import Change, Current, Item
 from .manifest import Manifest
 from .plan import Plan
+
+#: Where the bundle's own programs are.
+PROGRAMS = "/usr/local/lib/emperor-stack/"
 
 
 def describe_attributes(item: Item) -> str:
@@ -18,8 +22,11 @@ def describe_attributes(item: Item) -> str:
     return " ".join(parts)
 
 
-def diff_of_change(change: Change) -> dict[str, str]:
-    """Ansible's form of a diff; it makes a unified one from before and after."""
+def diff_of_change(change: Change, whole: bool) -> dict[str, str]:
+    """Ansible's form of a diff; it makes a unified one from before and after.
+
+    Unless *whole*, a new file and a program of the bundle are one line: their text is the bundle's, and long.
+    """
     item, current = change.item, change.current
     what = ", ".join(change.reasons)
     if item.kind in ("directory", "touch") or not {"content", "target", "absent"} & set(change.reasons):
@@ -27,16 +34,28 @@ def diff_of_change(change: Change) -> dict[str, str]:
     if item.sensitive:
         return {"prepared": f"{item.path}: {what} (sensitive, not shown) -> {describe_attributes(item)}\n"}
     before = "" if change.created else shown(current.state, current.content, current.target)
+    after = shown(item.kind, item.content, item.target)
+    if not whole and change.created:
+        size = item.target if item.kind == "link" else f"{len(after.splitlines())} lines"
+        return {"prepared": f"{item.path}: new {describe_attributes(item)}, {size}\n"}
+    if not whole and item.path.startswith(PROGRAMS):
+        return {"prepared": f"{item.path}: changed, {_count(before, after)} (-vv shows the lines)\n"}
     return {
         "before_header": f"{item.path} ({'absent' if change.created else 'found'})",
         "after_header": f"{item.path} ({describe_attributes(item)})",
         "before": before,
-        "after": shown(item.kind, item.content, item.target),
+        "after": after,
     }
 
 
-def diff_of_removal(path: str, current: Current, sensitive: bool) -> dict[str, str]:
-    if sensitive or current.state == "directory":
+def _count(before: str, after: str) -> str:
+    """How many lines a change adds and removes."""
+    lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
+    return f"+{sum(line[:2] == '+ ' for line in lines)} -{sum(line[:2] == '- ' for line in lines)} lines"
+
+
+def diff_of_removal(path: str, current: Current, sensitive: bool, whole: bool) -> dict[str, str]:
+    if sensitive or current.state == "directory" or (not whole and path.startswith(PROGRAMS)):
         return {"prepared": f"{path}: removed\n"}
     return {
         "before_header": f"{path} (found)",
@@ -55,9 +74,9 @@ def shown(state: str, content: bytes, target: str) -> str:
         return f"(binary, {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()})\n"
 
 
-def diff_of_plan(plan: Plan, manifest: Manifest) -> list[dict[str, str]]:
+def diff_of_plan(plan: Plan, manifest: Manifest, whole: bool) -> list[dict[str, str]]:
     """All that *plan* changes and removes. *manifest* knows which of the removed files are secret."""
-    changes = [diff_of_change(change) for change in plan.changes]
+    changes = [diff_of_change(change, whole) for change in plan.changes]
     return changes + [
-        diff_of_removal(path, plan.present[path], path in manifest.sensitive) for path in plan.removed
+        diff_of_removal(path, plan.present[path], path in manifest.sensitive, whole) for path in plan.removed
     ]

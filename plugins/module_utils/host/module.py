@@ -12,6 +12,7 @@ class Module(Protocol):
     params: dict[str, Any]
     check_mode: bool
     _diff: bool
+    _verbosity: int
 
     @property
     def run_command(self) -> Callable[..., tuple[int, str, str]]: ...

@@ -395,6 +395,8 @@ def test_absent_in_the_list_is_removed_by_site_yml(machine: Host, stack: Stack) 
     assert stack.ask("journal.localhost", "/") == "v0"
     again = stack.good("site.yml", "--check")
     unchanged(again)
+    wanted = stack.good("site.yml", "--check", "--diff", python_apps_packages=["sl"])
+    assert "would install sl\n" in wanted.output
 
 
 def test_a_removal_that_was_killed_here_is_finished_by_the_next(machine: Host, stack: Stack) -> None:

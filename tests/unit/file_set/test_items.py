@@ -231,5 +231,40 @@ def test_sensitive_content_is_in_no_diff() -> None:
     for current in (Current("absent"), Current("file", b"hunter1", mode=0o600)):
         change = logic.compare(item, current, None, None)
         assert change is not None
-        assert "hunter" not in str(diffs.diff_of_change(change))
-    assert "hunter" not in str(diffs.diff_of_removal("/a", Current("file", b"hunter1"), True))
+        for whole in (False, True):
+            assert "hunter" not in str(diffs.diff_of_change(change, whole))
+            assert "hunter" not in str(diffs.diff_of_removal("/a", Current("file", b"hunter1"), True, whole))
+
+
+PROGRAM = "/usr/local/lib/emperor-stack/retire"
+
+
+@pytest.mark.parametrize(
+    ("path", "current", "line"),
+    [
+        ("/etc/a", Current("absent"), "/etc/a: new file 0644, 3 lines\n"),
+        (PROGRAM, Current("absent"), f"{PROGRAM}: new file 0644, 3 lines\n"),
+        (
+            PROGRAM,
+            Current("file", b"1\n4\n", mode=0o644),
+            f"{PROGRAM}: changed, +2 -1 lines (-vv shows the lines)\n",
+        ),
+    ],
+)
+def test_a_diff_names_new_files_and_programs_in_a_line(path: str, current: Current, line: str) -> None:
+    change = logic.compare(Item(path, "file", content=b"1\n2\n3\n", mode=0o644), current, None, None)
+    assert change is not None
+    assert diffs.diff_of_change(change, whole=False) == {"prepared": line}
+    assert diffs.diff_of_change(change, whole=True)["after"] == "1\n2\n3\n"
+
+
+def test_a_diff_shows_the_lines_of_a_changed_setting() -> None:
+    current = Current("file", b"1\n", mode=0o644)
+    change = logic.compare(Item("/etc/a", "file", content=b"2\n", mode=0o644), current, None, None)
+    assert change is not None
+    shown = diffs.diff_of_change(change, whole=False)
+    assert (shown["before"], shown["after"]) == ("1\n", "2\n")
+    assert diffs.diff_of_removal("/etc/a", current, False, whole=False)["before"] == "1\n"
+    assert diffs.diff_of_removal(PROGRAM, current, False, whole=False) == {
+        "prepared": f"{PROGRAM}: removed\n"
+    }
