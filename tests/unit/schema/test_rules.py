@@ -6,6 +6,7 @@ import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.values import names as app_names
 from ansible_collections.emperor.stack.plugins.module_utils.values import texts, urls
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import (
+    calendar,
     domains,
     environment,
     paths,
@@ -75,7 +76,7 @@ ACCEPTED = {
     environment.secret_value: ["x", "a\nb", " "],
     processes.process_name: ["jobs", "a-b", "webs", "a" * 31],
     processes.span: ["1s", "15m", "36h", "366d"],
-    processes.calendar: [
+    calendar.calendar: [
         "03:00",
         "03:00:30",
         "daily",
@@ -364,13 +365,13 @@ REFUSED = [
     (processes.span, "15 minutes", "it must be a number with s, m, h or d, as in 15m", "15m"),
     (processes.span, "0m", "it must be between 1s and 366d", ""),
     (processes.span, "367d", "it must be between 1s and 366d", ""),
-    (processes.calendar, "15m", "this is an interval; use `every` instead", ""),
-    (processes.calendar, "0 3 * * *", f"this is a cron expression; {CALENDAR}", ""),
-    (processes.calendar, "at 3", CALENDAR, ""),
-    (processes.calendar, "", CALENDAR, ""),
-    (processes.calendar, " 03:00", CALENDAR, ""),
-    (processes.calendar, "03:00\nPersistent=false", CALENDAR, ""),
-    (processes.calendar, "03:00%n", CALENDAR, ""),
+    (calendar.calendar, "15m", "this is an interval; use `every` instead", ""),
+    (calendar.calendar, "0 3 * * *", f"this is a cron expression; {CALENDAR}", ""),
+    (calendar.calendar, "at 3", CALENDAR, ""),
+    (calendar.calendar, "", CALENDAR, ""),
+    (calendar.calendar, " 03:00", CALENDAR, ""),
+    (calendar.calendar, "03:00\nPersistent=false", CALENDAR, ""),
+    (calendar.calendar, "03:00%n", CALENDAR, ""),
     (paths.health_path, "healthz", "a URL path starts with a slash", "/healthz"),
     (paths.health_path, "/a b", "the character ' ' is not allowed in a URL: write it as %XX", ""),
     (paths.health_path, "/a\r\nX: y", "the character '\\r' is not allowed in a URL: write it as %XX", ""),
@@ -422,8 +423,8 @@ def test_any_accepted_text_is_printable_ascii(check: texts.Rule, text: str) -> N
     )
 )
 def test_any_accepted_calendar_is_one_word_of_a_unit(text: str) -> None:
-    if processes.calendar(text) is None:
-        assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*.,/~: _+-")
+    if calendar.calendar(text) is None:
+        assert set(text) <= set("@ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*.,/~: _+-")
         assert text == text.strip()
 
 
@@ -465,3 +466,82 @@ def test_requirements_above_the_code() -> None:
     assert "pythonpath: [src]" in wrong.fix
     assert paths.requirements("deploy/pins.txt") is None
     assert paths.requirements("a/../pins.txt") == paths.file_path("a/../pins.txt") is not None
+
+
+#: What `systemd-analyze calendar` of Debian 13 says of each. It has no zone CET, which other hosts have: they are asked.
+CALENDARS = {
+    "Monday 03:00": True,
+    "mon 03:00": True,
+    "MON..friday 1:2:3.5": True,
+    "Mon,Tue, 03:00": True,
+    "Mon-Fri 3:00": True,
+    "*/2:00": False,
+    "@1395716396": True,
+    "SEMI-annually": True,
+    "semiannually": True,
+    "Mon": True,
+    "*-*~1": True,
+    "*-*~3/1": True,
+    "2026-1-1  3:00": True,
+    " 3:00": False,
+    "3": False,
+    "*:0/15": True,
+    "24:00": False,
+    "99-13-1": False,
+    "Mon *-*-1..7 18:00": True,
+    "1,2..5:00": True,
+    "03:00 utc": True,
+    "0/8:00": True,
+    "8..17/3:5": True,
+    "2026-01-01T03:00": False,
+    "Thu,Fri 2012-*-1,5 11:12:13": True,
+    "Sat..Thu,Mon..Wed,Sat..Sun": False,
+    "Fri..Mon 3:00": False,
+    "00:00:0/5.5": True,
+    "*:*:*": True,
+    "tuesday..thursday": True,
+    "Mon,": True,
+    "03:00:60": False,
+    "1970-01-01": True,
+    "69-01-01": True,
+    "5-32": False,
+    "*-1..12-1": True,
+    "12..1:00": False,
+    "3:00 ": False,
+    "weekly UTC": True,
+    "Weekly Europe/Berlin": True,
+    "bi-annually": True,
+    "biannually": True,
+    "annually": True,
+    "*-*-31/2": False,
+    "*-*-* 00:00/0": False,
+    "Mon 3:00,4:00": True,
+    "1..2..3:00": False,
+    "*,1:00": False,
+}
+
+
+@pytest.mark.parametrize("text", CALENDARS)
+def test_a_calendar_expression_is_judged_as_by_systemd(text: str) -> None:
+    assert (calendar.calendar(text) is None) is CALENDARS[text]
+
+
+@pytest.mark.parametrize(
+    "text", ["03:00 CET", "Mon 03:00 Nowhere", "daily America/Argentina/Ushuaia", "1:00 Etc/GMT+5"]
+)
+def test_the_host_judges_time_zones(text: str) -> None:
+    assert calendar.calendar(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("24:00", "24 is not within 0 and 23"),
+        ("Fri..Mon 03:00", "fri..mon is not a range from one day of the week to a later one"),
+        ("*/2:00", "*/2 is not a number, a range as in 1..5, or a repetition as in 0/15"),
+        ("*-*-31/2", "31/2 repeats nothing"),
+    ],
+)
+def test_what_is_wrong_with_a_calendar_expression(text: str, reason: str) -> None:
+    found = calendar.calendar(text)
+    assert found is not None and found.reason == f"{reason}; {CALENDAR}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....module_utils.systemd.unit_names import LONGEST_STOP
 from ..kinds import Choice, Field, Flag, ListOf, Number, Section, Text
-from ..rules import processes
+from ..rules import calendar, processes
 from .texts import COMMAND
 
 #: In the order in which a deploy passes them.
@@ -76,7 +76,7 @@ SCHEDULED = Section(
         ),
         Field(
             "at",
-            Text(processes.calendar, "time, or calendar expression of systemd", "03:00"),
+            Text(calendar.calendar, "time, or calendar expression of systemd", "03:00"),
             "Time of day, or a calendar event as in `man systemd.time`, optionally followed by a time zone. "
             "Quote it.",
             'at: "Mon..Fri 03:00 Europe/Berlin"',

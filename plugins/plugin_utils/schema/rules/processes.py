@@ -50,28 +50,6 @@ def span(text: str) -> Wrong | None:
     return None
 
 
-_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_DATE = r"[0-9*.,/~]+(?:-[0-9*.,/~]+){1,2}"
-_TIME = r"[0-9*.,/]+(?::[0-9*.,/]+){1,2}"
-_ZONE = r"(?:UTC|[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z0-9_+-]+){1,2})"
-_CALENDAR = re.compile(
-    "(?:minutely|hourly|daily|weekly|monthly|quarterly|semiannually|yearly|annually"
-    rf"|(?:{_DAY}(?:(?:\.\.|,){_DAY})*)?(?:(?:^| ){_DATE})?(?:(?:^| ){_TIME})?)(?: {_ZONE})?"
-)
-
-
-def calendar(text: str) -> Wrong | None:
-    """A systemd calendar expression, as far as its form goes; the host asks systemd before anything changes."""
-    if text.strip() and _CALENDAR.fullmatch(text) and text[0] != " ":
-        return None
-    reason = 'it must be a time, as in "03:00", or a calendar expression of systemd, as in "Mon..Fri 18:30"'
-    if _SPAN.fullmatch(text):
-        return Wrong("this is an interval; use `every` instead")
-    if re.fullmatch(r"[-0-9*/,]+( [-0-9*/,]+){4}", text):
-        return Wrong(f"this is a cron expression; {reason}")
-    return Wrong(reason)
-
-
 def wsgi(text: str) -> Wrong | None:
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*", text):
         return None
