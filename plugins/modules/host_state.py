@@ -52,6 +52,10 @@ missing:
   type: list
   elements: str
   returned: always
+package_lists:
+  description: Whether apt has any list of packages. Images are often built without, and their empty directory looks fresh.
+  type: bool
+  returned: always
 present:
   description: Paths of O(paths) that exist.
   type: list
@@ -67,6 +71,7 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 OS_RELEASE = "/etc/os-release"
 DEBIAN_VERSION = "/etc/debian_version"
+APT_LISTS = "/var/lib/apt/lists"
 
 
 def distribution(os_release: str, debian_version: str) -> dict[str, str]:
@@ -97,6 +102,13 @@ def dpkg_listing(packages: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
+def has_package_lists(directory: str) -> bool:
+    try:
+        return any("_Packages" in name for name in os.listdir(directory))
+    except OSError:
+        return False
+
+
 def read(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
@@ -122,6 +134,7 @@ def main() -> None:
         changed=False,
         ansible_facts=facts,
         missing=missing(packages, alternatives, listing),
+        package_lists=has_package_lists(APT_LISTS),
         present=[path for path in module.params["paths"] if os.path.lexists(path)],
     )
 

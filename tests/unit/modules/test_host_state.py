@@ -44,6 +44,22 @@ def test_a_package_whose_work_another_one_does_is_not_missing() -> None:
     assert host_state.missing(wanted, alternatives, "ii curl\nrc chrony\n") == ["systemd-timesyncd"]
 
 
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        ([], False),
+        (["lock", "partial", "auxfiles"], False),
+        (["deb.example.com_debian_dists_bookworm_InRelease"], False),
+        (["deb.example.com_debian_dists_bookworm_main_binary-amd64_Packages.lz4"], True),
+    ],
+)
+def test_whether_apt_has_lists(tmp_path: Path, names: list[str], wanted: bool) -> None:
+    assert host_state.has_package_lists(str(tmp_path / "none")) is False
+    for name in names:
+        (tmp_path / name).touch()
+    assert host_state.has_package_lists(str(tmp_path)) is wanted
+
+
 def ask(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
     with patch_module_args(arguments), pytest.raises(SystemExit):
         host_state.main()
@@ -57,12 +73,14 @@ def test_all_in_one_answer(
     (tmp_path / "os-release").write_text(DEBIAN)
     monkeypatch.setattr(host_state, "OS_RELEASE", str(tmp_path / "os-release"))
     monkeypatch.setattr(host_state, "DEBIAN_VERSION", str(tmp_path / "none"))
+    monkeypatch.setattr(host_state, "APT_LISTS", str(tmp_path / "none"))
     monkeypatch.setattr(host_state, "dpkg_listing", lambda packages: f"ii {packages[0]}\n")
     there, not_there = str(tmp_path / "os-release"), str(tmp_path / "none")
     found = ask(capsys, packages=["curl", "nginx"], paths=[there, not_there])
     assert found["changed"] is False
     assert found["missing"] == ["nginx"]
     assert found["present"] == [there]
+    assert found["package_lists"] is False
     assert found["ansible_facts"]["distribution_major_version"] == "13"
 
 
