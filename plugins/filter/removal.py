@@ -63,7 +63,12 @@ def removal_report(result: Mapping[str, Any], would: bool = False) -> list[str]:
         lines += [f"  user {outcome['user']}"] if outcome.get("user") else []
         lines += [f"  unit {unit}" for unit in outcome["units"]]
         lines += [f"  {path}" for path in outcome["paths"]]
-        lines += [f"  its data is in {outcome['archive']}"] if outcome.get("archive") else []
+        kept = (
+            "its data and its logs of the web server"
+            if outcome.get("data_archived")
+            else "its logs of the web server"
+        )
+        lines += [f"  {kept} are in {outcome['archive']}"] if outcome.get("archive") else []
         lines += [f"  not in the archive: {line}" for line in outcome.get("not_archived", [])]
         lines += [f"  stays: {line}" for line in outcome["left"]]
     return lines

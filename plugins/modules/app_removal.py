@@ -26,7 +26,8 @@ options:
         type: str
         required: true
       successor:
-        description: Name of the app that took over the data. That app must be live; no archive is made.
+        description: Name of the app that took over the data. That app must be live; the archive then has the logs of the
+          web server alone.
         type: str
   only:
     description: With O(undeclared), the apps to keep. Every other app on the host is removed.
@@ -37,7 +38,8 @@ options:
     type: bool
     default: false
   archive:
-    description: First archive the data in C(/var/backups/emperor-stack/<app>-<time>.tar.gz).
+    description:
+      - First archive the data and the app's logs of the web server in C(/var/backups/emperor-stack/<app>-<time>.tar.gz).
     type: bool
     default: true
   break_lock:
@@ -73,8 +75,8 @@ RETURN = r"""
 apps:
   description:
     - Per app the removed (or, in check mode, removable) C(user), C(activations), C(units) and C(paths), C(left) for what
-      stays, C(archive) for the file with the app's data, C(not_archived) for data that is not in the archive, and C(error)
-      where the removal was refused or failed.
+      stays, C(archive) for the file with the app's logs and, where C(data_archived) says so, its data, C(not_archived) for
+      data that is not in the archive, and C(error) where the removal was refused or failed.
   type: dict
   returned: always
 """
@@ -103,7 +105,7 @@ def wanted(parameters: dict[str, Any]) -> dict[str, str | None]:
 
 def work(name: str, successor: str | None, options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Remove one app, or look at what that would take away."""
-    archive = options["archive"] and successor is None
+    archive = options["archive"]
     found: dict[str, Any] = {}
     try:
         if not check_mode:

@@ -1,4 +1,6 @@
-"""What is kept of an app that goes: its persistent files, history and manifests, in a file of root's.
+"""What is kept of an app that goes: its persistent files, history and manifests, and its logs of the web server.
+
+All of it is in one file of root's.
 
 Its files are untrusted. tar by itself holds the whole path of each directory that it is in: 20,000 of them inside of each
 other took 9 GB of memory. So it gets a list of what to take, and nothing that lies deeper than people put files.
@@ -11,7 +13,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 from ..files.atomic import replacing
@@ -26,18 +28,19 @@ LONGEST = 4000
 LEFT_OUT = b"state/working"
 
 
-def write(app: str) -> tuple[str, list[str]]:
+def write(app: str, logs: Sequence[str], data: bool = True) -> tuple[str, list[str]]:
     """Write the archive of *app*; return its path, empty where there was nothing to keep, and what is not in it.
 
+    *logs* are paths of files of root's. Without *data*, which a successor has taken over, only they are kept.
     Raises CommandFailed and OSError; nothing is left of it then.
     """
     os.makedirs(layout.BACKUPS, mode=0o700, exist_ok=True)
-    members = _members(app)
-    if not members:
+    members = _members(app) if data else []
+    if not members and not logs:
         return "", []
     path = _unused(app)
     with replacing(path) as file:
-        left_out = _pack(layout.app_root(app), members, file.name)
+        left_out = _pack(layout.app_root(app), members, logs, file.name)
     return path, left_out
 
 
@@ -61,8 +64,8 @@ def _unused(app: str) -> str:
     return path
 
 
-def _pack(root: str, members: list[str], archive: str) -> list[str]:
-    """Pack *members*, which lie in *root*; return what was left out."""
+def _pack(root: str, members: list[str], logs: Sequence[str], archive: str) -> list[str]:
+    """Pack *members*, which lie in *root*, and *logs*, without their first slash; return what was left out."""
     options = [
         "--create",
         "--gzip",
@@ -78,6 +81,8 @@ def _pack(root: str, members: list[str], archive: str) -> list[str]:
     def hand_over() -> None:
         # Closed in any case, or tar would wait for ever.
         with contextlib.suppress(BrokenPipeError), open(writing, "wb") as to_tar:
+            for log in logs:
+                to_tar.write(os.fsencode(log) + b"\0")
             for name in _names(root, members):
                 if len(name) > LONGEST:
                     long[0] += 1
@@ -98,6 +103,8 @@ def _pack(root: str, members: list[str], archive: str) -> list[str]:
         # Where tar has failed, the thread ends at the closed pipe. A program that it begins after that would have the app's
         # lock of the kernel for a moment longer than this process.
         thread.join()
+    if not members:
+        return []
     deep = subprocess.run(
         ["find", *members, "-xdev", "-mindepth", str(DEEPEST + 1), "-print", "-quit"],
         cwd=root,
@@ -111,6 +118,9 @@ def _pack(root: str, members: list[str], archive: str) -> list[str]:
 
 def _names(root: str, members: list[str]) -> Iterator[bytes]:
     """Every path at and below *members*, as tar is to take it; a directory before what is in it."""
+    if not members:
+        # Without a place, find would search all of *root*.
+        return
     command = ["find", *members, "-xdev", "-maxdepth", str(DEEPEST), "-print0"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as found:
         if found.stdout:

@@ -93,7 +93,7 @@ def check(
     if points:
         raise RemovalRefused(f"something is mounted at {', '.join(points)}. Unmount it first; its files stay")
     if archive:
-        _check_room(found)
+        _check_room(found, found.log_size if successor else found.data + found.log_size)
 
 
 def _serves(app: str) -> bool:
@@ -102,15 +102,15 @@ def _serves(app: str) -> bool:
     return activation.startswith(f"{app}@") and lifecycle.runner_of(activation) is not None
 
 
-def _check_room(found: Listing) -> None:
+def _check_room(found: Listing, wanted: int) -> None:
     place = layout.BACKUPS
     while not os.path.isdir(place):
         place = os.path.dirname(place)
     there = os.statvfs(place)
     free = there.f_bavail * there.f_frsize
-    if found.data + SPARE_BYTES > free:
+    if wanted + SPARE_BYTES > free:
         raise RemovalRefused(
-            f"its data takes {mib(found.data)} MiB, but {layout.BACKUPS} has only {mib(free)} MiB free "
+            f"its data and logs take {mib(wanted)} MiB, but {layout.BACKUPS} has only {mib(free)} MiB free "
             "for the archive. Free some space, or remove it without an archive: -e archive=false"
         )
 
@@ -136,8 +136,6 @@ def remove(
     found = listing(app)
     if not found:
         return {**found.described(), "archive": None}
-    # What a successor took over is not this app's any more.
-    archive = archive and successor is None
     check(found, successor, archive, break_lock, dead)
     kept: str | None = None
     not_kept: list[str] = []
@@ -146,7 +144,8 @@ def remove(
             stack.enter_context(AppState(app).working(seconds=120))
         app_ending.end(app, None if found.shared else found.uid)
         if archive and os.path.isdir(layout.app_root(app)):
-            kept, not_kept = app_archive.write(app)
+            # What a successor took over is not this app's any more.
+            kept, not_kept = app_archive.write(app, found.logs, data=successor is None)
         _forget_certificates(app)
         _delete(app)
     _forget(app)
@@ -159,7 +158,8 @@ def remove(
     return {
         **found.described(),
         "left": [*behind, *left_behind(found)],
-        "archive": kept,
+        "archive": kept or None,
+        "data_archived": bool(kept) and successor is None,
         "not_archived": not_kept,
     }
 

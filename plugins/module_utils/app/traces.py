@@ -37,8 +37,11 @@ class Listing:
     activations: list[str] = field(default_factory=list)
     units: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
-    #: Bytes of its persistent files, and of all of its directory.
+    #: Logs of the web server, which are of `paths`.
+    logs: list[str] = field(default_factory=list)
+    #: Bytes of its persistent files, of these logs, and of all of its directory.
     data: int = 0
+    log_size: int = 0
     size: int = 0
     #: What stays, and why.
     left: list[str] = field(default_factory=list)
@@ -101,6 +104,8 @@ def listing(app: str) -> Listing:
     found.activations = [activation for _, activation in lifecycle.running_activations(app)]
     found.units = unit_names.all_units(app)
     found.paths = paths_of(app)
+    found.logs = [path for path in found.paths if os.path.dirname(path) in layout.FRONT_LOGS]
+    found.log_size = sum(os.lstat(path).st_size for path in found.logs if os.path.lexists(path))
     if any(os.path.dirname(path) == layout.APPS for path in found.paths):
         found.data = _bytes(layout.shared(app))
         found.size = sum(_bytes(path) for path in (layout.app_root(app), layout.leaving(app)))

@@ -244,6 +244,7 @@ def test_the_archive_has_the_data_and_no_secret(machine: Host, stack: Stack) -> 
     assert re.search(r"^state/history\.jsonl$", names, re.M)
     assert len(re.findall(r"^releases/[^/]+/release\.json$", names, re.M)) == 2
     assert "environment.json" not in names
+    assert re.search(r"^var/log/nginx/app\.access\.log$", names, re.M)
     assert "shared/data/trap/etc/" not in names
     assert machine.run("zgrep -aq only-the-app-may-know-this %s", path).rc == 1
 
@@ -379,7 +380,11 @@ def test_renaming_keeps_data_and_visitors(machine: Host, stack: Stack) -> None:
     assert len(lines) > history + 1
     assert [line for line in lines if json.loads(line)["kind"] == "rename"]
     nothing_of(machine, "my-app")
-    assert machine.run("ls /var/backups/emperor-stack/my-app-*").rc != 0
+    (path,) = machine.check_output("ls /var/backups/emperor-stack/my-app-*").split()
+    kept_names = machine.check_output("tar -tzf %s", path).splitlines()
+    assert "var/log/nginx/my-app.access.log" in kept_names
+    assert all(name.startswith("var/log/nginx/my-app.") for name in kept_names), "the data is the new name's"
+    assert f"its logs of the web server are in {path}" in outcome.output
     assert stack.status("journal")["health"] == "ok"
     # It is the worker of the new name that writes into the data now.
     assert machine.run("pgrep -u journal -f %s", "work.py jobs").stdout.split() != []

@@ -231,6 +231,8 @@ def test_the_archive(machine: Commands) -> None:
     assert "shared/data/kept" in names
     assert "state/history.jsonl" in names
     assert "releases/20261122T100000-abc/release.json" in names
+    logs = {path.lstrip("/") for path in files_of("app") if os.path.dirname(path) in layout.FRONT_LOGS}
+    assert len(logs) > 4 and logs == {name for name in names if ".log" in name}
     assert [name for name in names if "environment" in name] == []
 
 
@@ -646,7 +648,10 @@ def test_a_successor_that_is_not_live(machine: Commands, tmp_path: Path, account
     os.symlink(layout.active("app"), led_here)
     accounts["journal"] = SimpleNamespace(pw_name="journal", pw_uid=60000, pw_gecos=renaming.MARK)
     done = app_removal.remove("app", successor="journal")
-    assert done["archive"] is None
+    listed = ["tar", "-tzf", str(done["archive"])]
+    names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+    assert names and all(".log" in name for name in names), "the data is the successor's"
+    assert done["data_archived"] is False
     assert not os.path.lexists(led_here)
     # Its processes have the uid too: they live on, and userdel must not mind them.
     assert ["userdel", "--force", "app"] in machine

@@ -57,6 +57,7 @@ def test_the_report() -> None:
         "data_bytes": 1,
         "left": ["/tmp/x: owned by uid 7, which a later user may get"],
         "archive": "/var/backups/x.tar.gz",
+        "data_archived": True,
         "not_archived": ["what lay deep"],
     }
     nothing = {"user": None, "units": [], "paths": [], "activations": [], "left": []}
@@ -67,9 +68,11 @@ def test_the_report() -> None:
         "  user gone",
         "  unit app_gone_jobs@7.service",
         "  /srv/apps/gone",
-        "  its data is in /var/backups/x.tar.gz",
+        "  its data and its logs of the web server are in /var/backups/x.tar.gz",
         "  not in the archive: what lay deep",
         "  stays: /tmp/x: owned by uid 7, which a later user may get",
         "never: nothing to remove",
     ]
+    renamed = {"apps": {"gone": {**gone, "data_archived": False}}}
+    assert "  its logs of the web server are in /var/backups/x.tar.gz" in removal_report(renamed)
     assert removal_report(result, would=True)[1].startswith("gone: would be removed: ")
