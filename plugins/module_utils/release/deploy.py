@@ -151,6 +151,7 @@ def drain(state: AppState, held: Lock, manifest: Manifest, options: Options) -> 
     outcome["seconds"] = held.seconds
     outcome["milliseconds"] = held.milliseconds
     outcome["took"] = held.took
+    outcome["url"] = lifecycle.url_of(manifest, options.http_port)
     state.unlock()
     return outcome
 

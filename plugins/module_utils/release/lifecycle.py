@@ -85,6 +85,13 @@ def front_scheme(domain: str) -> str:
     return "http"
 
 
+def url_of(manifest: Manifest, port: int) -> str:
+    """Where visitors find the app of *manifest*, as far as this host knows; *port* is the web server's for HTTP."""
+    scheme = front_scheme(manifest.host)
+    place = "" if scheme == "https" or port == 80 else f":{port}"
+    return f"{scheme}://{manifest.host}{place}{manifest.path.rstrip('/')}/"
+
+
 def vassal_path(emperor: str, activation: str) -> str:
     return f"{layout.vassals(emperor)}/{activation}.ini"
 

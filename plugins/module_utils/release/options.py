@@ -76,6 +76,8 @@ class Outcome(_Found, _Did, _Seen, _Left, total=False):
     """What a phase found or did with an app, as module `release` returns it."""
 
     changed: bool
+    #: Where visitors find it.
+    url: str
     warnings: list[str]
     #: Why it failed; `phase` is where, `locked` is the lock of the run that is in the way.
     error: str

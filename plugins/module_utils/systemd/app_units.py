@@ -49,7 +49,8 @@ def sandbox(app: str) -> list[str]:
         *sandbox_of.lines("apps"),
         f"ReadWritePaths={layout.shared(app)} {layout.cache(app)}",
         f"InaccessiblePaths={' '.join(f'-{path}' for path in JOURNAL_SOCKETS)}",
-        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+        # Netlink as for the web processes: for the addresses of this host, which getifaddrs(3) asks the kernel for.
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
     ]
 
 

@@ -123,9 +123,10 @@ def _add_failed(made: _Builder, app: str, outcome: Outcome) -> None:
 
 
 def deployed(outcome: Outcome) -> str:
-    """What is live since when, in one line with what took the seconds."""
+    """What is live where since when, in one line with what took the seconds."""
+    place = f" at {outcome['url']}" if outcome.get("url") else ""
     return (
-        f"{outcome.get('release')} is live as {outcome.get('activation')}, "
+        f"{outcome.get('release')} is live as {outcome.get('activation')}{place}, "
         f"switched in {outcome.get('milliseconds') or '?'} ms, after {outcome['seconds']} s in all{_steps(outcome)}"
     )
 

@@ -18,7 +18,7 @@ RELEASE = "20261122T193000-ab12cd3"
 OLD = "20261121T101500-9f8e7d6"
 DRAINED = {
     "release": RELEASE, "live": RELEASE, "activation": "blog@7", "version": "v1.5", "seconds": 14.2, "milliseconds": 2.6,
-    "took": {"fetch": 0.04, "venv": 9.8, "build": 2.1}, "changed": True,
+    "took": {"fetch": 0.04, "venv": 9.8, "build": 2.1}, "changed": True, "url": "https://blog.example.com/",
 }  # fmt: skip
 PLANNED = {"live": OLD, "action": "deploy", "why": "its settings changed", "version": "v1.4", "changed": True}
 FAILED = {
@@ -50,7 +50,8 @@ def test_a_deploy_of_a_host() -> None:
         "notes  20261121T101500-9f8e7d6  v1.1     unchanged",
         "shop   20261121T101500-9f8e7d6  v2.0     failed: start      8.1  fix, run again [1]",
         "",
-        "blog: 20261122T193000-ab12cd3 is live as blog@7, switched in 2.6 ms, after 14.2 s in all (venv 9.8, build 2.1)",
+        "blog: 20261122T193000-ab12cd3 is live as blog@7 at https://blog.example.com/, switched in 2.6 ms, after 14.2 s in "
+        "all (venv 9.8, build 2.1)",
         "",
         "[1] shop: start: shop@8 was not healthy",
         "    its log:",

@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,11 +142,14 @@ def test_a_site_of_https_is_probed_as_its_visitors_ask(
     wanted = host / "wanted.json"
     monkeypatch.setattr(layout, "TLS_WANTED", str(wanted))
     assert Health.of(manifest).scheme == "http"
+    assert lifecycle.url_of(manifest, 80) == f"http://{manifest.host}/"
+    assert lifecycle.url_of(replace(manifest, path="/shop/"), 8080) == f"http://{manifest.host}:8080/shop/"
     for redirect, scheme in ((True, "https"), (False, "http")):
         wanted.write_text(
             json.dumps({"apps": [{"name": "site", "domains": [manifest.host], "redirect": redirect}]})
         )
         assert Health.of(manifest).scheme == scheme
+        assert lifecycle.url_of(manifest, 80) == f"{scheme}://{manifest.host}/"
     wanted.write_text(
         json.dumps({"apps": [{"name": "blog", "domains": ["other.example.com"], "redirect": True}]})
     )

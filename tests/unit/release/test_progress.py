@@ -33,6 +33,7 @@ def test_a_deploy_says_what_took_its_time(deploys: Host, monkeypatch: pytest.Mon
     outcomes = [deploys.phase(phase) for phase in PHASES_OF_A_DEPLOY[1:]]
     assert list(outcomes[-1]["took"]) == ["fetch", "venv", "migrate", "start", "switch", "drain"]
     assert deploys.state.history()[-1]["took"] == outcomes[-1]["took"]
+    assert outcomes[-1]["url"] == "http://blog.example.com/"
 
 
 def test_a_phase_that_is_gone_through_twice_counts_both_times() -> None:
