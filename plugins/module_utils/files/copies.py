@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
+from collections.abc import Sequence
 
 from ..host.release_error import ReleaseError
+from .reading import inside, readable
 from .trees import DIRECTORY, FILE, MOST_ENTRIES, Entry, TreeRefused, printable, walk
 
 #: Bytes that stay free on a file system into which root copies or unpacks what is an app's.
 SPARE_BYTES = 64 << 20
+
+#: Times of copied files lie before this one, in 2004: in the past, whatever clock a host has.
+LATEST = 1 << 30
 
 
 class Mirror:
@@ -77,11 +83,13 @@ class Room:
 # Copying
 
 
-def copy(source: int, target: int, gid: int, room: Room, what: str) -> None:
-    """Copy the files of the open directory *source* into *target*: root's, for *gid* to read; links and all else are not.
+def copy(source: int, target: int, gid: int, room: Room, what: str, within: Sequence[int] = ()) -> list[str]:
+    """Copy the files of the open directory *source* into *target*: root's, for *gid* to read; nothing else of it.
 
+    A link is followed to a file in one of the sealed trees *within*. Returns the paths of the links that lead elsewhere.
     Raises ReleaseError.
     """
+    left_out: list[str] = []
     with Mirror(target, gid) as mirror:
         for entry in walk(source, what):
             kind = entry.status.st_mode
@@ -95,14 +103,37 @@ def copy(source: int, target: int, gid: int, room: Room, what: str) -> None:
                         copy_file(descriptor, mirror.directory(entry), entry.name, gid, room, what)
                     finally:
                         os.close(descriptor)
+                elif stat.S_ISLNK(kind):
+                    linked = _linked_file(entry, within)
+                    if linked is None:
+                        left_out.append(entry.path)
+                        continue
+                    try:
+                        copy_file(linked, mirror.directory(entry), entry.name, gid, room, what)
+                    finally:
+                        os.close(linked)
             except OSError as error:
                 raise ReleaseError(f"{printable(f'{what}/{entry.path}')}: {error.strerror}") from error
+    return left_out
+
+
+def _linked_file(entry: Entry, within: Sequence[int]) -> int | None:
+    """The file that the link *entry* leads to, opened, where that lies in one of the trees *within*."""
+    for top in within:
+        with contextlib.suppress(OSError, ReleaseError):
+            descriptor = readable(inside(top, entry.name, entry.directory))
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return descriptor
+            os.close(descriptor)
+    return None
 
 
 def copy_file(source: int, directory: int, name: str, gid: int, room: Room, what: str) -> None:
-    """Copy the open file *source* to *name* in the open *directory*, with its times and its holes.
+    """Copy the open file *source* to *name* in the open *directory*, with its holes.
 
-    A file that is there gives way, a link does not. Raises ReleaseError and OSError.
+    A file that is there gives way, a link does not. Its time comes from its content, because web servers make an ETag of
+    time and size: it differs where the content does, and is the same in each release and on each host. The time of
+    *source* cannot do that: archives have 0, and a checkout its own. Raises ReleaseError and OSError.
     """
     status = os.fstat(source)
     if not stat.S_ISREG(status.st_mode):
@@ -112,19 +143,22 @@ def copy_file(source: int, directory: int, name: str, gid: int, room: Room, what
     try:
         os.fchown(target, -1, gid)
         os.fchmod(target, 0o750 if status.st_mode & 0o100 else 0o640)
-        position = 0
+        position, digest = 0, hashlib.sha256()
         # By its size now: one that a process still writes to would never end.
         while (part := _data(source, position, status)) is not None:
             position, end = part
-            os.lseek(target, position, os.SEEK_SET)
+            digest.update(b"%d " % position)
             while position < end:
-                count = os.sendfile(target, source, position, min(end - position, 1 << 24))
-                if count == 0:
+                data = os.pread(source, min(end - position, 1 << 20), position)
+                if not data:
                     return
+                count = os.pwrite(target, data, position)
+                digest.update(data[:count])
                 room.take(count, what)
                 position += count
         os.ftruncate(target, status.st_size)
-        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        seconds = int.from_bytes(digest.digest()[:4], "big") % LATEST
+        os.utime(target, (seconds, seconds))
     finally:
         os.close(target)
 

@@ -125,8 +125,11 @@ def check_server(server: str, app: str, directory: str, timeout: float) -> None:
     check = check_vassal if server == "uwsgi" else check_gunicorn
     try:
         check(app, directory, timeout)
-    except TimedOut:
-        raise
+    except TimedOut as error:
+        raise ReleaseError(
+            f"{error}\nhealth.timeout ({timeout:g} s) limits the import of the app too: raise it, or let the import do "
+            "less. It may wait for a service that does not answer"
+        ) from error
     except CommandFailed:
         check_import(app, directory, timeout)
         raise
@@ -139,7 +142,10 @@ def check_calendar(schedule: Mapping[str, Job]) -> None:
             try:
                 run(["systemd-analyze", "calendar", job["at"]], what="systemd-analyze", timeout=30)
             except CommandFailed as error:
-                raise ReleaseError(f"schedule.{name}.at: systemd cannot parse it: {error.output}") from error
+                raise ReleaseError(
+                    f"schedule.{name}.at: systemd of this host does not accept {job['at']!r}: {error.output}. Try it "
+                    "there with `systemd-analyze calendar`. Time zones are those of its /usr/share/zoneinfo"
+                ) from error
 
 
 def check_python_path(code: str, directories: Iterable[str]) -> None:
@@ -270,6 +276,7 @@ def prepare(
     code, venv = f"{directory}/code", f"{directory}/venv"
     check_space()
     check_host(spec["server"])
+    check_calendar(spec["schedule"])
     os.mkdir(directory)
     os.chmod(directory, 0o711)
     hooks = spec["hooks"]
@@ -335,8 +342,8 @@ def prepare(
     with ThreadPoolExecutor(max_workers=1) as meanwhile:
         checked = meanwhile.submit(check_server, spec["server"], app, directory, spec["health"]["timeout"])
         # Only now that the app's processes cannot change the code: what is copied here, nginx shows to everybody.
-        publish(app, code, f"{directory}/public", spec["static_files"])
-        check_calendar(spec["schedule"])
+        for warning in publish(app, code, f"{directory}/public", spec["static_files"], venv):
+            say(f"warning: {warning}")
         migrations = migrations_digest(code)
         try:
             checked.result()

@@ -10,7 +10,7 @@ from ..files import trees
 from ..host import layout
 from ..host.release_error import ReleaseError
 from ..source import fetch
-from . import build, failure, readiness
+from . import build, failure, readiness, uploads
 from .abort import abort
 from .cleaning import clean_up
 from .options import Options, Outcome
@@ -53,6 +53,7 @@ def _new_release(spec: ReleaseSpec, options: Options) -> Outcome:
             build.prepare(
                 spec, spec["revision"], release, options.uv_environment, steps.say, options.interpreters
             )
+            steps.warnings += uploads.unreadable(app, spec.get("persistent_directories") or ())
         except Exception as error:
             reason = failure.described(app, error)
             note_took(state, options, steps.end())

@@ -10,18 +10,22 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..files.copies import Room, copy, copy_file, made_directory
 from ..files.reading import inside, readable
-from ..files.trees import opened
+from ..files.trees import opened, printable
 from ..host import layout
 from ..host.release_error import ReleaseError
 from .spec import StaticFile
 
+#: Links that a warning names.
+MOST_NAMED = 5
 
-def publish(app: str, code: str, public: str, files: Iterable[StaticFile]) -> None:
+
+def publish(app: str, code: str, public: str, files: Iterable[StaticFile], venv: str = "") -> list[str]:
     """Copy the static files to where nginx reads them: root's, readable by nginx alone.
 
-    A persistent directory is linked instead. Links inside the source are not published, nor is anything that is no file.
-    Raises ReleaseError.
+    A persistent directory is linked instead. Links in a directory are followed to files of the sealed *code* and *venv*, as
+    `collectstatic --link` makes them. Returns warnings about other links. Raises ReleaseError.
     """
+    warnings = []
     front = grp.getgrnam(layout.FRONT_USER).gr_gid
     with contextlib.ExitStack() as stack:
         above = stack.enter_context(opened(os.path.dirname(public)))
@@ -29,27 +33,42 @@ def publish(app: str, code: str, public: str, files: Iterable[StaticFile]) -> No
         top = made_directory(above, os.path.basename(public), front)
         stack.callback(os.close, top)
         source = stack.enter_context(opened(code))
+        within = [source, *([stack.enter_context(opened(venv))] if venv else [])]
         room = Room(top)
         for item in files:
-            _publish(app, source, top, item, front, room)
+            if left_out := _publish(app, within, top, item, front, room):
+                warnings.append(_about_links(_place(item), item["path"], left_out))
+    return warnings
 
 
-def _publish(app: str, code: int, public: int, item: StaticFile, front: int, room: Room) -> None:
+def _about_links(place: str, path: str, left_out: Sequence[str]) -> str:
+    names = ", ".join(printable(f"{path}/{name}") for name in left_out[:MOST_NAMED])
+    more = f" and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
+    return (
+        f"{place}: not published, because a link may only lead to a file of the release's code or venv: {names}{more}. "
+        "Put the files themselves there"
+    )
+
+
+def _publish(
+    app: str, within: Sequence[int], public: int, item: StaticFile, front: int, room: Room
+) -> list[str]:
+    """Publish *item* of the code, which is the first of the sealed trees *within*. Returns links that were left out."""
     names = [name for name in item["url"].split("/") if name]
     place = _place(item)
     if item["persistent"]:
         with _directory(public, names[:-1], front, place) as directory:
             os.symlink(f"{layout.shared(app)}/{item['path']}", names[-1], dir_fd=directory)
             os.chown(names[-1], -1, front, dir_fd=directory, follow_symlinks=False)
-        return
+        return []
     what = f"{place}: {item['path']}"
-    with _source(code, item) as source:
+    with _source(within[0], item) as source:
         if item["directory"]:
             with _directory(public, names, front, place) as directory:
-                copy(source, directory, front, room, what)
-        else:
-            with _directory(public, names[:-1], front, place) as directory:
-                copy_file(source, directory, names[-1], front, room, what)
+                return copy(source, directory, front, room, what, within)
+        with _directory(public, names[:-1], front, place) as directory:
+            copy_file(source, directory, names[-1], front, room, what)
+    return []
 
 
 def _place(item: StaticFile) -> str:

@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 import os
+import re
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -165,10 +166,120 @@ def draining(app):
     return drained
 
 
+class Parts:
+    """An app's answer, of which some parts have been asked for already."""
+
+    def __init__(self, answer, asked, rest):
+        self.answer = answer
+        self.asked = asked
+        self.rest = rest
+
+    def __iter__(self):
+        yield from self.asked
+        yield from self.rest
+
+    def close(self):
+        if hasattr(self.answer, "close"):
+            self.answer.close()
+
+
+FAILURE = b"Internal Server Error\n"
+
+
+def answering(app):
+    """*app*, whose exception before its answer begins is a 500: uWSGI would close the connection, and nginx answer 502.
+
+    So the head goes to the server with the first part. A file and a list go there as they are: servers know them by type.
+    """
+
+    def answered(environ, start_response):
+        head = write = None
+
+        def begin():
+            nonlocal write
+            if write is None and head is not None:
+                write = start_response(*head)
+
+        def start(*words):
+            nonlocal head, write
+            if write is not None:
+                # Either an error or a mistake, which the server tells apart.
+                write = start_response(*words)
+            elif head is not None and len(words) < 3:
+                raise AssertionError("start_response was called twice, the second time without exc_info")
+            else:
+                head = words
+            return written
+
+        def written(data):
+            begin()
+            return write(data)
+
+        answer = None
+        try:
+            answer = app(environ, start)
+            if not (isinstance(answer, (list, tuple)) or is_file(answer, environ)):
+                rest = iter(answer)
+                answer = Parts(answer, [part for part in (next(rest, None),) if part is not None], rest)
+        except Exception:
+            if hasattr(answer, "close"):
+                answer.close()
+            if write is not None:
+                raise
+            report(environ)
+            start_response(
+                "500 Internal Server Error",
+                [("Content-Type", "text/plain"), ("Content-Length", str(len(FAILURE)))],
+            )
+            return [FAILURE]
+        begin()
+        return answer
+
+    return answered
+
+
+def is_file(answer, environ):
+    """Whether the server sends it by itself: what wsgi.file_wrapper makes is the file itself under uWSGI."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    return hasattr(answer, "read") or (isinstance(wrapper, type) and isinstance(answer, wrapper))
+
+
+def report(environ):
+    """Log the exception that is being handled, as servers do."""
+    import traceback
+
+    request = f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')!r}"
+    print(
+        f"exception before the answer to {request} began:\n{traceback.format_exc()}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def with_all_slashes(app):
+    """*app*, which sees `//` in a path where the client sent it: web servers look for rules with one slash for several.
+
+    In all else the path stays as the web server has judged it: one with dots, or with another prefix, stays as it came.
+    """
+
+    def seen(environ, start_response):
+        uri = environ.get("REQUEST_URI", "")
+        if "//" in uri or "%2" in uri:
+            from urllib.parse import unquote_to_bytes
+
+            path = unquote_to_bytes(uri.partition("?")[0].encode("latin-1")).decode("latin-1")
+            path = path.removeprefix(environ.get("SCRIPT_NAME", ""))
+            if re.sub("/+", "/", path) == environ.get("PATH_INFO"):
+                environ["PATH_INFO"] = path
+        return app(environ, start_response)
+
+    return seen
+
+
 def as_under_uwsgi(app):
     """*app* under another server that speaks the uwsgi protocol: what uWSGI does by itself is done here.
 
-    gunicorn knows no client of a Unix socket, and decodes the path a second time.
+    gunicorn knows no client of a Unix socket, decodes the path a second time, and does not tell the URI.
     """
     release = ("X-Release", _entry["environment"]["APP_RELEASE"])
 
@@ -184,6 +295,8 @@ def as_under_uwsgi(app):
             environ["PATH_INFO"] = path.removesuffix(f"?{query}") if query else path
         # nginx says it; a client's own header of this name does not get so far.
         environ["SCRIPT_NAME"] = environ.get("HTTP_X_FORWARDED_PREFIX", "")
+        # By gunicorn.conf.py, from nginx.
+        environ["REQUEST_URI"] = environ.pop("HTTP_X_EMPEROR_STACK_URI", "")
         return app(environ, start)
 
     return served
@@ -216,6 +329,6 @@ if _checked:
     if _held and (_said := _check.message(_held.lost())):
         sys.exit(_said)
 
-application = draining(application)
+application = draining(with_all_slashes(answering(application)))
 if __name__ == "emperor_stack_entry":  # as gunicorn.conf.py calls it
     application = as_under_uwsgi(application)

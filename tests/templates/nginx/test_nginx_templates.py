@@ -44,7 +44,7 @@ PARTS = [
         "persistent",
         "site",
     ],
-    *["static", "tls", "uwsgi"],
+    *["static", "tls", "types", "uwsgi"],
 ]
 TLS: dict[str, Any] = {
     "certificate": "/var/lib/emperor-stack/tls/apps/blog/live/certificate.pem",

@@ -48,6 +48,92 @@ def test_static_files_arrive_byte_for_byte_without_the_app(site: Site) -> None:
         assert "x-release" not in site.on_loopback(url), f"{url} was answered by the app"
 
 
+#: Types that browsers need for what a site has in 2026, by the ending of the file.
+TYPES = {
+    "js": r"(text|application)/javascript",
+    "mjs": r"text/javascript",
+    "css": r"text/css",
+    "map": r"application/json",
+    "json": r"application/json",
+    "jsonld": r"application/ld\+json",
+    "geojson": r"application/geo\+json",
+    "webmanifest": r"application/manifest\+json",
+    "wasm": r"application/wasm",
+    "wgsl": r"text/wgsl",
+    "xml": r"(text|application)/xml",
+    "txt": r"text/plain",
+    "csv": r"text/csv",
+    "md": r"text/markdown",
+    "ics": r"text/calendar",
+    "vcf": r"text/vcard",
+    "yaml": r"application/yaml",
+    "yml": r"application/yaml",
+    "pdf": r"application/pdf",
+    "epub": r"application/epub\+zip",
+    "gpx": r"application/gpx\+xml",
+    "avif": r"image/avif",
+    "webp": r"image/webp",
+    "jxl": r"image/jxl",
+    "svg": r"image/svg\+xml",
+    "png": r"image/png",
+    "apng": r"image/apng",
+    "heic": r"image/heic",
+    "heif": r"image/heif",
+    "woff": r"font/woff",
+    "woff2": r"font/woff2",
+    "ttf": r"font/ttf",
+    "otf": r"font/otf",
+    "ttc": r"font/collection",
+    "mp3": r"audio/mpeg",
+    "m4a": r"audio/(mp4|x-m4a)",
+    "aac": r"audio/aac",
+    "flac": r"audio/flac",
+    "opus": r"audio/ogg",
+    "oga": r"audio/ogg",
+    "wav": r"audio/(x-)?wav",
+    "weba": r"audio/webm",
+    "mp4": r"video/mp4",
+    "webm": r"video/webm",
+    "ogv": r"video/ogg",
+    "mkv": r"(video/x-matroska|video/matroska)",
+    "vtt": r"text/vtt",
+    "m3u8": r"application/vnd\.apple\.mpegurl",
+    "ts": r"video/mp2t",
+    "mpd": r"application/dash\+xml",
+    "m4s": r"video/iso\.segment",
+    "glb": r"model/gltf-binary",
+    "gltf": r"model/gltf\+json",
+    "usdz": r"model/vnd\.usdz\+zip",
+    "zip": r"application/zip",
+    "gz": r"application/gzip",
+    "tar": r"application/x-tar",
+    "zst": r"application/zstd",
+    "bz2": r"application/x-bzip2?",
+    "xz": r"application/x-xz",
+    "7z": r"application/x-7z-compressed",
+}
+
+
+def test_files_have_the_types_that_browsers_need(host: Host) -> None:
+    """With nosniff, a browser runs no module script and uses no style sheet of another type."""
+    site = Site(host, NOTES)
+    public = host.check_output("readlink -f /srv/apps/notes/active/release/public/static")
+    names = " ".join(f"{public}/of-tests.{ending}" for ending in TYPES)
+    host.check_output(f"for name in {names}; do echo text > $name && chmod 644 $name || exit; done")
+    try:
+        wrong = {}
+        for ending, wanted in TYPES.items():
+            answer = site.get(f"/static/of-tests.{ending}")
+            kind = answer.headers.get("content-type", "")
+            if answer.status != 200 or not re.fullmatch(wanted + "(; ?charset=.*)?", kind):
+                wrong[ending] = (answer.status, kind)
+            if answer.headers.get("content-encoding"):
+                wrong[ending] = (answer.status, answer.headers["content-encoding"])
+    finally:
+        host.check_output(f"rm -f {names}")
+    assert wrong == {}
+
+
 def test_a_browser_may_keep_static_files_and_ask_whether_they_changed(site: Site) -> None:
     url = next(iter(site.app.static))
     answer = site.get(url)

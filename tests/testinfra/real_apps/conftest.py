@@ -30,5 +30,6 @@ def queries(machine: Host) -> None:
 def forking(machine: Host, directory: Path) -> Repository:
     repository = Repository(machine, "forking", HERE / "apps" / "forking", directory)
     repository.version("v0")
+    repository.version("broken", {"app.py": "raise LookupError('raised by the import')\n"})
     repository.push()
     return repository

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
-from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed, TimedOut
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release import build, furnishing
 from ansible_collections.emperor.stack.plugins.module_utils.release.dependency_files import Wanted
@@ -231,6 +231,7 @@ def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
 
     for module, name, makes in (
         (build, "check_host", ""),
+        (build, "check_calendar", ""),
         (build, "check_server", ""),
         (build, "run_as", ""),
         (build, "sync", ""),
@@ -275,6 +276,9 @@ def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
     build.prepare(spec, "a" * 40, RELEASE, {}, calls.append)
     assert calls[-2:] == ["sync", "save"]
     assert {"fetch", "build_venv", "check_server"} <= set(calls[:-2])
+    assert calls.index("check_calendar") < calls.index("fetch"), (
+        "nothing is built for a time that no timer has"
+    )
     assert AppState("blog").manifest(RELEASE) is not None
 
 
@@ -348,3 +352,14 @@ def test_the_entry_checks_the_app(
     )
     assert (result.returncode == 0) is (says is None), result.stderr
     assert (says or "") in result.stderr
+
+
+def test_an_import_that_takes_too_long_names_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: Any, **__: Any) -> None:
+        raise TimedOut("loading the app in uWSGI", "uwsgi", "still running after 5 s", "")
+
+    monkeypatch.setattr(build, "check_vassal", slow)
+    with pytest.raises(
+        ReleaseError, match=r"still running after 5 s\): uwsgi\nhealth\.timeout \(5 s\) limits the import"
+    ):
+        build.check_server("uwsgi", "blog", "/r", 5)

@@ -88,10 +88,37 @@ def published(host: Path, *files: dict[str, Any]) -> Path:
     return host / "public"
 
 
+def test_links_lead_to_files_of_the_code_and_the_venv(host: Path, code: Path) -> None:
+    """As `collectstatic --link` makes them, by whole paths; all others are named."""
+    top, venv = code / "staticfiles", host / "venv"
+    (venv / "admin").mkdir(parents=True)
+    (venv / "admin/base.css").write_text("of the venv")
+    (host / "environment.json").write_text("secret")
+    (host / "code2").mkdir()
+    (host / "code2/x").write_text("another")
+    good = {"a.js": venv / "admin/base.css", "css/b.js": "a.css", "c.js": "css/b.js", "d.js": "../robots.txt"}
+    bad = {
+        "e": "/etc/passwd", "f": "../../environment.json", "g": "../../code2/x", "h": "nowhere", "i": "i",
+        "j": venv / "admin", "k": "css", "l": "/dev/zero",
+    }  # fmt: skip
+    for name, target in {**good, **bad}.items():
+        (top / name).symlink_to(target)
+    warnings = release_public.publish(
+        "blog", str(code), str(host / "public"), [item("/s/", "staticfiles")], str(venv)
+    )
+    found = {path.relative_to(host / "public/s").as_posix() for path in (host / "public").rglob("*.*")}
+    assert found == {*good, "css/a.css"}
+    assert (host / "public/s/a.js").read_text() == "of the venv"
+    assert not any(path.is_symlink() for path in (host / "public").rglob("*"))
+    names = ", ".join(f"staticfiles/{name}" for name in list(bad)[:5])
+    assert warnings == [
+        "static /s/: not published, because a link may only lead to a file of the release's code or venv: "
+        f"{names} and 3 more. Put the files themselves there"
+    ]
+
+
 def test_only_files_and_directories_are_published(host: Path, code: Path) -> None:
     top = code / "staticfiles"
-    (code / "secret.py").write_text("s")
-    (top / "inner").symlink_to("../secret.py")
     os.mkfifo(top / "fifo")
     if os.geteuid() == 0:
         os.mknod(top / "zero", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
@@ -99,21 +126,42 @@ def test_only_files_and_directories_are_published(host: Path, code: Path) -> Non
     assert sorted(path.name for path in public.rglob("*")) == ["a.css", "css", "s"]
 
 
-def test_modes_times_and_names_that_are_no_utf8_come_through(host: Path, code: Path) -> None:
+def test_modes_and_names_that_are_no_utf8_come_through(host: Path, code: Path) -> None:
     top = code / "staticfiles"
     name = os.fsdecode(b"caf\xe9\n.txt")
     (top / name).write_text("c")
     (top / name).chmod(0o4777)
-    os.utime(top / "css/a.css", ns=(10**9, 2 * 10**9))
     umask = os.umask(0o077)
     try:
         public = published(host, item("/s/", "staticfiles"))
     finally:
         os.umask(umask)
     assert (public / "s" / name).read_text() == "c"
-    assert (public / "s/css/a.css").stat().st_mtime_ns == 2 * 10**9
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [public, *public.rglob("*")]}
     assert modes == {"public": 0o750, "s": 0o750, "css": 0o750, "a.css": 0o640, name: 0o750}
+
+
+def test_the_time_of_a_file_says_what_is_in_it(host: Path, code: Path) -> None:
+    """Of this and of its size web servers make an ETag; archives give each file the time 0."""
+    top = code / "staticfiles"
+    contents = {
+        "a": b"one",
+        "b": b"two",
+        "c": b"one",
+        "d": b"",
+        "large": b"x" * (3 << 20),
+        "other": b"x" * (3 << 20),
+    }
+    for number, (name, content) in enumerate(contents.items()):
+        (top / name).write_bytes(content)
+        os.utime(top / name, (number % 2, number % 2))
+    with (top / "other").open("r+b") as file:
+        file.seek(2 << 20)
+        file.write(b"y")
+    first = published(host, item("/s/", "staticfiles")) / "s"
+    times = {name: (first / name).stat().st_mtime_ns for name in contents}
+    assert times["a"] == times["c"] and len(set(times.values())) == len(contents) - 1
+    assert all(time % 10**9 == 0 and 0 <= time < 2**30 * 10**9 for time in times.values())
 
 
 def test_a_file_of_twenty_gigabytes_with_nothing_in_it(host: Path, code: Path) -> None:

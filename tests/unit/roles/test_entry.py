@@ -177,12 +177,179 @@ def test_what_cannot_be_kept_is_an_error_for_who_wants_it(
     assert body.tell() == 200_000
 
 
-def test_a_body_is_read_when_the_app_raises(load: Callable[[str], Callable[..., Any]]) -> None:
-    application = load("def application(e, s):\n    raise LookupError\n")
+@pytest.mark.parametrize("error", ["LookupError", "SystemExit"])
+def test_a_body_is_read_when_the_app_raises(
+    load: Callable[[str], Callable[..., Any]], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    application = load(f"def application(e, s):\n    raise {error}\n")
     body = io.BytesIO(b"x" * 200_000)
-    with pytest.raises(LookupError):
-        application({"CONTENT_LENGTH": "200000", "wsgi.input": body}, None)
+    if error == "SystemExit":
+        with pytest.raises(SystemExit):
+            application({"CONTENT_LENGTH": "200000", "wsgi.input": body}, None)
+    else:
+        assert asked(application, body, 200_000) == [b"Internal Server Error\n"]
+        assert "LookupError" in capsys.readouterr().err
     assert body.read() == b""
+
+
+def exchanged(application: Callable[..., Any], **environ: Any) -> tuple[list[Any], list[bytes]]:
+    """The heads and the parts that a server gets for a GET."""
+    heads: list[Any] = []
+    parts: list[bytes] = []
+
+    def start(*words: Any) -> Callable[[bytes], None]:
+        heads.append(words)
+        return parts.append
+
+    answer = application({"REQUEST_METHOD": "GET", "PATH_INFO": "/a\n", **environ}, start)
+    parts += answer
+    if hasattr(answer, "close"):
+        answer.close()
+    return heads, parts
+
+
+#: What an app does, and the status of the answer that it is to give.
+RAISES = {
+    "at once": "1 / 0",
+    "after its head": "s('200 OK', []); 1 / 0",
+    "in the middle of its head": "s('200 OK', []); s('201 OK', [])",
+    "in its first part": "s('200 OK', []); return (1 / 0 for _ in [1])",
+    "in a part without a head": "yield 1 / 0",
+    "as it closes": "raise ValueError('\\x1b[31m')",
+    "with nothing to iterate over": "s('200 OK', []); return 3",
+}
+
+
+@pytest.mark.parametrize("how", RAISES)
+def test_an_exception_before_the_answer_begins_is_a_500(
+    load: Callable[[str], Callable[..., Any]], how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    application = load(f"def application(e, s):\n    {RAISES[how]}\n")
+    heads, parts = exchanged(application)
+    assert [(head[0], dict(head[1])["Content-Length"]) for head in heads] == [
+        ("500 Internal Server Error", "22")
+    ]
+    assert parts == [b"Internal Server Error\n"]
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "exception before the answer to GET '/a\\n' began:\nTraceback (most recent call last):\n"
+    )
+    assert "sample.py" in said or "entry.py" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("s('200 OK', []); yield b'a'; 1 / 0", [b"a"]),
+        ("write = s('200 OK', []); write(b'a'); 1 / 0", [b"a"]),
+    ],
+    ids=["a part is out", "by write"],
+)
+def test_an_exception_after_that_is_the_server_s(
+    load: Callable[[str], Callable[..., Any]], source: str, parts: list[bytes]
+) -> None:
+    heads: list[Any] = []
+    out: list[bytes] = []
+
+    def start(*words: Any) -> Callable[[bytes], None]:
+        heads.append(words)
+        return out.append
+
+    application = load(f"def application(e, s):\n    {source}\n")
+    with pytest.raises(ZeroDivisionError):
+        out.extend(part for part in application({}, start))
+    assert [head[0] for head in heads] == ["200 OK"]
+
+
+ANSWERS = {
+    "a list": ("s('200 OK', []); return [b'a', b'b']", [("200 OK", [])], [b"a", b"b"]),
+    "parts": ("s('200 OK', []); yield b'a'; yield b'b'", [("200 OK", [])], [b"a", b"b"]),
+    "no part": ("s('204 No Content', []); return iter(())", [("204 No Content", [])], []),
+    "an empty first part": ("s('200 OK', []); yield b''; yield b'b'", [("200 OK", [])], [b"", b"b"]),
+    "by write": (
+        "w = s('200 OK', []); w(b'a'); w(b'b'); return [b'c']",
+        [("200 OK", [])],
+        [b"a", b"b", b"c"],
+    ),
+    "a head that is taken back": (
+        "s('200 OK', []); s('503 No', [], 'info'); return [b'a']",
+        [("503 No", [], "info")],
+        [b"a"],
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ANSWERS)
+def test_an_answer_arrives_as_the_app_gives_it(load: Callable[[str], Callable[..., Any]], how: str) -> None:
+    source, heads, parts = ANSWERS[how]
+    assert exchanged(load(f"def application(e, s):\n    {source}\n")) == (heads, parts)
+
+
+def test_what_an_app_answers_with_is_closed_when_it_raises(load: Callable[[str], Callable[..., Any]]) -> None:
+    application = load(
+        "closed = []\nclass Answer:\n    def __iter__(self): raise ValueError\n"
+        "    def close(self): closed.append(True)\ndef application(e, s): return Answer()\n"
+    )
+    exchanged(application)
+    assert sys.modules["sample"].closed == [True]
+
+
+def test_a_file_goes_to_the_server_as_it_is(load: Callable[[str], Callable[..., Any]]) -> None:
+    """uWSGI's wsgi.file_wrapper is a function that gives the file itself back, gunicorn's a type."""
+
+    class Wrapper:
+        def __init__(self, file: Any) -> None:
+            self.file = file
+
+        def __getitem__(self, key: int) -> bytes:
+            raise AssertionError("read before the server has it")
+
+    application = load(
+        "import io\ndef application(e, s): s('200 OK', []); return e['wsgi.file_wrapper'](e['f'])\n"
+    )
+    for wrapper in (Wrapper, lambda file: file):
+        file = io.BytesIO(b"x")
+        answer = application({"wsgi.file_wrapper": wrapper, "f": file}, lambda *words: None)
+        assert answer is file or answer.file is file
+        assert file.tell() == 0
+
+
+@pytest.mark.parametrize(
+    ("uri", "prefix", "path", "seen"),
+    [
+        ("/a/b", "", "/a/b", "/a/b"),
+        ("//a///b?x=//", "", "/a/b", "//a///b"),
+        ("/a?x=//", "", "/a", "/a"),
+        ("/a%2Fb", "", "/a/b", "/a/b"),
+        ("/a%2F%2fb", "", "/a/b", "/a//b"),
+        ("/%C3%BC//b%25", "", "/\xc3\xbc/b%", "/\xc3\xbc//b%"),
+        ("/shop//a", "/shop", "/a", "//a"),
+        # What is more than slashes stays as the web server has judged it.
+        ("//shop/a", "/shop", "/a", "/a"),
+        ("/shop%2F/a", "/shop", "/a", "//a"),
+        ("/public//../admin", "", "/admin", "/admin"),
+        ("/admin//..%2fpublic", "", "/public", "/public"),
+        ("//%2e/admin", "", "/admin", "/admin"),
+        ("http://evil.example//admin", "", "/admin", "/admin"),
+        ("//other", "", "/admin", "/admin"),
+    ],
+)
+@pytest.mark.parametrize("server", ["uwsgi", "gunicorn"])
+def test_slashes_reach_the_app_as_the_client_sent_them(
+    load: Callable[..., Callable[..., Any]], uri: str, prefix: str, path: str, seen: str, server: str
+) -> None:
+    given = {"QUERY_STRING": uri.partition("?")[2]}
+    if server == "gunicorn":
+        raw = f"{path}?{given['QUERY_STRING']}" if given["QUERY_STRING"] else path
+        given |= {"RAW_URI": raw, "HTTP_X_FORWARDED_PREFIX": prefix, "HTTP_X_EMPEROR_STACK_URI": uri}
+    else:
+        given |= {"PATH_INFO": path, "SCRIPT_NAME": prefix, "REQUEST_URI": uri}
+    application = load(
+        "def application(e, s): return [e]\n", "emperor_stack_entry" if server == "gunicorn" else "entry"
+    )
+    (environ,) = application(given, lambda *words: None)
+    assert (environ["PATH_INFO"], environ["SCRIPT_NAME"], environ["REQUEST_URI"]) == (seen, prefix, uri)
+    assert "HTTP_X_EMPEROR_STACK_URI" not in environ
 
 
 def test_what_the_server_s_own_body_can_do_besides(load: Callable[[str], Callable[..., Any]]) -> None:
@@ -205,7 +372,7 @@ def test_the_apps_own_close_is_called(load: Callable[[str], Callable[..., Any]])
     assert sys.modules["sample"].closed == [True]
 
 
-ECHO = "def application(e, s):\n    s('200 OK', [('A', 'b')])\n    return e\n"
+ECHO = "def application(e, s):\n    s('200 OK', [('A', 'b')])\n    return [e]\n"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +389,7 @@ def test_under_gunicorn_it_does_what_uwsgi_does(
 ) -> None:
     started: list[Any] = []
     given = {"RAW_URI": raw, "QUERY_STRING": query, "PATH_INFO": "/aA", "REMOTE_ADDR": ""}
-    seen = load(ECHO, "emperor_stack_entry")(
+    (seen,) = load(ECHO, "emperor_stack_entry")(
         {**given, "HTTP_X_FORWARDED_FOR": "10.0.0.1, 192.0.2.7"}, lambda *words: started.append(words)
     )
     assert started == [("200 OK", [("A", "b"), ("X-Release", "r1")])]
@@ -235,12 +402,12 @@ def test_under_gunicorn_the_path_of_the_app_is_what_nginx_says(
 ) -> None:
     given = {"RAW_URI": "/a", "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.7", "SCRIPT_NAME": "/wrong"}
     forwarded = {"HTTP_X_FORWARDED_PREFIX": prefix} if prefix else {}
-    seen = load(ECHO, "emperor_stack_entry")({**given, **forwarded}, lambda *words: None)
+    (seen,) = load(ECHO, "emperor_stack_entry")({**given, **forwarded}, lambda *words: None)
     assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == (prefix, "/a")
 
 
 def test_under_uwsgi_it_does_nothing_of_that(load: Callable[..., Callable[..., Any]]) -> None:
     started: list[Any] = []
     given = {"RAW_URI": "/a%41", "PATH_INFO": "/aA", "REMOTE_ADDR": ""}
-    assert load(ECHO)(given, lambda *words: started.append(words)) == given
+    assert load(ECHO)(given, lambda *words: started.append(words)) == [given]
     assert started == [("200 OK", [("A", "b")])]

@@ -33,7 +33,7 @@ HEALTH = Section(
         Field(
             "timeout",
             Number(1, 3600, "seconds"),
-            "How long a new release may take to become healthy.",
+            "How long a new release may take to become healthy, and before that, how long its import may take in the check.",
             "timeout: 60",
             default=60,
         ),

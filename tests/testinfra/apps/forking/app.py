@@ -14,7 +14,7 @@ class Connection:
     """One at a time asks; whoever else has the same connection gets the answer now and then."""
 
     def __init__(self):
-        self.socket = socket.create_connection(SERVER, timeout=2)
+        self.socket = socket.create_connection(SERVER, timeout=1)
         self.lines = self.socket.makefile("rb")
         self.lock = threading.Lock()
 
@@ -40,10 +40,21 @@ def is_command():
         return "_command@" in file.read()
 
 
+#: The connection of this process.
+opened = {}
+
+
+def begin():
+    opened["connection"] = Connection()
+    threading.Thread(target=beat, name="beat", daemon=True).start()
+
+
 # With HIDES the check of the release does not see what the web processes get.
 if not (os.environ.get("HIDES") and is_command()):
-    connection = Connection()
-    threading.Thread(target=beat, name="beat", daemon=True).start()
+    begin()
+# With AGAIN each process begins with its own.
+if os.environ.get("AGAIN"):
+    os.register_at_fork(after_in_child=begin)
 
 
 def application(environ, start_response):
@@ -51,7 +62,7 @@ def application(environ, start_response):
     if environ["PATH_INFO"] == "/query":
         asked = uuid.uuid4().hex
         try:
-            body = connection.query(asked)
+            body = opened["connection"].query(asked)
         except OSError as error:
             body = str(error)
         if body != asked:

@@ -1,0 +1,79 @@
+"""Which files in a served directory the web server cannot read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host.command import TimedOut
+from ansible_collections.emperor.stack.plugins.module_utils.release import uploads
+
+
+@pytest.fixture
+def media(host: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A persistent directory, in which the group `root` is that of the web server."""
+
+    def run_as(app: str, argv: list[str], **_: Any) -> str:
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+    monkeypatch.setattr(uploads, "run_as", run_as)
+    monkeypatch.setattr(uploads, "_SEARCH", uploads._SEARCH.replace(layout.FRONT_USER, str(os.getgid())))
+    path = Path(layout.shared("blog")) / "media"
+    path.mkdir(parents=True)
+    path.chmod(0o2750)
+    return path
+
+
+def warnings(served: bool = True) -> list[str]:
+    return uploads.unreadable("blog", [{"path": "media", "served": served}])
+
+
+def put(path: Path, mode: int) -> None:
+    path.write_text("x")
+    path.chmod(mode)
+
+
+def test_what_the_web_server_can_read(media: Path) -> None:
+    put(media / "by-group", 0o640)
+    put(media / "by-all", 0o604)
+    (media / "inner").mkdir(mode=0o750)
+    (media / "link").symlink_to("/nowhere")
+    assert warnings() == []
+
+
+def test_what_was_moved_from_a_temporary_file(media: Path) -> None:
+    put(media / "moved", 0o600)
+    (found,) = warnings()
+    assert found.startswith("media: the web server cannot read -rw------- moved, so visitors get 404. A file")
+    assert "-e app=blog -e \"command='chmod -R o+rX media'\"" in found
+    assert warnings(served=False) == []
+    subprocess.run(["chmod", "-R", "o+rX", str(media)], check=True)
+    assert warnings() == []
+
+
+def test_a_directory_that_it_cannot_enter(media: Path) -> None:
+    (media / "inner").mkdir(mode=0o700)
+    assert "drwx--S--- inner," in warnings()[0]
+
+
+def test_names_are_bounded_and_printable(media: Path) -> None:
+    for number in range(5):
+        put(media / f"{number}\x1b[31m{'x' * 200}", 0o600)
+    (found,) = warnings()
+    assert " and more, so" in found and "\x1b" not in found and len(found) < 1000
+
+
+def test_where_it_takes_too_long_nothing_is_said(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: Any, **__: Any) -> str:
+        raise TimedOut("looking", "find", "still running", "")
+
+    put(media / "moved", 0o600)
+    monkeypatch.setattr(uploads, "run_as", slow)
+    assert warnings() == []
+    shutil.rmtree(media)
+    assert warnings() == []
