@@ -177,6 +177,7 @@ def site_users(apps: Iterable[App], secrets: Mapping[str, Any]) -> list[dict[str
 #: What only nginx does. Apache's role refuses it.
 _NGINX_ONLY = {
     "path": "/",
+    "default_site": False,
     "redirects": {},
     "headers": {},
     "allow": [],

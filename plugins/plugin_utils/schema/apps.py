@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from . import kinds as schema
 from .fields.app import APP
 from .fields.serving import DEFAULT_REQUEST_TIMEOUT
 from .fields.visitors import FRONT_ONLY
+from .rules import nginx_syntax
 
 App = Mapping[str, Any]
 
@@ -116,11 +118,25 @@ def sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
         {
             **_site(first, first["name"]),
             "domains": first["domains"],
+            "default": first["default_site"],
+            "own_server": _directives(app["nginx"]["server"] for app in (first, *others)),
             **({"tls": _site_tls(first)} if first["tls"]["provider"] != "none" else {}),
             "mounts": [_site(app, first["name"]) for app in others],
         }
         for first, *others in traffic.shared_sites(complete_all(apps))
     ]
+
+
+def _directives(texts: Iterable[str | None]) -> list[str]:
+    """The names of the directives in *texts*, without those in blocks."""
+    found: set[str] = set()
+    for text in texts:
+        depth = 0
+        with contextlib.suppress(nginx_syntax.Broken):
+            for directive in nginx_syntax.directives(text or ""):
+                found |= set(directive.words[:1]) if depth == 0 else set()
+                depth += {"{": 1, "}": -1}.get(directive.end, 0)
+    return sorted(found)
 
 
 def _site(app: App, site: str) -> dict[str, Any]:
@@ -133,6 +149,8 @@ def _site(app: App, site: str) -> dict[str, Any]:
             for place, text in app["nginx"].items()
             if text is not None
         ],
+        # What the app's own directives set: the template leaves its own ones out, which nginx would take for duplicates.
+        "own": _directives([app["nginx"]["app"]]),
         "socket": layout.active_socket(app["name"]),
         "public": layout.active_public(app["name"]),
         "static": list(
@@ -160,7 +178,8 @@ def without_apache(apps: Iterable[App] | None) -> list[str]:
 
 #: How each value of a site is written. Whatever could end a directive or a file name, or means something else there, is not.
 _PLAIN_PATH = r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
-_FILE_URL = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+"
+#: What `static_url` of rules/paths.py lets through.
+_FILE_URL = r"(/(?!\.(\.|git)?(/|$))[A-Za-z0-9._~@+-]+)+"
 _SITE_VALUES = {
     "name": r"[a-z][a-z0-9-]*",
     "domains": r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?",

@@ -29,6 +29,9 @@ SITE: dict[str, Any] = {
     "body": "20m",
     "read_timeout": 65,
     "snippets": [],
+    "own": [],
+    "own_server": [],
+    "default": False,
 }
 PARTS = [
     *[
@@ -193,7 +196,7 @@ def test_headers_that_a_client_may_not_choose_are_overwritten(
 
 
 def test_a_request_is_never_sent_twice(render: Render) -> None:
-    text = squeezed(render("nginx", "part.j2", part="uwsgi"))
+    text = squeezed(render("nginx", "part.j2", part="http"))
     assert "uwsgi_next_upstream off;" in text
     assert "uwsgi_request_buffering on;" in text
 

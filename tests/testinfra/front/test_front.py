@@ -89,6 +89,41 @@ def test_check_mode_names_the_broken_one_and_changes_nothing(machine: Host, stac
     assert set(said(stack).values()) == {"first"}
 
 
+def test_a_run_that_ends_with_a_failed_app_names_refused_sites(machine: Host, stack: Stack) -> None:
+    stack.apps = changed("second", **BROKEN)
+    stack.apps[0] = {**stack.apps[0], "build": ["exit 3"]}
+    outcome = stack.play("site.yml")
+    assert outcome.code != 0
+    assert "exit status 3" in outcome.output, recap(outcome)
+    at_the_end = outcome.output.partition("PLAY RECAP")[2]
+    assert at_the_end.count("two: it keeps its last working files") == 1, recap(outcome)
+
+
+def test_directives_names_and_a_default_site_that_passed_the_check_are_live(
+    machine: Host, stack: Stack
+) -> None:
+    """Each of them stopped all sites of the host, or was refused, although the check had nothing against it."""
+    long = ".".join(["a" * 38] * 4)
+    stack.apps = changed("first")
+    stack.apps[0] = {
+        **stack.apps[0],
+        "domains": [*stack.apps[0]["domains"], long],
+        "default_site": True,
+        "nginx": {
+            "app": "uwsgi_buffering off; uwsgi_read_timeout 1h;",
+            "server": f"{stack.apps[0]['nginx']['server']}\nclient_max_body_size 1g;",
+        },
+    }
+    outcome = nginx(stack)
+    assert outcome.code == 0, recap(outcome)
+    ask = "curl -s -m 5 -o /dev/null -w '%%{http_code}' -H 'Host: %s' http://127.0.0.1/"
+    assert machine.check_output(ask, long) == "301"
+    assert stack.ask("nobody.example.org", "/said") == "first"
+    stack.apps = changed("first")
+    assert nginx(stack).code == 0
+    assert machine.run(ask, "nobody.example.org").rc == 52
+
+
 def test_a_new_app_that_is_broken_is_left_out(machine: Host, stack: Stack) -> None:
     stack.apps = changed("first")[:-1]
     outcome = nginx(stack)

@@ -97,6 +97,7 @@ def test_every_default() -> None:
             "hsts": {"max_age": None, "subdomains": False, "preload": False},
         },
         "path": "/",
+        "default_site": False,
         "redirects": {},
         "allow": [],
         "deny": [],
@@ -190,6 +191,9 @@ def test_sites() -> None:
                 "body": "20m",
                 "read_timeout": 105,
                 "snippets": [],
+                "own": [],
+                "own_server": [],
+                "default": False,
             }
         ]
     )
@@ -379,3 +383,17 @@ def test_a_persistent_file_has_a_directory_of_its_own() -> None:
         {"path": "media", "served": False},
         {"path": "db.sqlite3", "served": False},
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (None, []),
+        ("uwsgi_buffering off;\nuwsgi_read_timeout 1h;", ["uwsgi_buffering", "uwsgi_read_timeout"]),
+        ("if ($x) { uwsgi_buffering off; }", ["if"]),
+        ("# uwsgi_buffering off;", []),
+    ],
+)
+def test_what_an_apps_own_directives_set(text: str | None, names: list[str]) -> None:
+    assert apps.sites([{**SMALL, "nginx": {"app": text}}])[0]["own"] == names
+    assert apps.sites([{**SMALL, "nginx": {"server": text}}])[0]["own_server"] == names

@@ -146,7 +146,7 @@ NAMES = (
     "name, state, renamed_from, domains, source, wsgi, paste, pythonpath, requirements, extras, groups, python, "
     "files, build, migrate, workers, "
     "schedule, hooks, static, persistent, persistent_files, env, secrets, health, server, web, on_demand, idle, "
-    "limits, tls, path, "
+    "limits, tls, path, default_site, "
     "redirects, allow, deny, users, rate_limit, cache, headers, static_max_age, private, error_pages, intercept_errors, "
     "maintenance, nginx"
 )
@@ -1089,3 +1089,18 @@ def test_persistent_files_and_several_directories(changes: dict[str, Any], place
     assert any(
         where == f"python_apps[0] (blog){place}" and text.startswith(reason) for where, text in problems
     ), problems
+
+
+def test_one_default_site_for_each_host() -> None:
+    first = {**BLOG, "default_site": True}
+    other = {**BLOG, "name": "shop", "domains": ["shop.example.com"], "default_site": True}
+    fleet = {"web1": HostApps([first, other]), "web2": HostApps([other])}
+    clashes = [one for one in problems(fleet, CONTROLLER) if one.where.endswith("default_site")]
+    assert [(one.where, one.reason) for one in clashes] == [
+        (
+            "python_apps[1] (shop).default_site",
+            "python_apps[0] (blog) is the default site of this host already",
+        )
+    ]
+    below = found({**first, "path": "/below/"})
+    assert [one.where for one in below] == ["python_apps[0] (blog).default_site"]

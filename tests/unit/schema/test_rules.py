@@ -168,7 +168,13 @@ REFUSED = [
         "this has a port; write the host name only",
         "blog.example.com",
     ),
-    (domains.domain, "*.example.com", "wildcards are not supported: list every name", ""),
+    (
+        domains.domain,
+        "*.example.com",
+        "a wildcard is not supported, neither in names nor in certificates: list every name, or let the app answer "
+        "for all names that no app has (`default_site: true`)",
+        "",
+    ),
     (domains.domain, "bücher.example", "write it in the ASCII form that DNS uses", "xn--bcher-kva.example"),
     (domains.domain, "blog.example.com.", "write it without the dot at the end", "blog.example.com"),
     (
@@ -545,3 +551,22 @@ def test_the_host_judges_time_zones(text: str) -> None:
 def test_what_is_wrong_with_a_calendar_expression(text: str, reason: str) -> None:
     found = calendar.calendar(text)
     assert found is not None and found.reason == f"{reason}; {CALENDAR}"
+
+
+@pytest.mark.parametrize(
+    ("text", "better"),
+    [
+        ("straße.de", "xn--strae-oqa.de"),
+        ("Bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.example", "xn--bcher-kva.example"),
+        ("βόλος.com", "xn--nxasmm1c.com"),
+        ("日本語.jp", "xn--wgv71a119e.jp"),
+        ("\u200d.example", ""),
+    ],
+)
+def test_an_international_name_is_told_as_browsers_look_it_up(text: str, better: str) -> None:
+    """By IDNA 2008: with Python's own codec, straße.de is strasse.de, which belongs to somebody else."""
+    wrong = domains.domain(text)
+    assert wrong is not None
+    assert wrong.better == better
+    assert not better or domains.domain(better) is None

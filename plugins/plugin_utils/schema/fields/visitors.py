@@ -12,6 +12,7 @@ NETWORK = Text(visitors.network, "address or network", "10.0.0.0/8")
 
 #: They matter to the web server alone: none of them makes a new release.
 FRONT_ONLY = (
+    "default_site",
     "redirects",
     "allow",
     "deny",
@@ -33,6 +34,14 @@ FIELDS = (
         " it as SCRIPT_NAME.",
         "path: /shop/",
         default="/",
+    ),
+    Field(
+        "default_site",
+        Flag(),
+        "Whether the app also gets the requests for host names that no app of the host has. Without such an app, the "
+        "web server closes these connections. One app per host.",
+        "default_site: true",
+        default=False,
     ),
     Field(
         "redirects",

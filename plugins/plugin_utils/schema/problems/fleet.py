@@ -48,6 +48,15 @@ def name_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
         yield Problem(tuple(hosts), where, reason, fix)
 
 
+def default_site_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
+    """Hosts of which several apps want the requests that no app has."""
+    for host, declared in fleet.items():
+        wanting = [where for where, app in present(declared.apps) if app.get("default_site") is True]
+        for where in wanting[1:]:
+            reason = f"{wanting[0]} is the default site of this host already"
+            yield Problem((host,), f"{where}.default_site", reason, "remove it from one of the two")
+
+
 def _different(app: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     if app == other:
         return []

@@ -16,7 +16,7 @@ from ..faults import Fault, Unresolved, given, shown, unresolved
 from ..fields.app import APP
 from .app import CROSS_RULES
 from .entries import entries, good_text, name_of, present, schema_of
-from .fleet import domain_clashes, name_clashes, shared_machines
+from .fleet import default_site_clashes, domain_clashes, name_clashes, shared_machines
 from .found import APPS, SECRETS, Controller, HostApps, Problem
 from .secrets import hiding, secret_faults, secret_forms, without_secrets
 
@@ -31,7 +31,12 @@ def problems(fleet: Mapping[str, HostApps], controller: Controller) -> list[Prob
             if host not in found[fault]:
                 found[fault].append(host)
     listed = [Problem(tuple(hosts), fault.where, fault.reason, fault.fix) for fault, hosts in found.items()]
-    listed += [*shared_machines(fleet), *name_clashes(fleet), *domain_clashes(fleet)]
+    listed += [
+        *shared_machines(fleet),
+        *name_clashes(fleet),
+        *domain_clashes(fleet),
+        *default_site_clashes(fleet),
+    ]
     return without_secrets(listed, fleet)
 
 

@@ -16,6 +16,9 @@ def faults(app: Mapping[str, Any], where: str) -> Iterator[Fault]:
     yield from _network_faults(app, where)
     yield from _url_faults(app, where)
     yield from _header_faults(app, where)
+    if app.get("default_site") is True and path_of(app) != "/":
+        reason = f"the default site answers at every path, and this app lies at {shown(path_of(app))}"
+        yield Fault(f"{where}.default_site", reason, "set it for the app at / of these domains")
     limit = app.get("rate_limit")
     if isinstance(limit, Mapping) and limit.get("burst") is not None and limit.get("requests") is None:
         reason = "`burst` has no effect without `requests`"

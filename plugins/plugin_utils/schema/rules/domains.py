@@ -25,7 +25,10 @@ def _domain(text: str) -> Wrong | None:
     if "://" in text:
         return Wrong("this is a URL; write the host name only", hostname(text))
     if "*" in text:
-        return Wrong("wildcards are not supported: list every name")
+        return Wrong(
+            "a wildcard is not supported, neither in names nor in certificates: list every name, or let the app answer for "
+            "all names that no app has (`default_site: true`)"
+        )
     if "/" in text:
         return Wrong("this has a path; write the host name only", hostname(f"http://{text}"))
     if re.fullmatch(r"[^:]+:\d+", text):
@@ -66,15 +69,24 @@ def hostname(url: str) -> str:
 
 
 def _idna(text: str) -> str:
+    """The name as browsers look it up: UTS 46, non-transitional, then IDNA 2008. Empty where it has none.
+
+    Python's own codec knows IDNA 2003 alone, by which `straße.de` is `strasse.de`, another's domain.
+    """
     try:
-        return text.lower().encode("idna").decode("ascii")
-    except UnicodeError:
+        import idna
+
+        return idna.encode(text, uts46=True, transitional=False).decode("ascii").lower()
+    except (ImportError, UnicodeError):
+        # Where the package is missing, no name is better than a wrong one.
         return ""
 
 
 def _decodes(label: str) -> bool:
+    """Whether *label* is the punycode of a text that is no plain one. Which texts a registry takes is its own matter."""
+    body = label.removeprefix("xn--")
     try:
-        label.encode("ascii").decode("idna")
+        text = body.encode("ascii").decode("punycode")
+        return not text.isascii() and text.isprintable() and text.encode("punycode").decode("ascii") == body
     except UnicodeError:
         return False
-    return True
