@@ -26,6 +26,7 @@ from . import dependency_files, environment
 from . import venv as release_venv
 from .dependency_files import Wanted
 from .furnishing import furnish
+from .lfs import check_pointers
 from .migrations import migrations_digest
 from .public import publish
 from .spec import Job, PlanSpec, ReleaseSpec
@@ -310,7 +311,9 @@ def prepare(
         groups=spec.get("groups") or (),
         version=fetch.version_of(source, revision),
     )
-    for note in dependency_files.notes(code, wanted):
+    for note in filter(
+        None, [*dependency_files.notes(code, wanted), dependency_files.version_note(code, python)]
+    ):
         say(f"warning: {note}")
     key = release_venv.venv_key(code, wanted, python, index)
     state = AppState(app)
@@ -334,6 +337,7 @@ def prepare(
         run_as(app, compiling, what="compiling", writable=(code,))
 
     own(code, 0, account.pw_gid, account.pw_uid, "code")
+    check_pointers(code)
     if state.live_release() is None:
         # What the app needs before it can be imported at all.
         for command in hooks.get("setup") or ():

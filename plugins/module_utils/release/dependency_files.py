@@ -207,6 +207,21 @@ def _is_package(project: Mapping[str, Any]) -> bool:
     )
 
 
+def version_note(code: str, python: str) -> str:
+    """What a deploy says where .python-version names another minor version than *python*; else empty.
+
+    Raises ReleaseError.
+    """
+    lines = (text(code, ".python-version") or "").split("\n", 1)
+    found = re.fullmatch(r"(?:c?python-?)?(3\.\d{1,2})(?:\.\d{1,3})?", lines[0].strip()[:40])
+    if found is None or found[1] == python:
+        return ""
+    return (
+        f".python-version names Python {found[1]}, but this release has {python}. "
+        f'Set `python: "{found[1]}"`, or change the file'
+    )
+
+
 # Commands
 
 
@@ -234,7 +249,7 @@ def _of_file(code: str, venv: str, install: list[str], wanted: Wanted, read: str
     groups = [word for group in wanted.groups for word in ("--group", group)]
     path = f"{code}/{read}"
     if name == "uv.lock":
-        return _uv_lock(code, directory, [*extras, *groups], wanted)
+        return _uv_lock(code, directory, ["--python", f"{venv}/bin/python", *extras, *groups], wanted)
     if name in TOOLS:
         if text(code, read) is None:
             raise _missing(read)

@@ -17,7 +17,7 @@ from ..host import disk_quota, layout
 from ..host.command import ANSWER, CommandFailed, run
 from ..host.release_error import ReleaseError
 from ..systemd.app_process import run_as
-from . import dependency_files, environment, uv_settings
+from . import build_advice, dependency_files, environment, uv_settings
 from .dependency_files import UV, Step, Wanted
 from .state import AppState
 from .venv_links import LOCK, link_venv
@@ -272,7 +272,12 @@ def build_venv(
     kept = dict(pins or {})
     steps = dependency_files.steps(code, venv, wanted)
     for step in steps:
-        filling.take(step, kept)
+        try:
+            filling.take(step, kept)
+        except CommandFailed as error:
+            if lacking := build_advice.advice(error.output):
+                raise ReleaseError(f"{lacking}\n{error}") from error
+            raise
     if any(step.tool for step in steps):
         filling.remove_tool()
     if own_server:

@@ -33,11 +33,19 @@ def resolve_git(source: Source, key: str | None) -> str:
                 most=LONGEST_REFERENCES,
             )
         except CommandFailed as error:
-            raise ReleaseError(
-                f"{error}\nCheck source.git, whether this host can reach it, and whether source.key may "
-                "read it."
-            ) from error
+            raise ReleaseError(f"{error}\n{_unreadable(error.output)}") from error
     return pick_reference(listing.decode(errors="replace"), version, shown)
+
+
+def _unreadable(said: str) -> str:
+    """What to do about a repository that git cannot read."""
+    if "dubious ownership" in said:
+        return (
+            "source.git is a directory of this host that another user owns, who would decide what root runs and reads. "
+            "Give it to root (chown -R root: and its path), or name it by a URL with ssh:// or https://, which reads it as "
+            "its owner."
+        )
+    return "Check source.git, whether this host can reach it, and whether source.key may read it."
 
 
 def pick_reference(listing: str, version: str, url: str) -> str:

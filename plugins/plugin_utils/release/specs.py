@@ -73,6 +73,12 @@ def source_files(directory: Path) -> list[Path]:
         ).stdout
         names = {os.fsdecode(name) for name in listing.split(b"\0") if name}
         found = {directory / name for name in names if _stays(directory, name)}
+        # Submodules, of which the index has the directory. One that is not checked out is empty, as for git.
+        for path in [
+            one for one in found if one.is_dir() and not one.is_symlink() and (one / ".git").exists()
+        ]:
+            if len(path.parts) <= len(directory.parts) + DEEPEST:
+                found |= set(source_files(path))
     except (OSError, subprocess.CalledProcessError):
         found = set()
     top = len(directory.parts) + DEEPEST + 1

@@ -85,6 +85,25 @@ def test_a_directory_that_the_checkout_around_it_ignores_is_not_empty(tmp_path: 
     assert names(tmp_path / "build") == ["app.py"]
 
 
+def test_a_checkout_brings_its_submodules(tmp_path: Path, git: Git) -> None:
+    """What they ignore is left out as well; one that is not checked out is empty, as git leaves it."""
+    part = tree(tmp_path / "part", {"lib.py": "l", ".gitignore": "*.log\n"})
+    whole = tree(tmp_path / "whole", {"app.py": "a"})
+    for repository in (part, whole):
+        git(repository, "init", "-q")
+        git(repository, "add", ".")
+        git(repository, "commit", "-qm", "x")
+    git(whole, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "vendor/part")
+    tree(whole / "vendor/part", {"new.py": "n", "debug.log": "d"})
+    expected = [".gitmodules", "app.py", "vendor/part/.gitignore", "vendor/part/lib.py", "vendor/part/new.py"]
+    assert names(whole) == expected
+    before = release_specs.directory_digest(whole)
+    tree(whole / "vendor/part", {"new.py": "changed"})
+    assert release_specs.directory_digest(whole) != before
+    git(whole, "submodule", "--quiet", "deinit", "--force", "vendor/part")
+    assert names(whole) == [".gitmodules", "app.py"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_checkout_of_another_user_is_one_all_the_same(tmp_path: Path, git: Git) -> None:
     source = tree(tmp_path / "s", {**FILES, ".gitignore": ".env\n"})

@@ -118,6 +118,29 @@ def test_a_pyproject_of_odd_types(code: Any, content: str) -> None:
     assert dependency_files.steps(place, "/venv", Wanted())[0].tool == "poetry"
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, ""),
+        ("3.13\n", ""),
+        ("3.13.1\n", ""),
+        ("cpython-3.13.5", ""),
+        ("pypy3.10\n", ""),
+        ("\n", ""),
+        (
+            "3.12.4\n",
+            '.python-version names Python 3.12, but this release has 3.13. Set `python: "3.12"`, or change the file',
+        ),
+    ],
+)
+def test_a_python_version_that_differs_in_its_last_part_alone_is_the_same(
+    tmp_path: Path, content: str | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / ".python-version").write_text(content)
+    assert dependency_files.version_note(str(tmp_path), "3.13") == says
+
+
 # Commands
 
 
@@ -152,7 +175,9 @@ def test_a_named_file_that_is_not_there(code: Any, name: str) -> None:
 
 
 def test_uv_lock(code: Any) -> None:
-    sync = ["sync", "--frozen", "--no-dev", "--no-editable", "--active"]
+    # With a Python named, uv does not look into .python-version.
+    python = ["--python", "/venv/bin/python"]
+    sync = ["sync", "--frozen", "--no-dev", "--no-editable", "--active", *python]
     place = code(uv_lock="", pyproject_toml=PACKAGE, api__uv_lock="")
     assert words(place) == [[*sync, "--project", "{code}"]]
     assert words(place, requirements="api/uv.lock") == [[*sync, "--project", "{code}/api"]]

@@ -228,6 +228,14 @@ def test_code_that_setuptools_takes_for_several_packages_is_no_package(built: An
         built({}, project="no such backend")
 
 
+def test_a_build_without_a_compiler_says_what_to_install(built: Any) -> None:
+    lacking = "error: command 'gcc' failed: No such file or directory"
+    with pytest.raises(
+        ReleaseError, match=r"(?s)python_apps_packages: \[build-essential, python3-dev\]\n.*gcc"
+    ):
+        built({}, project=lacking)
+
+
 def test_a_lock_is_exported_and_its_tool_is_gone_afterwards(built: Any, host: Path) -> None:
     (host / "lock-tools").mkdir()
     with pytest.raises(ReleaseError, match=r"earlier version of Emperor Stack: run site\.yml first"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,3 +66,19 @@ def test_an_unending_answer_of_a_server_is_cut(
     monkeypatch.setattr(references, "LONGEST_REFERENCES", 2048)
     with pytest.raises(ReleaseError, match="printed more than 2 KiB"):
         references.resolve_git({"git": str(remote), "version": "main"}, None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_repository_of_another_owner_on_the_host_is_refused_with_the_way_out(
+    tmp_path: Path, git: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root would read its settings. Whatever the user's own configuration allows is left out."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    git(repository, "init", "-q")
+    for directory, _, files in os.walk(repository):
+        for path in [directory, *(f"{directory}/{name}" for name in files)]:
+            os.chown(path, 65534, 65534)
+    with pytest.raises(ReleaseError, match=r"(?s)dubious ownership.*Give it to root \(chown -R root:"):
+        references.resolve_git({"git": str(repository), "version": "main"}, None)
