@@ -214,10 +214,9 @@ def test_directories_of_modules_have_to_be_there(tmp_path: Path) -> None:
 # On disk before it is vouched for
 
 
-def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
-    host: Path, as_myself: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A power cut leaves a whole release or none: what the manifest vouches for is synced first, and nothing comes later."""
+@pytest.fixture
+def prepared(host: Path, as_myself: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """`prepared(hooks={…})`: prepare a release without network, uv or server; returns what was done, in order."""
     calls: list[str] = []
 
     def recorded(name: str, makes: str = "") -> Callable[..., Any]:
@@ -231,7 +230,6 @@ def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
 
     for module, name, makes in (
         (build, "check_host", ""),
-        (build, "check_calendar", ""),
         (build, "check_server", ""),
         (build, "run_as", ""),
         (build, "sync", ""),
@@ -241,6 +239,7 @@ def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
     ):
         monkeypatch.setattr(module, name, recorded(name, makes))
     monkeypatch.setattr(build.release_venv, "freeze", lambda *_: "six==1.16.0\n")
+    monkeypatch.setattr(build.environment, "run_line", lambda *words: calls.append(words[3]))
     real = AppState.save
     monkeypatch.setattr(AppState, "save", lambda self, made: (calls.append("save"), real(self, made)))
     os.makedirs(layout.APPS, exist_ok=True)
@@ -273,13 +272,31 @@ def test_the_manifest_comes_after_all_of_the_release_is_on_disk(
         "path": "/",
         "python": None,
     }
-    build.prepare(spec, "a" * 40, RELEASE, {}, calls.append)
+
+    def prepare(**changes: Any) -> list[str]:
+        build.prepare({**spec, **changes}, "a" * 40, RELEASE, {}, calls.append)
+        return calls
+
+    return prepare
+
+
+def test_the_manifest_comes_after_all_of_the_release_is_on_disk(prepared: Callable[..., list[str]]) -> None:
+    """A power cut leaves a whole release or none: what the manifest vouches for is synced first, and nothing comes later."""
+    calls = prepared()
     assert calls[-2:] == ["sync", "save"]
     assert {"fetch", "build_venv", "check_server"} <= set(calls[:-2])
-    assert calls.index("check_calendar") < calls.index("fetch"), (
-        "nothing is built for a time that no timer has"
-    )
     assert AppState("blog").manifest(RELEASE) is not None
+
+
+@pytest.mark.parametrize(("live", "runs"), [(None, True), ("20261101T000000-aaaaaaa", False)])
+def test_the_setup_runs_before_the_first_check_and_never_again(
+    prepared: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, live: str | None, runs: bool
+) -> None:
+    monkeypatch.setattr(AppState, "live_release", lambda self: live)
+    calls = prepared(hooks={"before_prepare": [], "after_prepare": ["x"], "setup": ["make tables"]})
+    assert ("hook setup" in calls) is runs
+    if runs:
+        assert calls.index("hook after_prepare") < calls.index("hook setup") < calls.index("check_server")
 
 
 def test_a_missing_module_is_explained_where_nothing_was_installed(tmp_path: Path) -> None:
