@@ -106,44 +106,17 @@ def main() -> None:
         if not os.path.isdir(layout.RUN) and not module.check_mode:
             os.mkdir(layout.RUN)
             os.chmod(layout.RUN, 0o711)
-        left = emperor_check.other(emperor)
         if not emperor_check.is_running(emperor):
             if not module.check_mode:
                 handover.start_unit(emperor)
             module.exit_json(changed=True, emperor=emperor, why="it did not run", moved=[])
-        why = emperor_check.out_of_date(emperor)
-        if module.params["state"] == "replaced":
-            why = why or "asked for"
-        reachable = old_sockets.apps()
-        if why is not None:
-            emperor, left = left, emperor
-        elif emperor_check.is_running(left):
-            why = f"an earlier move from emperor@{left} did not finish"
-        elif reachable:
-            why = f"sockets of {', '.join(reachable)} are in directories that the apps can write to"
-        else:
+        replaced = module.params["state"] == "replaced"
+        emperor, left, why = chosen(emperor, replaced)
+        if not why:
             module.exit_json(changed=False, emperor=emperor, moved=[])
         if module.check_mode:
             module.exit_json(changed=True, emperor=emperor, why=why, moved=[])
-        if not emperor_check.is_running(emperor):
-            handover.start_unit(emperor)
-        handover.choose(emperor)
-        failures = []
-        replaced = module.params["state"] == "replaced"
-        apps = {
-            *handover.apps_under(left),
-            *(unit_names.apps_with_web() if replaced else ()),
-            *reachable,
-        }
-        for app in sorted(apps):
-            try:
-                activation = handover.move_app(app, emperor, module.params["http_port"], fresh=replaced)
-                moved += [activation] if activation else []
-                if app in reachable:
-                    handover.leave_old_sockets(app)
-            except Exception as error:
-                failures.append(f"{app}: {failure.described(app, error)}")
-        if failures:
+        if failures := move(emperor, left, replaced, module.params["http_port"], moved):
             module.fail_json(
                 msg=f"apps were moved to emperor@{emperor} because {why}; these stay on the old emperor "
                 "until they start on the new one:\n" + "\n".join(failures),
@@ -155,6 +128,50 @@ def main() -> None:
     except (NotHealthy, Locked, CommandFailed, OSError) as error:
         module.fail_json(msg=output.shown(str(error)), moved=moved)
     module.exit_json(changed=True, emperor=emperor, why=why, moved=moved)
+
+
+def chosen(emperor: str, replaced: bool) -> tuple[str, str, str]:
+    """The emperor that is to run, the other one, and why apps have to move; empty where none has to.
+
+    *emperor* runs. *replaced*: its apps move even when it is up to date.
+    """
+    left = emperor_check.other(emperor)
+    why = emperor_check.out_of_date(emperor)
+    if replaced:
+        why = why or "asked for"
+    if why is not None:
+        return left, emperor, why
+    if emperor_check.is_running(left):
+        return emperor, left, f"an earlier move from emperor@{left} did not finish"
+    if reachable := old_sockets.apps():
+        return (
+            emperor,
+            left,
+            f"sockets of {', '.join(reachable)} are in directories that the apps can write to",
+        )
+    return emperor, left, ""
+
+
+def move(emperor: str, left: str, replaced: bool, http_port: int, moved: list[str]) -> list[str]:
+    """Move the apps from emperor *left* to *emperor*, and those with old sockets; a line for each that stays.
+
+    *replaced*: apps whose server is a unit of its own get fresh processes too. New activations are added to *moved*.
+    """
+    reachable = old_sockets.apps()
+    if not emperor_check.is_running(emperor):
+        handover.start_unit(emperor)
+    handover.choose(emperor)
+    failures = []
+    apps = {*handover.apps_under(left), *(unit_names.apps_with_web() if replaced else ()), *reachable}
+    for app in sorted(apps):
+        try:
+            activation = handover.move_app(app, emperor, http_port, fresh=replaced)
+            moved += [activation] if activation else []
+            if app in reachable:
+                handover.leave_old_sockets(app)
+        except Exception as error:
+            failures.append(f"{app}: {failure.described(app, error)}")
+    return failures
 
 
 def restart(module: AnsibleModule, emperor: str, apps: list[str]) -> None:

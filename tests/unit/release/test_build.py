@@ -15,12 +15,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
-from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed, TimedOut
-from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.release import build, furnishing
-from ansible_collections.emperor.stack.plugins.module_utils.release.dependency_files import Wanted
 from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Manifest
-from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import emperor_check
 
 RELEASE = "20261122T193000-ab12cd3"
 ENTRY = Path(__file__).resolve().parents[3] / "roles/python_apps/files/entry.py"
@@ -29,37 +26,6 @@ ENTRY = Path(__file__).resolve().parents[3] / "roles/python_apps/files/entry.py"
 def test_fill_puts_the_release_in(host: Path) -> None:
     text = "@RELEASE@ @RELEASE_DIRECTORY@/code @OTHER@"
     assert build.fill(text, "blog", RELEASE) == f"{RELEASE} {layout.releases('blog')}/{RELEASE}/code @OTHER@"
-
-
-def test_a_release_is_loaded_by_the_uwsgi_that_will_serve_it(
-    host: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Which that is, the unit of the running emperor says."""
-    ran: list[dict[str, Any]] = []
-    monkeypatch.setattr(build, "run_as", lambda _, words, **how: ran.append({"words": words, **how}))
-    asked: list[tuple[str, str]] = []
-
-    def unit_property(emperor: str, name: str) -> str:
-        asked.append((emperor, name))
-        return "EMPEROR_STACK_UWSGI=/usr/local/lib/x-13-abc"
-
-    monkeypatch.setattr(emperor_check, "unit_property", unit_property)
-    monkeypatch.setattr(emperor_check, "running_emperor", lambda: "b")
-    build.check_vassal("blog", str(host), 5)
-    assert asked == [("b", "Environment")]
-    assert ran[0]["env"]["EMPEROR_STACK_UWSGI"] == "/usr/local/lib/x-13-abc"
-    assert ran[0]["words"][: len(layout.launch(""))] == layout.launch(str(host))
-    # Without a socket uWSGI has no process, and does not mind that nothing could be loaded.
-    assert ran[0]["words"][-3:] == ["--socket", "127.0.0.1:0", "--no-server"]
-
-
-def test_a_host_of_an_earlier_version_is_named_as_such(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "START_UWSGI", str(host / "start-uwsgi"))
-    build.check_host("gunicorn")
-    with pytest.raises(build.ReleaseError, match=r"run site\.yml first"):
-        build.check_host("uwsgi")
-    (host / "start-uwsgi").touch()
-    build.check_host("uwsgi")
 
 
 # Files of the app
@@ -201,16 +167,6 @@ def test_a_file_is_no_directory(host: Path, as_myself: None, files: list[str], s
         furnishing.furnish("blog", str(code), {}, [{"path": "x"}], files)
 
 
-def test_directories_of_modules_have_to_be_there(tmp_path: Path) -> None:
-    (tmp_path / "src").mkdir()
-    (tmp_path / "out").symlink_to("/etc")
-    (tmp_path / "file").write_text("")
-    build.check_python_path(str(tmp_path), ["src"])
-    for name in ("lib", "out", "file"):
-        with pytest.raises(ReleaseError, match=rf"pythonpath: the source has no directory {name}\."):
-            build.check_python_path(str(tmp_path), [name])
-
-
 # On disk before it is vouched for
 
 
@@ -229,8 +185,8 @@ def prepared(host: Path, as_myself: None, monkeypatch: pytest.MonkeyPatch) -> Ca
         return call
 
     for module, name, makes in (
-        (build, "check_host", ""),
-        (build, "check_server", ""),
+        (build.checks, "check_host", ""),
+        (build.checks, "check_server", ""),
         (build, "run_as", ""),
         (build, "sync", ""),
         (build.fetch, "fetch", "code"),
@@ -299,29 +255,6 @@ def test_the_setup_runs_before_the_first_check_and_never_again(
         assert calls.index("hook after_prepare") < calls.index("hook setup") < calls.index("check_server")
 
 
-def test_a_missing_module_is_explained_where_nothing_was_installed(tmp_path: Path) -> None:
-    missing = CommandFailed("importing the app", "python", "exit status 1", "No module named 'django'")
-    other = CommandFailed("importing the app", "python", "exit status 1", "SyntaxError")
-    code = str(tmp_path)
-    said = str(build._lacks_dependencies(code, Wanted(), missing))
-    assert said.startswith("nothing was installed, because the code has no file that names its dependencies")
-    assert said.endswith(f"\n{missing}")
-    assert build._lacks_dependencies(code, Wanted(), other) is other
-    assert build._lacks_dependencies(code, Wanted(package="kinto==1"), missing) is missing
-    (tmp_path / "requirements.txt").write_text("")
-    assert build._lacks_dependencies(code, Wanted(), missing) is missing
-
-
-# Space
-
-
-def test_a_disk_that_is_nearly_full(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build.check_space()
-    monkeypatch.setattr(build, "NEEDED_BYTES", 2**70)
-    with pytest.raises(ReleaseError, match="MiB free, but a build needs"):
-        build.check_space()
-
-
 # entry.py
 
 
@@ -369,14 +302,3 @@ def test_the_entry_checks_the_app(
     )
     assert (result.returncode == 0) is (says is None), result.stderr
     assert (says or "") in result.stderr
-
-
-def test_an_import_that_takes_too_long_names_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*_: Any, **__: Any) -> None:
-        raise TimedOut("loading the app in uWSGI", "uwsgi", "still running after 5 s", "")
-
-    monkeypatch.setattr(build, "check_vassal", slow)
-    with pytest.raises(
-        ReleaseError, match=r"still running after 5 s\): uwsgi\nhealth\.timeout \(5 s\) limits the import"
-    ):
-        build.check_server("uwsgi", "blog", "/r", 5)

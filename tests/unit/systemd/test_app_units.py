@@ -14,10 +14,8 @@ from typing import Any
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.emperor import handover
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout, unix_sockets
-from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.host.unix_sockets import Connections
-from ansible_collections.emperor.stack.plugins.module_utils.release import build, lifecycle
-from ansible_collections.emperor.stack.plugins.module_utils.release.build import ReleaseError
+from ansible_collections.emperor.stack.plugins.module_utils.release import lifecycle
 from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Manifest
 from ansible_collections.emperor.stack.plugins.module_utils.systemd import app_units, unit_names
 
@@ -281,47 +279,6 @@ def test_units_of_an_earlier_version_bind_nothing(state: AppState, process: str)
     assert ("app_blog_web@7.socket" in texts) is (process == "web")
     # What is written today stays as it is.
     assert app_units.without_bind("blog", text) == text
-
-
-@pytest.mark.parametrize(
-    ("version", "says"),
-    [
-        ("", "add gunicorn>=27.0 to its requirements"),
-        ("26.2.0", "bring gunicorn 26.2.0, which corrupts answers"),
-        ("27.0.0", None),
-        ("28.1", None),
-    ],
-)
-def test_which_gunicorn_will_do(monkeypatch: pytest.MonkeyPatch, version: str, says: str | None) -> None:
-    asked: list[list[str]] = []
-
-    def run_as(app: str, argv: list[str], **_: Any) -> str:
-        asked.append(argv)
-        return f"{version}\n"
-
-    monkeypatch.setattr(build, "run_as", run_as)
-    if says:
-        with pytest.raises(ReleaseError, match=says):
-            build.check_gunicorn("blog", "/r", 5)
-    else:
-        build.check_gunicorn("blog", "/r", 5)
-        assert asked[-1][-4:] == ["gunicorn", "--check-config", "--config", "/r/gunicorn.conf.py"]
-
-
-def test_a_time_that_systemd_cannot_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(argv: list[str], **_: Any) -> str:
-        if argv[-1] == "2026-02-31":
-            raise CommandFailed(
-                "systemd-analyze", "x", "exit status 1", "Failed to parse calendar expression"
-            )
-        return ""
-
-    monkeypatch.setattr(build, "run", run)
-    build.check_calendar({"a": {"at": "03:00"}, "b": {"at": None}})
-    with pytest.raises(
-        ReleaseError, match=r"schedule\.c\.at: .* does not accept .2026-02-31.: Failed to parse"
-    ):
-        build.check_calendar({"c": {"at": "2026-02-31"}})
 
 
 # The launcher
