@@ -13,6 +13,7 @@ from ansible.template import Templar
 from ..module_utils.release.spec import ReleaseSpec
 from ..plugin_utils.controller.bundle import bundle_root
 from ..plugin_utils.controller.native import to_native
+from ..plugin_utils.file_set.digests import without_contents
 from ..plugin_utils.file_set.render import Renderer
 from ..plugin_utils.release.specs import Specs
 from ..plugin_utils.schema.apps import complete_all
@@ -88,7 +89,9 @@ class ActionModule(ActionBase):
         for module, wanted in asked(self._load(place / f"tasks/{tasks}.yml", [])):
             arguments = dict(templar.template({key: wanted[key] for key in QUERIES[module] if key in wanted}))
             if module == "file_set":
-                arguments["files"] = renderer.render(arguments["files"])
+                files = renderer.render(arguments["files"])
+                # The last working files of a service are compared by their contents.
+                arguments["files"] = files if arguments.get("service") else without_contents(files)
             elif module == "release":
                 arguments = {
                     "force": arguments["force"],

@@ -12,6 +12,7 @@ description:
     with the arguments of the tasks themselves. The action plugin reads the task files and renders the templates.
   - Compares contents, owners, modes, packages, units, accounts, certificates, and the configuration that services have
     loaded, with the code of the tasks' own modules, in M(emperor.stack.host_drift). No stamp file says "nothing changed".
+  - Sends a digest in place of a long file, unless a service loads it. Only a task that runs sends contents.
   - A warning that a task would show, for example about foreign files, counts as a difference, so that the task runs.
   - If the arguments of a task cannot be rendered, its role counts as different, runs, and reports the error itself.
 options:

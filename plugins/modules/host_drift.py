@@ -130,7 +130,7 @@ def of_releases(module: Module) -> list[str]:
 
 #: By module: its argument spec, and the function that lists what it would do.
 QUERIES: Mapping[str, tuple[Mapping[str, Any], Callable[[Module], list[str]]]] = {
-    "file_set": (file_set_arguments.argument_spec(), of_files),
+    "file_set": (file_set_arguments.drift_spec(), of_files),
     "app_accounts": (app_accounts.argument_spec(), app_accounts.drift),
     "certificates": (
         {

@@ -28,6 +28,7 @@ ON_HOSTS = (
     "tls",
     "app",
     "emperor",
+    "programs",
 )
 ON_THE_CONTROLLER = ("controller", "console", "front", "schema", "file_set", "release", "settings")
 
@@ -88,7 +89,7 @@ def test_what_is_shipped_to_hosts_uses_nothing_of_the_controller() -> None:
 
 def test_what_only_the_controller_uses_is_not_shipped() -> None:
     """And what nobody uses is not there."""
-    shipped = reachable(file for file in FILES if file.startswith("modules/"))
+    shipped = reachable(file for file in FILES if file.startswith(("modules/", "module_utils/programs/")))
     all_of = reachable(file for file in FILES if file.split("/")[0] in ("action", "filter", "callback"))
     # A program of role hardening.
     shipped.add("module_utils/hardening")

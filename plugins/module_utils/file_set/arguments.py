@@ -8,6 +8,15 @@ from . import items, manifest
 
 
 def argument_spec() -> dict[str, Any]:
+    return _spec({})
+
+
+def drift_spec() -> dict[str, Any]:
+    """Those of a question of `drift`, which may have the sha256 of a file in place of its content."""
+    return _spec({"sha256": {"type": "str"}})
+
+
+def _spec(more: dict[str, Any]) -> dict[str, Any]:
     item = {
         "path": {"type": "str", "required": True},
         "content": {"type": "str"},
@@ -20,6 +29,7 @@ def argument_spec() -> dict[str, Any]:
         "sensitive": {"type": "bool", "default": False},
         "part": {"type": "str"},
         **items.OF_THE_CONTROLLER,
+        **more,
     }
     service = {
         "unit": {"type": "str", "required": True},

@@ -53,11 +53,15 @@ class Item:
     sensitive: bool = False
     #: What it stands or falls with, such as the name of a site. Empty: with everything.
     part: str = ""
+    #: Of a file whose content was not sent: the content's fingerprint. Enough to compare it, not to write it.
+    sha256: str = ""
 
     @property
     def fingerprint(self) -> str:
         """What the manifest remembers of the content; attributes are not part of it."""
-        return fingerprint("link" if self.kind == "link" else "file", self.target or self.content)
+        return self.sha256 or fingerprint(
+            "link" if self.kind == "link" else "file", self.target or self.content
+        )
 
 
 @dataclass(frozen=True)
@@ -116,27 +120,28 @@ def parse_mode(value: str | None, path: str) -> int | None:
 def parse_item(raw: Mapping[str, Any]) -> Item:
     path = raw["path"]
     check_path(path, "path")
-    given = [key for key in ("content", "link") if raw.get(key) is not None]
+    given = [key for key in ("content", "link", "sha256") if raw.get(key) is not None]
     given += [key for key in ("directory", "touch") if raw.get(key)]
     if len(given) != 1:
         found = " and ".join(given) or "none of them"
         raise FileSetError(
             f"{path}: give exactly one of template, content, link, directory: true, touch: true (found {found})"
         )
-    kind: Kind = "file" if given[0] == "content" else given[0]  # type: ignore[assignment]
+    kind: Kind = "file" if given[0] in ("content", "sha256") else given[0]  # type: ignore[assignment]
     mode = parse_mode(raw.get("mode"), path)
     if kind == "link" and mode is not None:
         raise FileSetError(f"{path}: a link has no mode of its own. Remove mode: from this item")
     return Item(
         path=path,
         kind=kind,
-        content=raw["content"].encode() if kind == "file" else b"",
+        content=raw["content"].encode() if given[0] == "content" else b"",
         target=raw["link"] if kind == "link" else "",
         owner=raw.get("owner"),
         group=raw.get("group"),
         mode=DEFAULT_MODE[kind] if mode is None else mode,
         sensitive=bool(raw.get("sensitive")),
         part=raw.get("part") or "",
+        sha256=raw.get("sha256") or "",
     )
 
 
@@ -212,7 +217,7 @@ def compare(item: Item, current: Current, uid: int | None, gid: int | None) -> C
     if item.kind == "link":
         if current.state != "link" or current.target != item.target:
             reasons.append("target")
-    elif item.kind == "file" and (current.state != "file" or current.content != item.content):
+    elif item.kind == "file" and (current.state != "file" or not _has_content(item, current)):
         reasons.append("content")
     if uid is not None and uid != current.uid:
         reasons.append("owner")
@@ -226,6 +231,10 @@ def compare(item: Item, current: Current, uid: int | None, gid: int | None) -> C
     ):
         reasons.append("mode")
     return Change(item, current, tuple(reasons)) if reasons else None
+
+
+def _has_content(item: Item, current: Current) -> bool:
+    return current.fingerprint == item.sha256 if item.sha256 else current.content == item.content
 
 
 _FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)((?:\.[a-z_][a-z0-9_]*)*)\}", re.IGNORECASE)

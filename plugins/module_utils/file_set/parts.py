@@ -164,7 +164,8 @@ def describe(held: Held, good: Good) -> list[str]:
 def dump(good: LastGood) -> str:
     def row(item: Item) -> dict[str, Any]:
         content = item.content.decode(errors="surrogateescape")
-        return {**{key: value for key, value in asdict(item).items() if key != "part"}, "content": content}
+        known = {key: value for key, value in asdict(item).items() if key not in ("part", "sha256")}
+        return {**known, "content": content}
 
     rows = {part: [row(item) for item in items] for part, items in good.parts.items()}
     data = {"version": 1, "digest": good.digest, "running": good.running, "parts": rows}

@@ -211,6 +211,16 @@ def temporary(app: str) -> str:
     return f"{cache(app)}/tmp"  # noqa: S108
 
 
+def emperor_stats(emperor: str) -> str:
+    """Where an emperor says its statistics."""
+    return f"{RUN}/emperor-{emperor}.stats"
+
+
+def emperor_started(emperor: str) -> str:
+    """What it was started with: a digest of its unit and its settings."""
+    return f"{RUN}/emperor-{emperor}.started"
+
+
 def vassals(emperor: str) -> str:
     """The directory that emperor *emperor* (`a` or `b`) watches."""
     return f"{CONFIG}/vassals/{emperor}"

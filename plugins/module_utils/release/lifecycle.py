@@ -18,10 +18,11 @@ from ..host import layout, output, unix_sockets
 from ..host.release_error import ReleaseError
 from ..systemd import app_units, unit_names
 from ..uwsgi import client as uwsgi_client
+from ..uwsgi import sockets, vassal_config
 from ..uwsgi import stats as uwsgi_stats
-from ..uwsgi import vassal_config
-from ..uwsgi.client import Answer, NoAnswer
+from ..uwsgi.client import Answer
 from ..uwsgi.emperor_check import EMPERORS
+from ..uwsgi.sockets import NoAnswer
 from . import log_excerpt
 from .state import AppState, Manifest
 
@@ -177,7 +178,7 @@ def start(state: AppState, manifest: Manifest, emperor: str) -> str:
 def wake(emperor: str) -> None:
     """Let *emperor* look at its vassals now, and not up to a second later: it looks after each answer that it gives."""
     with contextlib.suppress(NoAnswer):
-        uwsgi_client.stats(f"{layout.RUN}/emperor-{emperor}.stats")
+        sockets.stats(layout.emperor_stats(emperor))
 
 
 def resume(manifest: Manifest, activation: str) -> None:
@@ -288,9 +289,7 @@ def stop(state: AppState, activation: str) -> None:
     """End an activation: the emperor stops a vassal whose file is gone, gracefully; systemd its units."""
     app_units.remove_activation(state.app, activation)
     for emperor in EMPERORS:
-        for path in (vassal_path(emperor, activation), f"{vassal_path(emperor, activation)}.socket"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        remove_vassal(emperor, activation)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.socket(state.app, activation))
     uwsgi_stats.forget(state.app, activation)
@@ -298,6 +297,13 @@ def stop(state: AppState, activation: str) -> None:
         # What is left of it is found by the next clean-up, which stops it once more.
         with contextlib.suppress(ReleaseError):
             trees.remove(f"{layout.activations(state.app)}/{activation}")
+
+
+def remove_vassal(emperor: str, activation: str) -> None:
+    """Take *activation* from *emperor*, which stops it gracefully where it runs."""
+    for path in (vassal_path(emperor, activation), f"{vassal_path(emperor, activation)}.socket"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def vassals_of(app: str) -> Iterator[tuple[str, str]]:

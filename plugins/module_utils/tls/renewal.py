@@ -18,7 +18,7 @@ from . import certificates
 from .acme import directory_error, place_order
 from .certificates import Certificate
 from .self_signed import issue_self_signed
-from .serving import settle, stale
+from .serving import stale
 from .store import (
     App,
     Unusable,
@@ -26,7 +26,6 @@ from .store import (
     install,
     last_errors,
     live,
-    locked,
     problems,
     read_wanted,
     remember,
@@ -175,23 +174,3 @@ def status() -> dict[str, dict[str, Any]]:
         app["name"]: certificates.summary(app, live(app["name"]), last_errors(app["name"]), now)
         for app in read_wanted()["apps"]
     }
-
-
-def renew() -> int:
-    """What the timer runs. Returns the exit status: not 0 when a domain is without what it should have."""
-    with locked():
-        outcome = issue()
-        _, left = settle()
-    bad = 0
-    for name, one in outcome.items():
-        if one["changed"]:
-            print(f"{name}: a new certificate of {one['source']} for {', '.join(one['names'])}")
-        for warning in one["warnings"]:
-            print(f"<4>{name}: {warning}")
-        if one["errors"]:
-            bad = 1
-            print(f"<3>{name}: {certificates.sentence(one['errors'])}")
-    if left:
-        bad = 1
-        print(f"<3>nginx does not serve the new certificate of {', '.join(left)}")
-    return bad

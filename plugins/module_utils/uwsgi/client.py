@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
 import socket
 import struct
 import time
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from .sockets import NoAnswer, read_all, reason
 
 RELEASE_HEADER = "X-Release"
 
 #: Bytes of an answer that are read. Status and headers are judged by then, and nobody needs the rest.
 ANSWER_BYTES = 1 << 20
-
-#: The emperor says less than 1 KB of each vassal.
-STATS_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,6 @@ class Answer:
     def release(self) -> str | None:
         """The release that answered, as it says itself."""
         return self.headers.get(RELEASE_HEADER.lower())
-
-
-class NoAnswer(Exception):
-    """Nothing listened, the connection broke, or what came was no HTTP response."""
 
 
 def packet(variables: Mapping[str, str]) -> bytes:
@@ -91,7 +84,7 @@ def parse_answer(raw: bytes, whole: bool = True) -> Answer:
     # OverflowError: a length of thirty digits.
     except (http.client.HTTPException, OSError, ValueError, OverflowError) as error:
         shown = repr(raw[:80]) if raw else "nothing"
-        raise NoAnswer(f"no HTTP response, but {shown} ({_text(error)})") from error
+        raise NoAnswer(f"no HTTP response, but {shown} ({reason(error)})") from error
     return Answer(response.status, _headers(response), body)
 
 
@@ -116,7 +109,7 @@ def ask(path: str, variables: Mapping[str, str], timeout: float) -> Answer:
             connection.sendall(packet(variables))
             raw, whole = read_all(connection, deadline, ANSWER_BYTES)
     except OSError as error:
-        raise NoAnswer(f"{path}: {_text(error)}") from error
+        raise NoAnswer(f"{path}: {reason(error)}") from error
     return parse_answer(raw, whole)
 
 
@@ -155,50 +148,6 @@ def _ask_http(method: str, host: str, path: str, timeout: float, port: int, sche
             raise http.client.IncompleteRead(body, response.length)
         return Answer(response.status, _headers(response), body)
     except (http.client.HTTPException, OSError, ValueError, OverflowError) as error:
-        raise NoAnswer(f"nginx on port {port}: {_text(error)}") from error
+        raise NoAnswer(f"nginx on port {port}: {reason(error)}") from error
     finally:
         connection.close()
-
-
-def stats(path: str, timeout: float = 2) -> dict[str, Any]:
-    """What an emperor's statistics socket says, which is root's; for an app's see `uwsgi_stats`. Raises NoAnswer."""
-    deadline = time.monotonic() + timeout
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(timeout)
-            connection.connect(path)
-            raw, whole = read_all(connection, deadline, STATS_BYTES)
-            if not whole:
-                raise NoAnswer(f"{path}: it sends more than {STATS_BYTES} bytes")
-            return dict(json.loads(raw))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise NoAnswer(f"{path}: {_text(error)}") from error
-
-
-def read_all(connection: socket.socket, deadline: float, limit: int) -> tuple[bytes, bool]:
-    """What comes until the other side closes or sent *limit* bytes, and whether that is all.
-
-    Raises TimeoutError at *deadline*, seconds of the monotonic clock. A timeout of the socket alone would begin anew with
-    each byte that drips in.
-    """
-    parts, size = [], 0
-    while part := connection.recv(65536):
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            return b"".join(parts), False
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        connection.settimeout(left)
-    return b"".join(parts), True
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """Whose process listens at the other end of a Unix socket: of struct ucred (unix(7)), the second of three numbers."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])
-
-
-def _text(error: Exception) -> str:
-    return str(error) or type(error).__name__

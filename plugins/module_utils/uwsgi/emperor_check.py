@@ -1,6 +1,6 @@
 """Which emperor runs, and whether it is what its files say: what every run asks of a host.
 
-Role uwsgi_emperor puts a copy of this module on the host and asks it there, in the exchange that compares the files; see
+The program `ask` of role uwsgi_emperor asks it on the host, in the exchange that compares the files; see
 `emperor/handover.py` for what is done about the answer.
 """
 
@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 
+from ..files.atomic import write_atomically
 from ..host import layout
 from ..host.command import ANSWER, CommandFailed, run
 
@@ -52,10 +53,15 @@ def wanted_digest(emperor: str) -> str:
 def started_digest(emperor: str) -> str:
     """The digest that the emperor noted of its unit and settings when it started."""
     try:
-        with open(f"{layout.RUN}/emperor-{emperor}.started", encoding="utf-8") as file:
+        with open(layout.emperor_started(emperor), encoding="utf-8") as file:
             return file.read().split()[0]
     except (FileNotFoundError, IndexError):
         return ""
+
+
+def note_start(emperor: str) -> None:
+    """Note them: it starts now."""
+    write_atomically(layout.emperor_started(emperor), f"{wanted_digest(emperor)}\n", 0o644)
 
 
 def deleted_files(maps: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..host import layout
-from .client import NoAnswer, peer_uid, read_all
+from .sockets import NoAnswer, peer_uid, read_all
 
 #: uWSGI says the variables of each request that runs, some KB for a thread.
 LONGEST_ANSWER = 1 << 22

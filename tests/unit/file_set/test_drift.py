@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.file_set.apply import FileSet
-from ansible_collections.emperor.stack.plugins.module_utils.file_set.arguments import argument_spec
+from ansible_collections.emperor.stack.plugins.module_utils.file_set.arguments import (
+    argument_spec,
+    drift_spec,
+)
 from ansible_collections.emperor.stack.plugins.modules.host_drift import DryRunModule
+from ansible_collections.emperor.stack.plugins.plugin_utils.file_set import digests
 
 #: Of conftest.py.
 Host = Any
@@ -18,6 +22,10 @@ FILES: dict[str, Any] = {
     "d": {"directory": True, "mode": "0750"},
     "d/a.conf": {"content": "text\n", "mode": "0600"},
     "d/link": {"link": "a.conf"},
+    # Asked about by its digest alone.
+    "d/long.conf": {"content": "a line\n" * 100, "mode": "0600"},
+    # Completed on the host.
+    "d/digest": {"content": "# a comment\n" * 10 + "@FILE_SET_DIGEST@\n"},
 }
 
 
@@ -27,8 +35,9 @@ def drift(host: Host, files: dict[str, Any] | None = None, **options: Any) -> li
         return done.returncode, done.stdout, done.stderr
 
     items = [{"path": host.path(name), **what} for name, what in (FILES if files is None else files).items()]
+    items = digests.without_contents(items)
     arguments = {"name": "test", "files": items, "manifests": str(host.manifests), **options}
-    module = DryRunModule(argument_spec(), arguments, run_command)
+    module = DryRunModule(drift_spec(), arguments, run_command)
     return [*FileSet(module).drift(), *module.warnings]
 
 
@@ -47,6 +56,22 @@ def test_everything_differs_before_one_and_nothing_is_made(host: Host) -> None:
 
 def edit(host: Host) -> None:
     (host.root / "d/a.conf").write_text("other\n")
+
+
+def edit_long(host: Host) -> None:
+    (host.root / "d/long.conf").write_text("a line\n" * 99)
+
+
+def edit_digest(host: Host) -> None:
+    path = host.root / "d/digest"
+    path.write_text(path.read_text().replace("comment", "remark", 1))
+
+
+def link_long(host: Host) -> None:
+    """To the very same content."""
+    path = host.root / "d/long.conf"
+    path.rename(host.root / "d/other")
+    path.symlink_to("other")
 
 
 def open_up(host: Host) -> None:
@@ -70,7 +95,9 @@ def break_record(host: Host) -> None:
     (host.manifests / "test.json").write_text("{")
 
 
-@pytest.mark.parametrize("damage", [edit, open_up, turn_link, remove, lose_record, break_record])
+@pytest.mark.parametrize(
+    "damage", [edit, edit_long, edit_digest, link_long, open_up, turn_link, remove, lose_record, break_record]
+)
 def test_each_damage_differs_until_a_run_has_put_it_right(host: Host, damage: Callable[[Host], None]) -> None:
     host.run(FILES)
     damage(host)
@@ -84,14 +111,16 @@ def test_each_damage_differs_until_a_run_has_put_it_right(host: Host, damage: Ca
 def test_what_is_no_longer_wanted_differs_and_what_others_put_there_is_said(host: Host) -> None:
     prune = [{"directory": host.path("d"), "pattern": "*.conf"}]
     said = [{**prune[0], "warning": "not ours"}]
-    host.run(FILES, prune=prune)
-    less = {name: what for name, what in FILES.items() if name != "d/a.conf"}
+    wanted = {name: what for name, what in FILES.items() if name != "d/digest"}
+    host.run(wanted, prune=prune)
+    less = {name: what for name, what in wanted.items() if name != "d/a.conf"}
     assert drift(host, less, prune=prune) == [f"{host.path('d/a.conf')} differs"] + [
         f"{host.manifests}/test.json is from an incomplete run"
     ]
     (host.root / "d/foreign.conf").write_text("")
-    assert drift(host, prune=prune) == []
-    assert len(drift(host, prune=said)) == 1 and "not ours" in drift(host, prune=said)[0]
+    assert drift(host, wanted, prune=prune) == []
+    found = drift(host, wanted, prune=said)
+    assert len(found) == 1 and "not ours" in found[0]
 
 
 def test_a_service_that_runs_another_set_differs(host: Host) -> None:
@@ -111,3 +140,13 @@ def test_what_others_are_to_have_made_differs_where_it_is_not_there(host: Host) 
 def test_arguments_that_no_set_takes_are_refused() -> None:
     with pytest.raises(ValueError, match="name"):
         DryRunModule(argument_spec(), {"files": []}, lambda *_a, **_k: (0, "", ""))
+
+
+def test_a_question_has_no_long_content_and_a_run_takes_no_digest(host: Host) -> None:
+    items = [{"path": f"/{name}", **what} for name, what in FILES.items()]
+    asked = {one["path"]: one for one in digests.without_contents(items)}
+    assert [path for path, one in asked.items() if "sha256" in one] == ["/d/long.conf"]
+    assert "content" not in asked["/d/long.conf"] and "content" in asked["/d/digest"]
+    (item,) = [one for one in asked.values() if "sha256" in one]
+    with pytest.raises(ValueError, match="sha256"):
+        DryRunModule(argument_spec(), {"name": "test", "files": [item]}, lambda *_a, **_k: (0, "", ""))

@@ -27,7 +27,8 @@ from ansible_collections.emperor.stack.plugins.module_utils.systemd import app_u
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import client as uwsgi_client
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import emperor_check
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import stats as uwsgi_stats
-from ansible_collections.emperor.stack.plugins.module_utils.uwsgi.client import Answer, NoAnswer
+from ansible_collections.emperor.stack.plugins.module_utils.uwsgi.client import Answer
+from ansible_collections.emperor.stack.plugins.module_utils.uwsgi.sockets import NoAnswer
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi.stats import Stats, Worker
 
 R1 = "20261122T193000-ab12cd3"
@@ -206,7 +207,7 @@ def test_the_emperor_is_woken_when_there_is_something_to_see(
         seen.append((Path(path).name, [name for _, name in lifecycle.vassals_of("blog")]))
         raise NoAnswer(path)
 
-    monkeypatch.setattr(lifecycle.uwsgi_client, "stats", stats)
+    monkeypatch.setattr(lifecycle.sockets, "stats", stats)
     name = lifecycle.start(state, save(R1), "b")
     assert seen == [("emperor-b.stats", [name])]
 

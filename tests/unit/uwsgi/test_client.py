@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import struct
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import client as uwsgi_client
-from ansible_collections.emperor.stack.plugins.module_utils.uwsgi.client import NoAnswer
+from ansible_collections.emperor.stack.plugins.module_utils.uwsgi.sockets import NoAnswer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -217,33 +216,6 @@ def test_of_an_answer_without_an_end_the_beginning_counts(serve: Serve, head: by
 def test_what_nobody_can_read_is_no_answer(serve: Serve, raw: bytes) -> None:
     with pytest.raises(NoAnswer, match="no HTTP response"):
         uwsgi_client.ask(serve(answer(raw)), {"A": "b"}, 2)
-
-
-def test_stats_are_read(serve: Serve) -> None:
-    path = serve(lambda connection: connection.sendall(json.dumps({"pid": 1, "workers": []}).encode()))
-    assert uwsgi_client.stats(path) == {"pid": 1, "workers": []}
-
-
-@pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b"3"])
-def test_stats_that_are_none(serve: Serve, raw: bytes) -> None:
-    with pytest.raises(NoAnswer):
-        uwsgi_client.stats(serve(lambda connection: connection.sendall(raw)))
-
-
-def test_stats_without_an_end_are_none(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uwsgi_client, "STATS_BYTES", 200_000)
-
-    def talk(connection: socket.socket) -> None:
-        while True:
-            connection.sendall(b" " * 65536)
-
-    with pytest.raises(NoAnswer, match="more than 200000 bytes"):
-        uwsgi_client.stats(serve(talk))
-
-
-def test_deep_stats_are_none(serve: Serve) -> None:
-    with pytest.raises(NoAnswer):
-        uwsgi_client.stats(serve(lambda connection: connection.sendall(b"[" * 100_000)))
 
 
 @pytest.mark.parametrize("drips", [False, True], ids=["endless", "drips"])

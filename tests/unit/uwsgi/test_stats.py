@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.release import lifecycle
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi import stats as uwsgi_stats
-from ansible_collections.emperor.stack.plugins.module_utils.uwsgi.client import NoAnswer
+from ansible_collections.emperor.stack.plugins.module_utils.uwsgi.sockets import NoAnswer
 from ansible_collections.emperor.stack.plugins.module_utils.uwsgi.stats import Stats, Worker
 
 WORKER = {"pid": 8, "status": "idle", "requests": 4, "exceptions": 1, "cores": [{"in_request": 0}]}

@@ -1,18 +1,16 @@
-"""The helper that starts what an emperor would start with the next visitor alone."""
+"""The program that starts what an emperor would start with the next visitor alone."""
 
 from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-TEMPLATES = Path(__file__).resolve().parents[3] / "roles/uwsgi_emperor/templates"
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.module_utils.programs import boot_apps
 
 
 class Place:
@@ -37,15 +35,7 @@ class Place:
             (self.vassals / f"{name}.socket").write_text(f"{path}\n")
 
     def run(self, *arguments: str) -> None:
-        text = (TEMPLATES / "boot-apps.j2").read_text()
-        text = text.replace("/etc/emperor-stack/vassals", str(self.top / "vassals"))
-        text = text.replace("/run/emperor-stack", str(self.top)).replace(
-            "AT_START, AFTER_A_FALL = 5, 30", "AT_START, AFTER_A_FALL = 1, 3"
-        )
-        (self.top / "boot-apps").write_text(text)
-        subprocess.run(
-            [sys.executable, "-I", str(self.top / "boot-apps"), *arguments], check=True, timeout=30
-        )
+        assert boot_apps.main(*arguments) == 0
 
     def end(self) -> None:
         self._ends.set()
@@ -84,7 +74,11 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setattr(layout, "CONFIG", str(tmp_path))
+    monkeypatch.setattr(layout, "RUN", str(tmp_path))
+    monkeypatch.setattr(boot_apps, "AT_START", 1)
+    monkeypatch.setattr(boot_apps, "AFTER_A_FALL", 3)
     made = Place(tmp_path)
     yield made
     made.end()
@@ -124,36 +118,3 @@ def test_it_gives_up(place: Place) -> None:
     del place.pids["blog@7.ini"]
     place.run("a")
     assert place.started == []
-
-
-@pytest.mark.parametrize("stopped", [True, False])
-def test_the_emperors_hook(tmp_path: Path, stopped: bool) -> None:
-    """What it leaves running has none of the emperor's sockets: their clients would wait for it."""
-    said = tmp_path / "said"
-    helper = tmp_path / "boot-apps"
-    helper.write_text(
-        f"#!/bin/sh\n(echo \"$@\"; readlink /proc/$$/fd/* | grep -c '^socket:') >{said}.new\nmv {said}.new {said}\n"
-    )
-    helper.chmod(0o755)
-    vassals = tmp_path / "vassals/b"
-    vassals.mkdir(parents=True)
-    if not stopped:
-        (vassals / "blog@7.ini").symlink_to("/nowhere")
-    hook = tmp_path / "boot-again"
-    text = (TEMPLATES / "boot-again.j2").read_text().replace("/usr/local/lib/emperor-stack", str(tmp_path))
-    hook.write_text(text.replace("sleep 1 ", "sleep 0.1 "))
-    sockets = [socket.socket(socket.AF_UNIX) for _ in range(12)]
-    # It ends when the program in the background has let go of the pipe.
-    subprocess.run(
-        ["/bin/bash", str(hook), "blog@7.ini"],
-        env={"PATH": "/usr/bin:/bin", "UWSGI_VASSALS_DIR": str(vassals)},
-        stdout=subprocess.PIPE,
-        pass_fds=[one.fileno() for one in sockets],
-        check=True,
-        timeout=30,
-    )
-    for one in sockets:
-        one.close()
-    assert said.exists() is not stopped
-    if not stopped:
-        assert said.read_text() == "b blog@7.ini\n0\n"
