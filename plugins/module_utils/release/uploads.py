@@ -24,6 +24,9 @@ find "$@" -xdev \( -type f ! -perm -o=r ! \( -group {layout.FRONT_USER} -perm -g
     head --lines={MOST + 1}
 """
 
+#: Not for directories with the setgid bit, whose mode no process of an app may set (RestrictSUIDSGID); their group reads.
+_CORRECTION = "find {}/ -mindepth 1 -not -perm /g=s -not -perm -o=r -exec chmod o+rX {{}} +"
+
 
 def unreadable(app: str, directories: Iterable[PersistentDirectory]) -> list[str]:
     """A warning for each of *directories* that is served and has what the web server cannot read."""
@@ -49,6 +52,6 @@ def unreadable(app: str, directories: Iterable[PersistentDirectory]) -> list[str
                 "A file or directory that is moved here from a temporary one keeps its mode: let the app call "
                 "os.chmod(path, 0o644) (for a directory 0o755) after the move; in Django check "
                 "FILE_UPLOAD_PERMISSIONS. To correct what is there: playbooks/run.yml -e app="
-                f"{app} -e \"command='chmod -R o+rX {directory['path']}'\""
+                f"{app} -e \"command='{_CORRECTION.format(directory['path'])}'\""
             )
     return warnings

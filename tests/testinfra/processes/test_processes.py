@@ -183,6 +183,18 @@ def test_a_worker_is_kept_in(machine: Host, stack: Stack) -> None:
     assert unit == ["shop", "apps-shop.slice"] or unit == ["apps-shop.slice", "shop"]
 
 
+def test_workers_and_commands_may_ask_the_kernel_for_addresses(machine: Host, stack: Stack) -> None:
+    """By netlink, as getifaddrs(3) does and the web processes could always do; in a command, which has their sandbox."""
+    asks = "python -c 'import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); print(2 * 21)'"
+    assert "\n  42\n" in stack.good("playbooks/run.yml", app="shop", command=asks).output
+    other = asks.replace("AF_NETLINK", "AF_VSOCK")
+    assert stack.play("playbooks/run.yml", app="shop", command=other).code == 2
+    families = machine.check_output(
+        "systemctl show --property=RestrictAddressFamilies --value 'app_shop_single@*'"
+    )
+    assert sorted(families.split()) == ["AF_INET", "AF_INET6", "AF_NETLINK", "AF_UNIX"]
+
+
 def test_a_command_that_ansible_would_cut_is_refused_with_one_that_runs(machine: Host, stack: Stack) -> None:
     made = machine.file("/srv/apps/shop/shared/data/typed")
     refused = stack.play("playbooks/run.yml", "-e", "app=shop", "-e", "command=sh -c 'touch data/typed'")

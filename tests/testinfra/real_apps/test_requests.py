@@ -215,7 +215,7 @@ def test_an_upload_that_nginx_cannot_read_is_named_with_its_fix(machine: Host, o
     assert exchange(machine, DOMAINS["gunicorn"], "/media/moved.txt")[0] in (403, 404)
     outcome = odd.good("playbooks/deploy.yml", app="odd-gunicorn", force=True)
     assert "media: the web server cannot read -rw------- moved.txt" in outcome.output
-    (command,) = re.findall(r"-e \"command='(chmod [^']*)'\"", outcome.output)
+    (command,) = re.findall(r"-e \"command='(find [^']*)'\"", outcome.output)
     odd.good("playbooks/run.yml", app="odd-gunicorn", command=command)
     status, body, _ = exchange(machine, DOMAINS["gunicorn"], "/media/moved.txt")
     assert (status, body) == (200, b"uploaded")
