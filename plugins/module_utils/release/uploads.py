@@ -17,15 +17,17 @@ PATIENCE = 10
 #: Files that are named.
 MOST = 3
 
-#: By the app's user: it alone may look into all that it made. Other apps never get as far as these directories.
+_GROUP = layout.FRONT_USER
+#: By the app's user: it alone may look into all that it made. Other apps never get as far as these directories. For the web
+#: server the mode of the group counts where the group is its own, and that of all others elsewhere.
 _SEARCH = rf"""
-find "$@" -xdev \( -type f ! -perm -o=r ! \( -group {layout.FRONT_USER} -perm -g=r \) \
-    -o -type d ! -perm -o=x ! \( -group {layout.FRONT_USER} -perm -g=x \) \) -printf '%M %P\n' 2>/dev/null |
+find "$@" -xdev \( -type f -group {_GROUP} ! -perm -g=r -o -type f ! -group {_GROUP} ! -perm -o=r \
+    -o -type d -group {_GROUP} ! -perm -g=x -o -type d ! -group {_GROUP} ! -perm -o=x \) -printf '%M %P\n' 2>/dev/null |
     head --lines={MOST + 1}
 """
 
 #: Not for directories with the setgid bit, whose mode no process of an app may set (RestrictSUIDSGID); their group reads.
-_CORRECTION = "find {}/ -mindepth 1 -not -perm /g=s -not -perm -o=r -exec chmod o+rX {{}} +"
+_CORRECTION = "find {}/ -mindepth 1 -not -perm /g=s -not -perm -go=r -exec chmod go+rX {{}} +"
 
 
 def unreadable(app: str, directories: Iterable[PersistentDirectory]) -> list[str]:

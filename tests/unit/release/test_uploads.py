@@ -17,7 +17,7 @@ from ansible_collections.emperor.stack.plugins.module_utils.release import uploa
 
 @pytest.fixture
 def media(host: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A persistent directory, in which the group `root` is that of the web server."""
+    """A persistent directory, which has the group of the web server: here the one of the tests."""
 
     def run_as(app: str, argv: list[str], **_: Any) -> str:
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
@@ -39,9 +39,11 @@ def put(path: Path, mode: int) -> None:
     path.chmod(mode)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_what_the_web_server_can_read(media: Path) -> None:
     put(media / "by-group", 0o640)
     put(media / "by-all", 0o604)
+    os.chown(media / "by-all", -1, 12345)
     (media / "inner").mkdir(mode=0o750)
     (media / "link").symlink_to("/nowhere")
     assert warnings() == []
@@ -56,6 +58,11 @@ def test_what_was_moved_from_a_temporary_file(media: Path) -> None:
     subprocess.run(["/bin/sh", "-ec", command], cwd=media.parent, check=True)
     assert warnings() == []
     assert media.stat().st_mode & 0o7777 == 0o2750, "no process of an app may set that again"
+
+
+def test_in_its_own_group_what_all_others_may_does_not_count(media: Path) -> None:
+    put(media / "odd", 0o604)
+    assert "-rw----r-- odd," in warnings()[0]
 
 
 def test_a_directory_that_it_cannot_enter(media: Path) -> None:
