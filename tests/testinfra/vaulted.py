@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploying import Stack
@@ -37,24 +38,34 @@ def tricky(seed: int, count: int) -> dict[str, str]:
     return {f"S{number:03}": value for number, value in enumerate(known)}
 
 
+@dataclass
 class Vaulted(Stack):
     """A controller whose secrets stand in a file that ansible-vault encrypted, each marked as no template."""
 
+    #: The encrypted files, by what is in them.
+    vaults: dict[str, Path] = field(default_factory=dict)
+
     def command(self, playbook: str, *words: str, **extra: object) -> list[str]:
-        password = self.directory / "vault_password"
-        password.write_text("only-for-this-test\n")
-        vault = self.directory / f"vault-{time.monotonic_ns()}.yml"
+        options = ["--vault-password-file", str(self.directory / "vault_password")]
+        return super().command(playbook, "-e", f"@{self._vault(options)}", *options, *words, **extra)
+
+    def _vault(self, options: list[str]) -> Path:
+        """The file with the secrets as they are now."""
         lines = ["vault_python_apps_secrets:"]
         for app, values in self.secrets.items():
             lines += [
                 f"  {app}:",
                 *(f"    {name}: {quoted(value)}" for name, value in values.items()),
             ]
-        vault.write_text("\n".join(lines))
-        program = Path(sys.executable).with_name("ansible-vault")
-        options = ["--vault-password-file", str(password)]
-        subprocess.run([program, "encrypt", *options, str(vault)], check=True, capture_output=True)
-        return super().command(playbook, "-e", f"@{vault}", *options, *words, **extra)
+        text = "\n".join(lines)
+        if text not in self.vaults:
+            (self.directory / "vault_password").write_text("only-for-this-test\n")
+            vault = self.directory / f"vault-{time.monotonic_ns()}.yml"
+            vault.write_text(text)
+            program = Path(sys.executable).with_name("ansible-vault")
+            subprocess.run([program, "encrypt", *options, str(vault)], check=True, capture_output=True)
+            self.vaults[text] = vault
+        return self.vaults[text]
 
 
 class VaultedByApp(Stack):
