@@ -25,7 +25,20 @@ MOLECULE = ROOT / "molecule"
 MEGABYTES_PER_SCENARIO = 3000
 AT_MOST = 3
 #: What takes longest begins first, so that nothing long is left to run alone at the end.
-LONGEST = ("chaos", "walls", "default", "deploy", "many_apps")
+LONGEST = (
+    "walls",
+    "processes",
+    "tls",
+    "chaos",
+    "sources",
+    "deploy",
+    "many_apps",
+    "default",
+    "front",
+    "real_apps",
+    "remove_app",
+    "hardened",
+)
 
 CLOSING = re.compile(r"=+ ((?:\d+ \w+(?:, )?)+) in [\d.]+s.*?=+")
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
