@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,19 @@ def pylocked(directory: Path) -> Path:
     made = wheel(code / "wheels", "vendored")
     digest = hashlib.sha256(made.read_bytes()).hexdigest()
     (code / "pylock.toml").write_text(_PYLOCK.format(name=made.name, digest=digest))
+    return code
+
+
+def uv_locked(directory: Path) -> Path:
+    """An app with a uv.lock, and a .python-version that differs in its last part from any Python there is."""
+    code = shape(directory, "locked")
+    (code / "pyproject.toml").write_text(
+        '[project]\nname = "locked"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["six==1.17.0"]\n'
+    )
+    uv = Path(sys.executable).with_name("uv")
+    command = [uv, "lock", "--quiet", "--python", sys.executable]
+    subprocess.run(command, cwd=code, check=True, env={**os.environ, "UV_SYSTEM_CERTS": "1"})
+    (code / ".python-version").write_text("3.13.77\n")
     return code
 
 

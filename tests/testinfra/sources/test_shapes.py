@@ -54,6 +54,7 @@ PACKAGES = {
     "flat": {"six": "1.17.0", "itsdangerous": "2.2.0", "blinker": "1.9.0"},
     "scmly": {"six": "1.17.0", "scmly": "0+"},
     "below": {"six": "1.17.0"},
+    "locked": {"six": "1.17.0"},
 }
 
 
@@ -88,6 +89,7 @@ def apps(directory: Path) -> list[dict[str, Any]]:
         one_of("piped", shapes.shape(directory, "piped"), groups=["prod"]),
         one_of("pdmly", shapes.flat(directory, "pdmly")),
         one_of("pylocked", shapes.pylocked(directory)),
+        one_of("locked", shapes.uv_locked(directory)),
         one_of("flat", shapes.flat(directory, "flat"), **chosen),
         one_of("scmly", scmly, wsgi="scmly.app:application"),
     ]
@@ -181,3 +183,30 @@ def test_files_that_nobody_reads_are_named(stack: Vaulted, directory: Path, firs
         said.find("No module named"),
     )
     assert 0 < nothing < missing, outcome.output[-3000:]
+
+
+def refused(stack: Vaulted, app: str) -> str:
+    """What is said of *app*, whose release is refused while the one before serves on."""
+    before = stack.host.check_output("readlink -f /srv/apps/%s/active/release", app)
+    outcome = stack.play("playbooks/deploy.yml", app=app)
+    assert outcome.code != 0, outcome.output[-3000:]
+    assert stack.host.check_output("readlink -f /srv/apps/%s/active/release", app) == before
+    return " ".join(outcome.output.split())
+
+
+def test_pointers_of_git_lfs_do_not_go_live(stack: Vaulted, directory: Path, first: Outcome) -> None:
+    logo = directory / "shape-below/web/logo.png"
+    logo.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n")
+    said = refused(stack, "below")
+    logo.unlink()
+    assert "web/logo.png: pointers of Git LFS, not the files themselves. Run `git lfs pull`" in said
+
+
+def test_uwsgi_in_the_requirements_is_told_to_be_left_out(
+    stack: Vaulted, directory: Path, first: Outcome
+) -> None:
+    requirements = directory / "shape-below/requirements.txt"
+    requirements.write_text("six==1.17.0\nuwsgi==2.0.31\n")
+    said = refused(stack, "below")
+    requirements.write_text("six==1.17.0\n")
+    assert "uwsgi has no wheel, so it needs a compiler, and the app does not need it" in said
