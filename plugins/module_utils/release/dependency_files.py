@@ -126,7 +126,7 @@ def chosen(code: str, wanted: Wanted) -> str | None:
 def unread(code: str, wanted: Wanted) -> list[str]:
     """Files of dependencies at the top of the code that are not read, although nobody chose another one.
 
-    Raises ReleaseError.
+    Raises ReleaseError where the first that is read cannot be told.
     """
     if wanted.package is not None or wanted.requirements is not None:
         return []
@@ -138,7 +138,7 @@ def unread(code: str, wanted: Wanted) -> list[str]:
         if name in files
         and name != read
         and name not in BELONGS.get(read or "", ())
-        and _declares(code, name, files)
+        and _may_declare(code, name, files)
     ]
     if read is None:
         found += sorted(name for name in files if re.fullmatch(r"requirements[\w.-]{1,60}\.txt", name))
@@ -173,6 +173,14 @@ def _declares(code: str, name: str, files: set[str]) -> bool:
     project = _project(code, "")
     poetry = _table(project, "tool", "poetry", "dependencies")
     return bool({"project", "build-system"} & project.keys() or poetry or {"setup.py", "setup.cfg"} & files)
+
+
+def _may_declare(code: str, name: str, files: set[str]) -> bool:
+    """The same for a file that nobody reads, which may be broken."""
+    try:
+        return _declares(code, name, files)
+    except ReleaseError:
+        return True
 
 
 def _project(code: str, directory: str) -> dict[str, Any]:

@@ -112,6 +112,12 @@ def test_a_pyproject_that_root_does_not_take(code: Any, content: str, says: str)
         dependency_files.chosen(code(pyproject_toml=content), Wanted())
 
 
+def test_a_broken_pyproject_that_is_not_read_stops_nothing(code: Any) -> None:
+    place = code(requirements_txt="", pyproject_toml="[project")
+    assert dependency_files.unread(place, Wanted()) == ["pyproject.toml"]
+    assert words(place) == [[*INSTALL, "-r", "{code}/requirements.txt"]]
+
+
 @pytest.mark.parametrize("content", ["project = 1", "tool = 2", "[project]\ndynamic = 3", "tool.poetry = []"])
 def test_a_pyproject_of_odd_types(code: Any, content: str) -> None:
     place = code(pyproject_toml=content, poetry_lock="")
