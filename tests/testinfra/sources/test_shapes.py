@@ -18,6 +18,7 @@ from vaulted import Vaulted
 #: An app that has a table before it can be imported, in a database beside its code, as `startproject` has it.
 _KEPT = """import os
 import sqlite3
+from contextlib import closing
 
 CODE = os.path.dirname(os.path.abspath(__file__))
 
@@ -26,14 +27,15 @@ def database():
     return sqlite3.connect(os.path.join(CODE, "db.sqlite3"))
 
 
-with database() as opened:
+with closing(database()) as opened:
     opened.execute("SELECT name FROM notes").fetchall()
 
 
 def application(environ, start_response):
-    with database() as opened:
+    with closing(database()) as opened:
         if environ["PATH_INFO"] == "/add":
             opened.execute("INSERT INTO notes VALUES ('by a visitor')")
+            opened.commit()
         found = [name for (name,) in opened.execute("SELECT name FROM notes")]
     start_response("200 OK", [("Content-Type", "application/json")])
     return [__import__("json").dumps({"notes": found}).encode()]
