@@ -69,14 +69,14 @@ def hostname(url: str) -> str:
 
 
 def _idna(text: str) -> str:
-    """The name as browsers look it up: UTS 46, non-transitional, then IDNA 2008. Empty where it has none.
+    """The name as browsers look it up: UTS 46, then IDNA 2008. Empty where it has none.
 
     Python's own codec knows IDNA 2003 alone, by which `straße.de` is `strasse.de`, another's domain.
     """
     try:
         import idna
 
-        return idna.encode(text, uts46=True, transitional=False).decode("ascii").lower()
+        return idna.encode(text, uts46=True).decode("ascii").lower()
     except (ImportError, UnicodeError):
         # Where the package is missing, no name is better than a wrong one.
         return ""
