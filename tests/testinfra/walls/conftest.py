@@ -22,6 +22,10 @@ APPS = "tests/testinfra/apps"
 #: Which server the hostile app runs under on which host.
 SERVERS = {"walls-debian12": "uwsgi", "walls-debian13": "gunicorn"}
 
+#: Seconds for a request of any app here. What will not end is waited for several times as long: while its activation is
+#: drained, while that ends, and while it is removed.
+REQUEST_SECONDS = 15
+
 #: Counts in the journal, ten lines a second, from 1 on.
 COUNTING = "python3 -uc \"import itertools, time; any(print('counted', n) or time.sleep(0.1) for n in itertools.count(1))\""
 
@@ -40,6 +44,7 @@ def tiny(name: str, **settings: Any) -> dict[str, Any]:
         "health": {"answers": 1},
         "web": {"processes": 1, "threads": 2},
         "env": {"TURN": "0"},
+        "limits": {"request_timeout": REQUEST_SECONDS},
         **settings,
     }
 
@@ -52,7 +57,13 @@ def apps(server: str) -> list[dict[str, Any]]:
         persistent=["media", "data"],
         # A request that takes long is one of the attempts; the others are asked beside it.
         web={"processes": 2, "threads": 1},
-        limits={"memory": "200M", "tasks": 64, "cpu": 50, "open_files": 256, "request_timeout": 60},
+        limits={
+            "memory": "200M",
+            "tasks": 64,
+            "cpu": 50,
+            "open_files": 256,
+            "request_timeout": REQUEST_SECONDS,
+        },
         **(GUNICORN if server == "gunicorn" else {}),
     )
     return [

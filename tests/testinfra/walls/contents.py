@@ -160,7 +160,7 @@ CONTENTS = (
     Content("threads", 14, "a build that starts 8,000 threads", "fails", settings=build("threads", 8000),
             says="threads: ", both=True),
     Content("memory", 14, "a build that takes 1 GB of memory", "fails",
-            settings=build("memory", 1000, limits={"memory": "200M"})),
+            settings=build("memory", 1000, limits={"memory": "200M", "request_timeout": 5})),
     Content("writes", 14, "a build that writes wherever it can", "serves", settings=build("writes"), both=True),
     Content("daemons", 15, "a build that leaves a daemon that ignores SIGTERM", "serves", settings=build("daemon", 0)),
     Content("output", 15, "a build that leaves a daemon which holds its output", "serves", settings=build("daemon", 1),

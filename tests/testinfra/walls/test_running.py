@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.apps import timeouts
 from appsite import eventually
 from deploying import figure
-from walls.conftest import TELLER
+from walls.conftest import REQUEST_SECONDS, TELLER
 from walls.ground import NEIGHBOUR, Ground, play, shown
 
 MARK = "walls-leftover"
 ROUNDS = 500
+
+#: Seconds after a deploy until the emperor has killed what does not end: it grants an old vassal so many, and some to look.
+LONGEST_END = timeouts(REQUEST_SECONDS)["curse_tolerance"] + 10
 
 #: Lines of a flood, and the bytes of each.
 LINES, BYTES = 4000, 40_000
@@ -294,7 +298,9 @@ def test_nothing_outlives_its_activation(grounds: list[Ground]) -> None:
             return [arguments for pid, began, arguments, _ in there if (pid, began) in known]
 
         with contextlib.suppress(AssertionError):
-            eventually(lambda old=old: not old(), 40, "all that the old activation has left has ended")
+            eventually(
+                lambda old=old: not old(), LONGEST_END, "all that the old activation has left has ended"
+            )
         left = old()
         leftovers[ground.name] = left
         there = ground.as_root("processes", apps=["hostile"])["hostile"]
