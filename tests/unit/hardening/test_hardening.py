@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils import hardening
-from ansible_collections.emperor.stack.plugins.module_utils.hardening import Listener
+from emperor_hardening import commands, connection, firewall, listeners, parameters, ssh
+from emperor_hardening.listeners import Listener
 
 SOCKETS = """\
 udp UNCONN 0 0 0.0.0.0:68 0.0.0.0:* users:(("dhclient",pid=4,fd=3))
@@ -29,7 +29,7 @@ FRONT = [{"protocol": "tcp", "first": 80, "last": 80}]
 
 
 def lost(accepted: list[dict[str, object]], ssh: list[int]) -> list[str]:
-    return [str(one) for one in hardening.cut_off(hardening.listeners(SOCKETS), accepted, ssh, 32768)]
+    return [str(one) for one in listeners.cut_off(listeners.listeners(SOCKETS), accepted, ssh, 32768)]
 
 
 def test_those_are_cut_off_whom_no_rule_lets_be_reached() -> None:
@@ -49,7 +49,7 @@ def test_sshd_at_a_port_that_is_not_asked_for_is_cut_off_too() -> None:
 
 
 def test_the_message_has_the_rules_to_paste() -> None:
-    said = hardening.cut_off_message(
+    said = listeners.cut_off_message(
         [Listener("tcp", "192.0.2.1", 5432, "postgres"), Listener("udp", "::", 53, "named (1)")]
     )
     assert "postgres (tcp 5432 at 192.0.2.1)" in said
@@ -58,8 +58,8 @@ def test_the_message_has_the_rules_to_paste() -> None:
 
 def test_a_ruleset_without_any_ssh_has_no_empty_rule_for_it() -> None:
     text = "one\n  tcp dport { @SSH_PORTS@ } accept\ntwo\n"
-    assert hardening.fill(text, {2222, 22}) == "one\n  tcp dport { 22, 2222 } accept\ntwo\n"
-    assert hardening.fill(text, set()) == "one\ntwo\n"
+    assert firewall.fill(text, {2222, 22}) == "one\n  tcp dport { 22, 2222 } accept\ntwo\n"
+    assert firewall.fill(text, set()) == "one\ntwo\n"
 
 
 LOG = """\
@@ -82,7 +82,7 @@ Accepted password for root from 192.0.2.70 port 5000 ssh2
 def test_the_log_says_how_this_very_connection_was_let_in(
     address: str, port: str, way: tuple[str, str] | None
 ) -> None:
-    assert hardening.accepted_login(LOG, address, port) == way
+    assert connection.accepted_login(LOG, address, port) == way
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_log_says_how_this_very_connection_was_let_in(
 def test_sshd_is_told_what_shuts_out_nobody_who_is_in(
     before: str, way: str, off: bool, added: list[str]
 ) -> None:
-    text = hardening.drop_in("X11Forwarding no\n", {"permitrootlogin": [before]}, way, off)
+    text = ssh.drop_in("X11Forwarding no\n", {"permitrootlogin": [before]}, way, off)
     lines = text.splitlines()
     assert lines[0] == "X11Forwarding no"
     assert [line for line in lines[1:] if not line.startswith("Kbd")] == added
@@ -110,13 +110,13 @@ def test_kernel_parameters_are_those_of_role_bases_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "kernel-parameters"
-    monkeypatch.setattr(hardening, "PARAMETERS", str(program))
-    assert hardening.parameters("set", {}) == {}
-    with pytest.raises(hardening.HardeningRefused, match="role base brings it"):
-        hardening.parameters("set", {"a.b": 1})
+    monkeypatch.setattr(parameters, "PARAMETERS", str(program))
+    assert parameters.parameters("set", {}) == {}
+    with pytest.raises(commands.HardeningRefused, match="role base brings it"):
+        parameters.parameters("set", {"a.b": 1})
     program.write_text(f"#!/bin/sh\necho $* >{tmp_path}/asked\nprintf '/proc/sys/a/b\\t1 2\\t0\\n'\n")
     program.chmod(0o755)
-    assert hardening.parameters("set", {"a.b": "1 2", "c.d": 0}) == {"/proc/sys/a/b": "1 2"}
+    assert parameters.parameters("set", {"a.b": "1 2", "c.d": 0}) == {"/proc/sys/a/b": "1 2"}
     assert (tmp_path / "asked").read_text() == "set a.b=1 2 c.d=0\n"
 
 
@@ -155,18 +155,18 @@ def test_only_a_server_of_roots_has_its_port_open(tmp_path: Path) -> None:
     (tmp_path / "50").mkdir()
     (tmp_path / "net").mkdir()
     (tmp_path / "net/tcp").write_text(TABLE)
-    assert hardening.ports_of(hardening.SSH_SERVERS, tmp_path) == {22}
+    assert listeners.ports_of(connection.SSH_SERVERS, tmp_path) == {22}
     (tmp_path / "net/tcp6").write_text(TABLE_6)
-    assert hardening.ports_of(hardening.SSH_SERVERS, tmp_path) == {22, 2222}
+    assert listeners.ports_of(connection.SSH_SERVERS, tmp_path) == {22, 2222}
 
 
 def test_the_names_of_listeners_are_shown_and_no_more() -> None:
     said = 'tcp LISTEN 0 128 0.0.0.0:9999 0.0.0.0:* users:(("a\x1b[31mb",pid=7,fd=3))\n'
-    assert [str(one) for one in hardening.listeners(said)] == ["a?[31mb (tcp 9999 at 0.0.0.0)"]
+    assert [str(one) for one in listeners.listeners(said)] == ["a?[31mb (tcp 9999 at 0.0.0.0)"]
 
 
 def test_what_a_process_is_called_may_be_any_bytes() -> None:
-    assert hardening.run("printf", "\\377x") == "\N{REPLACEMENT CHARACTER}x"
+    assert commands.run("printf", "\\377x") == "\N{REPLACEMENT CHARACTER}x"
 
 
 @pytest.mark.parametrize("dies_at", ["fsync", "rename"])
@@ -177,19 +177,19 @@ def test_who_dies_while_it_writes_leaves_the_old(
         raise OSError("disk full")
 
     path = tmp_path / "state" / "confirmed.json"
-    hardening.write(path, "old", 0o644)
+    commands.write(path, "old", 0o644)
     with monkeypatch.context() as dying, pytest.raises(OSError, match="disk full"):
-        dying.setattr(hardening.os, dies_at, die)
-        hardening.write(path, "new")
+        dying.setattr(commands.os, dies_at, die)
+        commands.write(path, "new")
     assert path.read_text() == "old"
     assert path.stat().st_mode & 0o7777 == 0o644
     assert list(path.parent.iterdir()) == [path]
-    hardening.write(path, "new")
+    commands.write(path, "new")
     assert path.read_text() == "new"
 
 
 def test_what_was_written_is_there_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bool] = []
-    monkeypatch.setattr(hardening.os, "fsync", lambda it: synced.append(stat.S_ISDIR(os.fstat(it).st_mode)))
-    hardening.write(tmp_path / "it", "text")
+    monkeypatch.setattr(commands.os, "fsync", lambda it: synced.append(stat.S_ISDIR(os.fstat(it).st_mode)))
+    commands.write(tmp_path / "it", "text")
     assert synced == [False, True]
