@@ -67,6 +67,21 @@ def options(text: str) -> dict[str, str]:
     return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line and line[0] != "#")
 
 
+def test_an_asgi_app_has_gunicorns_asgi_worker() -> None:
+    found = rendered(wsgi=None, asgi="chat:app")
+    assert "app_blog_web@.service" in found
+    text = found["gunicorn.conf.py"]
+    compile(text, "gunicorn.conf.py", "exec")
+    settings = options(text)
+    assert settings["protocol "] == ' "http"'
+    assert settings["wsgi_app "] == ' "emperor_stack_entry:site"'
+    assert settings["worker_class "].endswith('["emperor_stack_asgi"].worker_class()')
+    assert "threads " not in settings
+    plain = options(rendered()["gunicorn.conf.py"])
+    assert (plain["protocol "], plain["threads "]) == (' "uwsgi"', " 2")
+    assert "worker_class " not in plain
+
+
 def test_an_app_without_them_has_no_units() -> None:
     assert set(rendered()) == {"gunicorn.conf.py"}
 

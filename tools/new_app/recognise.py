@@ -22,6 +22,10 @@ CALLABLES = {
 }  # fmt: skip
 
 
+#: A module that makes an app of this kind in a function of its own.
+_ASGI_APP = re.compile(rf"\b(?:{'|'.join(name for name, key in CALLABLES.items() if key == 'asgi')})\(")
+
+
 @dataclass
 class Recognised:
     """Keys of the app's entry that follow from its code, and the names of secrets that the code reads."""
@@ -98,7 +102,8 @@ def _callable(sources: dict[Path, str]) -> Recognised | None:
             if made_by in CALLABLES:
                 return Recognised(made_by, {CALLABLES[made_by]: f"{_module(path)}:{name}"})
             if name == "application" or (name == "app" and made_by.startswith(("create_", "make_"))):
-                return Recognised("WSGI", {"wsgi": f"{_module(path)}:{name}"})
+                kind = "asgi" if _ASGI_APP.search(sources[path]) else "wsgi"
+                return Recognised(kind.upper(), {kind: f"{_module(path)}:{name}"})
     return None
 
 

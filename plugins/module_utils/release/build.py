@@ -59,23 +59,7 @@ def write_configuration(spec: ReleaseSpec, revision: str, release: str, gid: int
     """Everything in a release that is neither code nor venv."""
     app = spec["name"]
     directory = layout.release(app, release)
-    processes = {**spec["workers"], **spec["schedule"]}
-    entry = {
-        "environment": environment.of_release(
-            app,
-            release,
-            revision,
-            spec["environment"],
-            list(spec.get("secrets") or ()),
-            spec.get("pythonpath") or (),
-        ),
-        "wsgi": spec["wsgi"],
-        "paste": spec["paste"],
-        "preload": spec["web"]["preload"],
-        "app": {"name": app, "home": layout.cache(app)},
-        "commands": {name: process["command"] for name, process in processes.items()},
-        "secrets": sorted(spec.get("secrets") or {}),
-    }
+    entry = environment.of_spec(spec, release, revision)
     write_atomically(f"{directory}/environment.json", json.dumps(entry, indent=1), 0o440, gid)
     for name in ("entry", "launch", "import_check"):
         write_atomically(f"{directory}/{name}.py", spec[name], 0o440, gid)
@@ -93,19 +77,19 @@ def wanted_python(spec: PlanSpec) -> str:
 
 @dataclass(frozen=True)
 class _Interpreter:
-    """The Python of a release: its minor version, its path, and whether uWSGI for it goes into the venv."""
+    """The Python of a release: its minor version, its path, and the servers that go into the venv with it."""
 
     version: str
     path: str
-    own_server: bool
+    servers: tuple[str, ...]
 
 
-def _interpreter(spec: PlanSpec, named: Mapping[str, str]) -> _Interpreter:
+def _interpreter(spec: ReleaseSpec, named: Mapping[str, str]) -> _Interpreter:
     """Raises ReleaseError when the host has no Python of the wanted version."""
     version = wanted_python(spec)
-    if version == release_venv.python_version():
-        return _Interpreter(version, release_venv.PYTHON, own_server=False)
-    return _Interpreter(version, release_venv.interpreter(spec["name"], version, named), own_server=True)
+    is_the_hosts = version == release_venv.python_version()
+    path = release_venv.PYTHON if is_the_hosts else release_venv.interpreter(spec["name"], version, named)
+    return _Interpreter(version, path, release_venv.servers(not is_the_hosts, bool(spec.get("asgi"))))
 
 
 def _pins(state: AppState, spec: PlanSpec, revision: str, python: str) -> dict[str, str]:
@@ -211,12 +195,10 @@ def _make_venv(
     notes = [*dependency_files.notes(code, wanted), dependency_files.version_note(code, python.version)]
     for note in filter(None, notes):
         say(f"warning: {note}")
-    key = release_venv.venv_key(code, wanted, python.version, index)
+    key = release_venv.venv_key(code, wanted, python.version, index, python.servers)
     state = AppState(app)
     pins = _pins(state, spec, revision, python.version)
-    made = partial(
-        release_venv.build_venv, app, code, venv, wanted, index, python.path, pins, python.own_server
-    )
+    made = partial(release_venv.build_venv, app, code, venv, wanted, index, python.path, pins, python.servers)
     for warning in release_venv.make(state, directory, key, made):
         say(f"warning: {warning}")
     return key
@@ -282,11 +264,13 @@ def _manifest(
         on_demand=spec["on_demand"],
         migrations=migrations,
         server=spec["server"],
-        own_server=release_venv.OWN_SERVER if python.own_server else "",
+        own_server=release_venv.OWN_SERVER if release_venv.OWN_SERVER in python.servers else "",
         workers={
             name: {"count": worker["count"], "overlap": worker["overlap"]}
             for name, worker in spec["workers"].items()
         },
         schedule=sorted(spec["schedule"]),
         path=spec["path"],
+        protocol="http" if spec.get("asgi") else "uwsgi",
+        websocket_drain=spec["limits"]["websocket_drain"] if spec.get("asgi") else 0,
     )

@@ -80,8 +80,8 @@ def check_gunicorn(app: str, directory: str, timeout: float) -> None:
         )
     if tuple(int(part) for part in re.findall(r"\d+", found)[:2]) < LEAST_GUNICORN:
         raise ReleaseError(
-            f"the app's requirements bring gunicorn {found}, which corrupts answers over the uwsgi "
-            f"protocol: require gunicorn>={least}"
+            f"the app's requirements bring gunicorn {found}. Before {least} it corrupts answers over the uwsgi "
+            f"protocol, and its ASGI worker is not supported here: require gunicorn>={least}"
         )
     command = [f"{directory}/venv/bin/python", "-B", "-m", "gunicorn", "--check-config"]
     run_as(

@@ -14,6 +14,7 @@ from typing import Any
 from ..host import layout
 from ..host.masking import hide
 from ..systemd.app_process import run_as
+from .spec import ReleaseSpec
 
 
 def of_account(app: str) -> dict[str, str]:
@@ -65,6 +66,38 @@ def _filled(value: str, places: Mapping[str, str]) -> str:
     for place, path in places.items():
         value = value.replace(place, path)
     return value
+
+
+def of_spec(spec: ReleaseSpec, release: str, revision: str) -> dict[str, Any]:
+    """What environment.json of *release* is to hold."""
+    app = spec["name"]
+    processes = {**spec["workers"], **spec["schedule"]}
+    return {
+        "environment": of_release(
+            app,
+            release,
+            revision,
+            spec["environment"],
+            list(spec.get("secrets") or ()),
+            spec.get("pythonpath") or (),
+        ),
+        "wsgi": spec["wsgi"],
+        "paste": spec["paste"],
+        "preload": spec["web"]["preload"],
+        **_of_asgi(spec),
+        "app": {"name": app, "home": layout.cache(app)},
+        "commands": {name: process["command"] for name, process in processes.items()},
+        "secrets": sorted(spec.get("secrets") or {}),
+    }
+
+
+def _of_asgi(spec: ReleaseSpec) -> dict[str, Any]:
+    """What only asgi.py wants to know."""
+    if not spec.get("asgi"):
+        return {}
+    limits = spec["limits"]
+    wanted = {"request_timeout": "request_timeout", "drain": "websocket_drain", "idle": "connection_idle"}
+    return {"asgi": spec["asgi"], "limits": {name: limits[key] for name, key in wanted.items()}}
 
 
 def entry(app: str, release: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 import os
 import pwd
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,8 @@ class Health:
     scheme: str = "http"
     #: What stands before the path in the URL.
     prefix: str = ""
+    #: What the activation's socket speaks.
+    protocol: str = "uwsgi"
 
     @classmethod
     def of(cls, manifest: Manifest) -> Health:
@@ -60,6 +62,7 @@ class Health:
             release=manifest.release,
             scheme=front_scheme(manifest.host),
             prefix=manifest.path.rstrip("/"),
+            protocol=manifest.protocol,
         )
 
     def complaint(self, answer: Answer) -> str | None:
@@ -195,7 +198,7 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
     Raises NotHealthy with the last complaint and the app's log.
     """
     socket = socket_of(app, activation)
-    variables = uwsgi_client.get_variables(health.path, health.host, health.scheme, health.prefix)
+    question = _question(health)
     began = time.time()
     deadline = time.monotonic() + health.timeout
     row = requests = status = 0
@@ -207,7 +210,7 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
         requests += 1
         left = max(deadline - time.monotonic(), 0.1)
         try:
-            answer = uwsgi_client.ask(socket, variables, left)
+            answer = uwsgi_client.ask(socket, question, left)
             wrong, status = health.complaint(answer), answer.status
         except NoAnswer as error:
             wrong = str(error)
@@ -225,6 +228,14 @@ def wait_until_healthy(app: str, activation: str, health: Health) -> int:
         + (f"\nThe last lines of its log:\n{log}" if log else "\nIt logged nothing to the journal.")
         + ("\nIt logged no traceback: docs/deploy.md says how an app logs its exceptions." if silent else "")
     )
+
+
+def _question(health: Health) -> Mapping[str, str] | bytes:
+    """The probe as nginx would send it to the activation's socket."""
+    said = (health.path, health.host, health.scheme, health.prefix)
+    if health.protocol == "http":
+        return uwsgi_client.http_request(*said)
+    return uwsgi_client.get_variables(*said)
 
 
 def switch(state: AppState, activation: str) -> float:

@@ -94,6 +94,7 @@ class ReleaseSpec(PlanSpec, Sent, total=False):
     domains: list[str]
     wsgi: str | None
     paste: str | None
+    asgi: str | None
     requirements: str | None
     extras: Sequence[str]
     groups: Sequence[str]

@@ -58,6 +58,10 @@ class Manifest:
     schedule: list[str] = field(default_factory=list)
     #: Where below its domains the app answers.
     path: str = "/"
+    #: What its web server speaks: `uwsgi`, or `http` where it is an ASGI app.
+    protocol: str = "uwsgi"
+    #: Seconds that its WebSockets and streams may go on once another release is live.
+    websocket_drain: int = 0
     #: Its place among the releases of the app: 1, 2, … in the order in which they were made. 0 in those that an earlier
     #: version of the bundle made, which are older than all others.
     serial: int = 0
@@ -147,7 +151,11 @@ class AppState(Lockable):
     def seconds_to_end(self, activation: str) -> int:
         """How long requests of *activation* may go on once it gets no new ones: its limit, and five seconds more."""
         manifest = self.manifest(str(self.release_of(activation)))
-        return (manifest.request_timeout if manifest else 60) + 5
+        if manifest is None:
+            return 65
+        # asgi.py gives an app five seconds to end what it has open, and one connection after the other is looked at.
+        more = manifest.websocket_drain + 10 if manifest.protocol == "http" else 0
+        return max(manifest.request_timeout, more) + 5
 
     def live_release(self) -> str | None:
         return self.release_of(self.live_activation())

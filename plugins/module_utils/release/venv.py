@@ -8,7 +8,7 @@ import json
 import os
 import pwd
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..files.atomic import write_atomically
 from ..files.reading import text
@@ -28,6 +28,9 @@ PYTHON = "/usr/bin/python3"
 #: uWSGI for the apps whose Python is not the host's: an extension of that Python, with the whole server in it.
 OWN_SERVER = "pyuwsgi==2.0.30.post1"
 
+
+#: gunicorn for ASGI apps whose requirements bring none.
+ASGI_SERVER = "gunicorn==27.0.1"
 
 #: How many pinned versions without a build for a new Python are given up one after the other, before all are.
 PINS_GIVEN_UP = 8
@@ -112,7 +115,16 @@ def is_outdated(own_server: str) -> bool:
     return own_server not in ("", OWN_SERVER)
 
 
-def venv_key(code: str, wanted: Wanted, python: str, index: Mapping[str, str]) -> str:
+def servers(own_server: bool, is_asgi: bool) -> tuple[str, ...]:
+    """What a venv gets beside the requirements: the server of an ASGI app, uWSGI for another Python than the host's."""
+    if is_asgi:
+        return (ASGI_SERVER,)
+    return (OWN_SERVER,) if own_server else ()
+
+
+def venv_key(
+    code: str, wanted: Wanted, python: str, index: Mapping[str, str], servers: Sequence[str] = ()
+) -> str:
     """A digest of all that decides what the venv holds; empty where that cannot be told without building it."""
     requirements = dependency_files.chosen(code, wanted) or ""
     plain_file = wanted.package is None and requirements.endswith(".txt")
@@ -122,6 +134,7 @@ def venv_key(code: str, wanted: Wanted, python: str, index: Mapping[str, str]) -
     # A password decides nothing, and the manifest holds this digest.
     plain, _ = uv_settings.split(index)
     parts = [content, python, os.path.realpath(UV), OWN_SERVER, json.dumps(plain, sort_keys=True)]
+    parts += [one for one in servers if one == ASGI_SERVER]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -260,7 +273,7 @@ def build_venv(
     index: Mapping[str, str],
     python: str = PYTHON,
     pins: Mapping[str, str] | None = None,
-    own_server: bool = False,
+    servers: Sequence[str] = (),
 ) -> list[str]:
     """Make *venv* with the interpreter *python* and fill it; return warnings. Raises CommandFailed and ReleaseError.
 
@@ -281,9 +294,11 @@ def build_venv(
             raise
     if any(step.tool for step in steps):
         filling.remove_tool()
-    if own_server:
-        words = ["pip", "install", "--python", f"{venv}/bin/python", OWN_SERVER]
-        filling.uv(*words, what="installing the app's own uWSGI")
+    for server in servers:
+        # A gunicorn that the requirements bring is the app's own choice, and stays.
+        if server != ASGI_SERVER or not re.search(r"(?m)^gunicorn(==| @ )", freeze(app, venv)):
+            words = ["pip", "install", "--python", f"{venv}/bin/python", server]
+            filling.uv(*words, what=f"installing {server.partition('==')[0]}, the app's own server")
     return filling.warnings
 
 

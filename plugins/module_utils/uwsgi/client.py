@@ -1,8 +1,8 @@
-"""Ask a running activation directly on its socket, in the uwsgi protocol that nginx speaks to it.
+"""Ask a running activation directly on its socket, as nginx does: in the uwsgi protocol, an ASGI app in HTTP.
 
-Protocol: a packet of a 4-byte header (modifier1, little-endian size of the block, modifier2) and a block of CGI variables,
-each a 2-byte little-endian length and bytes, as the uWSGI documentation's page "The uwsgi Protocol" defines it. The
-answer is the HTTP response itself, up to the end of the connection.
+The uwsgi protocol has a packet of a 4-byte header (modifier1, little-endian size of the block, modifier2) and a block of CGI
+variables, each a 2-byte little-endian length and bytes, as the uWSGI documentation's page "The uwsgi Protocol" defines it.
+The answer is the HTTP response itself, up to the end of the connection.
 """
 
 from __future__ import annotations
@@ -70,6 +70,22 @@ def get_variables(path: str, host: str, scheme: str = "http", prefix: str = "") 
     }
 
 
+def http_request(path: str, host: str, scheme: str = "http", prefix: str = "") -> bytes:
+    """The same GET for an app that nginx speaks HTTP with, with the headers of nginx's proxy.conf."""
+    headers = {
+        "Host": host,
+        "Connection": "close",
+        "User-Agent": "emperor-stack-probe",
+        "X-Real-IP": "127.0.0.1",
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Forwarded-Proto": scheme,
+        "X-Forwarded-Host": host,
+        **({"X-Forwarded-Prefix": prefix} if prefix else {}),
+    }
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode()
+
+
 def parse_answer(raw: bytes, whole: bool = True) -> Answer:
     """Read an HTTP response, of which *raw* is all or, unless it is *whole*, the beginning. Raises NoAnswer."""
 
@@ -96,17 +112,19 @@ def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in response.getheaders()}
 
 
-def ask(path: str, variables: Mapping[str, str], timeout: float) -> Answer:
-    """Send one request to the socket at *path* and read the answer, all within *timeout* seconds. Raises NoAnswer.
+def ask(path: str, request: Mapping[str, str] | bytes, timeout: float) -> Answer:
+    """Send one *request* to the socket at *path* and read the answer, all within *timeout* seconds. Raises NoAnswer.
 
+    The request is the variables of the uwsgi protocol, or the text of HTTP.
     Of an answer that does not end within `ANSWER_BYTES` bytes the beginning counts.
     """
     deadline = time.monotonic() + timeout
+    sent = request if isinstance(request, bytes) else packet(request)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
             connection.connect(path)
-            connection.sendall(packet(variables))
+            connection.sendall(sent)
             raw, whole = read_all(connection, deadline, ANSWER_BYTES)
     except OSError as error:
         raise NoAnswer(f"{path}: {reason(error)}") from error

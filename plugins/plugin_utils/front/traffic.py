@@ -195,6 +195,7 @@ def without_apache(apps: Iterable[App]) -> list[str]:
     found = []
     for app in apps:
         names = [name for name, default in _NGINX_ONLY.items() if app[name] != default]
+        names += ["asgi"] if app["asgi"] else []
         names += ["rate_limit"] if app["rate_limit"]["requests"] or app["rate_limit"]["connections"] else []
         names += ["cache"] if app["cache"]["seconds"] else []
         names += ["maintenance.allow"] if app["maintenance"]["allow"] else []

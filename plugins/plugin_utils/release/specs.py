@@ -277,6 +277,8 @@ class Specs:
             files: dict[str, str] = {}
             units: dict[str, str] = {}
             made[name] = {"server_files": files, "units": units}
+            if app["asgi"]:
+                files["asgi.py"] = self._text("files", "asgi.py")
             rows = [(files, server, f"{server}.j2", common)]
             rows += [(units, file, template, {**common, **more}) for file, template, more in unit_files(app)]
             for place, file, template, variables in rows:

@@ -23,6 +23,9 @@ def complete(app: App) -> dict[str, Any]:
     completed = APP.complete(app)
     # Only apps that are to be there are completed.
     completed.pop("state")
+    if completed["asgi"]:
+        # The only one for it; the check has refused any other.
+        completed["server"] = "gunicorn"
     persistent = completed["persistent"]
     static = [
         {"url": url, "path": path, "directory": url.endswith("/"), "kind": "static"}
@@ -36,6 +39,8 @@ def complete(app: App) -> dict[str, Any]:
     return {
         **completed,
         "timeouts": timeouts(completed["limits"]["request_timeout"]),
+        # What the web server speaks to the app.
+        "protocol": "http" if completed["asgi"] else "uwsgi",
         "static_files": static,
         "persistent_directories": [
             {"path": kept, "served": any(_inside(item["path"], kept) for item in static)}
@@ -53,6 +58,9 @@ NOT_OF_RELEASE = ("state", "renamed_from", "python", "secrets", "files", "tls", 
 def chosen_of_release(app: App) -> dict[str, Any]:
     """What somebody chose of *app*, completed or not, for its releases: without what equals a default, at every depth."""
     chosen: dict[str, Any] = schema.chosen(APP, APP.complete(app))
+    if chosen.get("asgi"):
+        # There is no other, said or not.
+        chosen.pop("server", None)
     # It is held by the kernel, for what is there already too.
     limits = {name: value for name, value in chosen.pop("limits", {}).items() if name != "disk"}
     kept = {name: value for name, value in chosen.items() if name not in NOT_OF_RELEASE}
@@ -161,9 +169,18 @@ def _site(app: App, site: str) -> dict[str, Any]:
             }.values()
         ),
         "body": app["limits"]["body"],
-        "read_timeout": app["timeouts"]["nginx_read"],
+        "protocol": app["protocol"],
+        "read_timeout": _read_timeout(app),
         "traffic": traffic.of_app(app),
     }
+
+
+def _read_timeout(app: App) -> int:
+    """How long a web server waits for the next bytes. An ASGI app's own time limits are shorter: those of asgi.py."""
+    if app["protocol"] == "uwsgi":
+        return int(app["timeouts"]["nginx_read"])
+    limits = app["limits"]
+    return int(max(limits["connection_idle"], limits["request_timeout"]) + 30)
 
 
 def site_users(apps: Iterable[App] | None, secrets: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """The way into a release's app. Written by Emperor Stack; part of the release.
 
-uWSGI loads this file as the WSGI module, gunicorn by its configuration. `--check`, or EMPEROR_STACK_CHECK in the environment
-where a server has the arguments, imports the app and refuses one that comes from elsewhere.
+uWSGI loads this file as the WSGI module, gunicorn by its configuration, which puts asgi.py around an ASGI app. `--check`, or
+EMPEROR_STACK_CHECK in the environment where a server has the arguments, imports the app and refuses one that comes from
+elsewhere, or is of another kind than its entry of python_apps says.
 """
 
 import importlib
@@ -23,18 +24,61 @@ if CODE not in sys.path:
     sys.path.insert(0, CODE)
 
 
+#: What the entry of python_apps says it to be.
+KEY = "asgi" if _entry.get("asgi") else "wsgi"
+
+
 def load():
-    """The WSGI application, by `module:callable` or from a PasteDeploy file."""
+    """The application, by `module:callable` or from a PasteDeploy file."""
     if _entry["paste"]:
         from paste.deploy import loadapp
 
         path, _, name = _entry["paste"].partition("#")
         return loadapp("config:" + os.path.join(CODE, path), name=name or "main")
-    module, _, attributes = _entry["wsgi"].partition(":")
+    module, _, attributes = _entry[KEY].partition(":")
     found = importlib.import_module(module)
     for attribute in (attributes or "application").split("."):
         found = getattr(found, attribute)
     return found
+
+
+def kind_of(app):
+    """How *app* is called: `asgi`, `wsgi`, or `factory` where it takes nothing. Nothing where it does not tell."""
+    import inspect
+
+    if any(inspect.iscoroutinefunction(one) for one in (app, getattr(app, "__call__", None))):  # noqa: B004
+        return "asgi"
+    try:
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):
+        return ""
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        return ""
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [one for one in parameters if one.kind in by_place and one.default is one.empty]
+    return {0: "factory", 2: "wsgi", 3: "asgi"}.get(len(needed), "")
+
+
+def wrong_kind(app):
+    """Why *app* cannot be served as the entry of python_apps has it, with the fix; nothing where it can."""
+    name = _entry[KEY] or _entry["paste"]
+    if not callable(app):
+        return f"{name} is {app!r}, which cannot be called: no {KEY.upper()} application"
+    kind = kind_of(app)
+    if kind == "asgi" and _entry["paste"]:
+        return f"{name} makes an ASGI application, and `paste` is for WSGI: name the application in `asgi`"
+    if kind == "factory" and KEY == "asgi":
+        return (
+            f"{name} takes no arguments, so it makes an application instead of being one: call it in a module of the "
+            "code (application = create_app()) and name the result in `asgi`"
+        )
+    if kind in ("asgi", "wsgi") and kind != KEY:
+        called = {"asgi": "scope, receive and send", "wsgi": "environ and start_response"}[kind]
+        return (
+            f"{name} is a {kind.upper()} application: it is called with {called}. In the app's entry of python_apps "
+            f"write `{kind}: {name}` in place of `{KEY}: {name}`"
+        ).replace(" a ASGI", " an ASGI")
+    return ""
 
 
 def modules_of_other_releases():
@@ -302,13 +346,19 @@ def as_under_uwsgi(app):
     return served
 
 
-def held_now():
-    """What the process holds before the app is imported; what the import adds, import_check.py tells apart."""
+def of_release(name):
+    """The module of that name that lies beside this file."""
     from importlib.util import module_from_spec, spec_from_file_location
 
-    spec = spec_from_file_location("emperor_stack_import_check", os.path.join(HERE, "import_check.py"))
-    check = module_from_spec(spec)
-    spec.loader.exec_module(check)
+    spec = spec_from_file_location(f"emperor_stack_{name}", os.path.join(HERE, f"{name}.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def held_now():
+    """What the process holds before the app is imported; what the import adds, import_check.py tells apart."""
+    check = of_release("import_check")
     return check, check.Held()
 
 
@@ -318,10 +368,8 @@ _check, _held = held_now() if _checked and _entry.get("preload", True) else (Non
 application = load()
 
 if _checked:
-    if not callable(application):
-        sys.exit(
-            f"{_entry['wsgi'] or _entry['paste']} is {application!r}, which cannot be called: no WSGI application"
-        )
+    if _wrong := wrong_kind(application):
+        sys.exit(_wrong)
     for _name, _path in sorted(modules_of_other_releases().items()):
         sys.exit(
             f"module {_name} comes from another release: {_path}. Look for an absolute path in PYTHONPATH or a .pth file"
@@ -329,6 +377,11 @@ if _checked:
     if _held and (_said := _check.message(_held.lost())):
         sys.exit(_said)
 
-application = draining(with_all_slashes(answering(application)))
-if __name__ == "emperor_stack_entry":  # as gunicorn.conf.py calls it
+if KEY == "asgi":
+    asgi = sys.modules.get("emperor_stack_asgi") or of_release("asgi")
+    _active = os.path.join(os.path.dirname(os.path.dirname(HERE)), "active")
+    site = asgi.Site(application, _entry["environment"]["APP_RELEASE"], _entry["limits"], _active)
+else:
+    application = draining(with_all_slashes(answering(application)))
+if KEY == "wsgi" and __name__ == "emperor_stack_entry":  # as gunicorn.conf.py calls it
     application = as_under_uwsgi(application)

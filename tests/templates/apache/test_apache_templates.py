@@ -19,6 +19,7 @@ SITE: dict[str, Any] = {
         {"url": "/favicon.ico", "directory": False, "persistent": False},
     ],
     "body": "20m",
+    "protocol": "uwsgi",
     "read_timeout": 65,
 }
 PARTS = ["default", "http", "log", "modules", "persistent", "site", "static"]

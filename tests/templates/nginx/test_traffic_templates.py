@@ -52,6 +52,63 @@ def test_an_app_below_a_path_gets_the_rest_of_it(render: Render) -> None:
     assert r'rewrite "(?s)^/a\.b\+c(/.*)$" $1 break;' in dotted
 
 
+CHAT = {**BLOG, "wsgi": None, "asgi": "chat:app"}
+
+
+def test_an_asgi_app_is_asked_in_http(render: Render) -> None:
+    text = vhost(
+        render,
+        {**CHAT, "cache": {"seconds": 5}, "error_pages": {"404": "a.html"}, "intercept_errors": True},
+        {
+            **SHOP,
+            "wsgi": None,
+            "asgi": "shop:app",
+            "users": {"ada": "ADA"},
+            "limits": {"connection_idle": 50},
+        },
+    )
+    app, shop = location(text, "/"), location(text, "/shop/")
+    assert "proxy_pass http://unix:/srv/apps/blog/active/app.sock; proxy_read_timeout 3630s;" in app
+    assert "include emperor-stack/proxy.conf;" in app and "include emperor-stack/proxy_cache.conf;" in app
+    assert "proxy_cache cache_app_blog;" in app and "proxy_cache_path " in text
+    assert "proxy_intercept_errors on;" in app
+    # A client must not say any of these itself.
+    assert 'proxy_set_header X-Forwarded-Prefix "";' in app
+    assert 'proxy_set_header X-Remote-User "";' in app
+    assert "proxy_read_timeout 90s;" in shop
+    assert 'proxy_set_header X-Forwarded-Prefix "/shop";' in shop
+    assert "proxy_set_header X-Remote-User $app_my_shop_user;" in shop
+    assert 'proxy_set_header Authorization "";' in shop
+    assert "uwsgi_" not in app + shop
+
+
+def test_a_wsgi_release_of_an_asgi_app_is_asked_as_before(render: Render) -> None:
+    """Until the first ASGI release is live, and after a rollback: by the same guards, and with the same pages."""
+    text = vhost(render, {**CHAT, "users": {"ada": "ADA"}, "cache": {"seconds": 5}})
+    app, before = location(text, "/"), location(text, "@app_blog_wsgi")
+    assert "if (!-f /srv/apps/blog/active/release/asgi.py) { return 599; }" in app
+    assert "error_page 599 = @app_blog_wsgi; recursive_error_pages on;" in app
+    # Its own error_page would else be the only one.
+    assert app.count("error_page 50") == 3
+    assert "uwsgi_pass unix:/srv/apps/blog/active/app.sock;" in before
+    assert "auth_basic $app_blog_realm;" in before and "proxy_" not in before
+    # A zone belongs to one of the two.
+    assert "cache" not in before
+    assert "_wsgi" not in vhost(render, BLOG)
+
+
+def test_what_a_client_says_of_its_way_reaches_no_asgi_app(render: Render) -> None:
+    """All that it could say to an app under uWSGI is replaced here too."""
+    params = render("nginx", "part.j2", part="uwsgi")
+    headers = {name.replace("_", "-").lower() for name in re.findall(r"uwsgi_param HTTP_(\S+)", params)}
+    proxy = render("nginx", "part.j2", part="proxy")
+    replaced = {name.lower() for name in re.findall(r"proxy_set_header (\S+)", proxy)}
+    # nginx itself sends the length, and the location the prefix.
+    assert headers - replaced == {"transfer-encoding", "x-forwarded-prefix"}
+    hidden = re.findall(r"uwsgi_hide_header (\S+);", params)
+    assert set(hidden) - set(re.findall(r"proxy_hide_header (\S+);", proxy)) == {"Server"}
+
+
 def test_a_site_without_an_app_at_its_root_answers_404_there(render: Render) -> None:
     text = vhost(render, SHOP, {**BLOG, "path": "/blog/"})
     assert location(text, "/").startswith("location / { return 404; }")

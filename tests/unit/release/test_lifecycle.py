@@ -169,6 +169,32 @@ def test_both_probes_ask_with_the_scheme(host: Path, monkeypatch: pytest.MonkeyP
     assert asked[1][-1] == "https"
 
 
+def test_an_asgi_app_is_probed_in_http(
+    host: Path, save: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activate()
+    Path(layout.socket("blog", "blog@1")).write_text("")
+    asked: list[bytes] = []
+    monkeypatch.setattr(uwsgi_client, "ask", lambda _, request, __: asked.append(request) or answer())
+    lifecycle.wait_until_healthy("blog", "blog@1", health(answers=1, protocol="http"))
+    assert asked[0].startswith(b"GET ")
+    assert Health.of(save(R1, protocol="http")).protocol == "http"
+    assert Health.of(save(R1)).protocol == "uwsgi"
+
+
+def test_open_websockets_get_their_time_to_end(state: AppState, save: Callable[..., Manifest]) -> None:
+    activate()
+    Path(layout.activations("blog"), "blog@1", "release").symlink_to(f"../../releases/{R1}")
+    for changes, seconds in (
+        ({"request_timeout": 20}, 25),
+        ({"request_timeout": 20, "websocket_drain": 300}, 25),
+        ({"request_timeout": 20, "websocket_drain": 300, "protocol": "http"}, 315),
+        ({"request_timeout": 600, "websocket_drain": 300, "protocol": "http"}, 605),
+    ):
+        save(R1, **changes)
+        assert state.seconds_to_end("blog@1") == seconds, changes
+
+
 def test_an_activation_is_a_directory_and_a_vassal(
     state: AppState, save: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:

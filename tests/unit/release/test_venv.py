@@ -180,6 +180,7 @@ def built(host: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         own: bool = False,
         project: str = "",
         locked: bool = False,
+        asgi: bool = False,
     ) -> tuple[list[str], list[list[str]]]:
         uv = Uv(broken, project)
         monkeypatch.setattr(release_venv, "run_as", uv)
@@ -189,7 +190,14 @@ def built(host: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         file = "poetry.lock" if locked else "pyproject.toml" if project else "requirements.txt"
         (code / file).write_text('[project]\nname = "x"\nversion = "1"\n' if project else "six>=1\n")
         warnings = release_venv.build_venv(
-            "blog", str(code), str(release / "venv"), Wanted(), {}, "/opt/p", pins, own
+            "blog",
+            str(code),
+            str(release / "venv"),
+            Wanted(),
+            {},
+            "/opt/p",
+            pins,
+            release_venv.servers(own, asgi),
         )
         assert os.listdir(release) == []
         return warnings, uv.asked
@@ -268,6 +276,19 @@ def test_an_export_leaves_out_indexes(tmp_path: Path) -> None:
 
 def test_an_app_with_another_python_gets_a_server_of_its_own(built: Any) -> None:
     assert built({}, own=True)[1][-1][-1] == release_venv.OWN_SERVER
+
+
+def test_an_asgi_app_gets_gunicorn_where_its_requirements_bring_none(
+    built: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert built({}, own=True, asgi=True)[1][-1][-1] == release_venv.ASGI_SERVER
+
+
+def test_an_asgi_app_keeps_the_gunicorn_that_its_requirements_bring(
+    built: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release_venv, "freeze", lambda *_: "gunicorn==28.1\nsix==1.16.0\n")
+    assert not any("gunicorn" in word for words in built({}, asgi=True)[1] for word in words)
 
 
 def test_apps_with_another_python_get_the_same_uwsgi() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +42,71 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
 
     yield make
     sys.modules.pop("sample", None)
+
+
+ASGI = "async def application(scope, receive, send): ..."
+WSGI = "def application(environ, start_response): ..."
+
+
+def checked(tmp_path: Path, source: str, **entry: Any) -> str:
+    """What `entry.py --check` says of an app, its last line."""
+    (tmp_path / "code").mkdir(exist_ok=True)
+    (tmp_path / "code" / "sample.py").write_text(source)
+    name = "sample:application"
+    limits = {"request_timeout": 60, "drain": 30, "idle": 3600}
+    content = {"environment": {"APP_RELEASE": "r1"}, "wsgi": None, "paste": None, "limits": limits}
+    (tmp_path / "environment.json").write_text(json.dumps({**content, **(entry or {"wsgi": name})}))
+    for file in ("entry.py", "asgi.py", "import_check.py"):
+        (tmp_path / file).write_text((ENTRY.parent / file).read_text())
+    run = subprocess.run(
+        [sys.executable, "-B", str(tmp_path / "entry.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode == 0) == (run.stderr == "")
+    return (run.stderr.strip().splitlines() or [""])[-1]
+
+
+IS_ASGI = {"wsgi": None, "asgi": "sample:application"}
+CLASS_OF_ASGI = "class App:\n async def __call__(self, scope, receive, send): ...\napplication = App()"
+CLASS_OF_WSGI = "class App:\n def __call__(self, environ, start_response): ...\napplication = App()"
+
+
+@pytest.mark.parametrize("source", [WSGI, CLASS_OF_WSGI, "def application(*words): ...", "application = max"])
+def test_a_wsgi_app_passes(tmp_path: Path, source: str) -> None:
+    assert checked(tmp_path, source) == ""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [ASGI, CLASS_OF_ASGI, "def application(*words): ...", "def application(scope, receive, send): ..."],
+)
+def test_an_asgi_app_passes(tmp_path: Path, source: str) -> None:
+    assert checked(tmp_path, source, **IS_ASGI) == ""
+
+
+@pytest.mark.parametrize("source", [ASGI, CLASS_OF_ASGI])
+def test_an_asgi_app_given_as_wsgi_is_told_so(tmp_path: Path, source: str) -> None:
+    assert checked(tmp_path, source) == (
+        "sample:application is an ASGI application: it is called with scope, receive and send. In the app's entry of "
+        "python_apps write `asgi: sample:application` in place of `wsgi: sample:application`"
+    )
+
+
+@pytest.mark.parametrize("source", [WSGI, CLASS_OF_WSGI])
+def test_a_wsgi_app_given_as_asgi_is_told_so(tmp_path: Path, source: str) -> None:
+    assert checked(tmp_path, source, **IS_ASGI) == (
+        "sample:application is a WSGI application: it is called with environ and start_response. In the app's entry of "
+        "python_apps write `wsgi: sample:application` in place of `asgi: sample:application`"
+    )
+
+
+def test_what_is_no_app_at_all_is_told_so(tmp_path: Path) -> None:
+    assert "no WSGI application" in checked(tmp_path, "application = 5")
+    assert "no ASGI application" in checked(tmp_path, "application = 5", **IS_ASGI)
+    factory = checked(tmp_path, "def application(): ...", **IS_ASGI)
+    assert factory.startswith("sample:application takes no arguments, so it makes an application")
 
 
 GREETS = "import os\ndef application(e, s): return [os.environ['GREETING']]\n"

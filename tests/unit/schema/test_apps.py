@@ -32,6 +32,8 @@ LARGE: dict[str, Any] = {
 LIMITS = {
     "body": "20m",
     "request_timeout": 60,
+    "websocket_drain": 30,
+    "connection_idle": 3600,
     "memory": None,
     "disk": None,
     "cpu": None,
@@ -64,6 +66,7 @@ def test_every_default() -> None:
             "submodules": False,
         },
         "wsgi": "b:app",
+        "asgi": None,
         "paste": None,
         "requirements": None,
         "pythonpath": [],
@@ -111,6 +114,7 @@ def test_every_default() -> None:
         "intercept_errors": False,
         "maintenance": {"allow": [], "retry_after": 300},
         "timeouts": apps.timeouts(60),
+        "protocol": "uwsgi",
         "static_files": [],
         "persistent_directories": [],
     }
@@ -189,6 +193,7 @@ def test_sites() -> None:
                     {"url": "/thumbs/", "directory": True, "persistent": True},
                 ],
                 "body": "20m",
+                "protocol": "uwsgi",
                 "read_timeout": 105,
                 "snippets": [],
                 "own": [],

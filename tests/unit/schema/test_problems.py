@@ -40,6 +40,7 @@ BLOG: dict[str, Any] = {
     "source": {"path": "code"},
     "wsgi": "blog.wsgi:application",
 }
+ASGI: dict[str, Any] = {"wsgi": None, "asgi": "app.main:app"}
 FULL: dict[str, Any] = {
     **BLOG,
     "source": {
@@ -122,6 +123,42 @@ def test_a_worker_and_a_scheduled_command_have_different_names() -> None:
     ("given", "place", "reason", "fix"),
     [
         ({"on_demand": True, "server": "gunicorn"}, "on_demand", "gunicorn cannot sleep", "server: uwsgi"),
+        (
+            {"limits": {"websocket_drain": 5}},
+            "limits.websocket_drain",
+            "`websocket_drain` applies to apps with `asgi`",
+            "remove websocket_drain",
+        ),
+        (
+            {"limits": {"connection_idle": 60}},
+            "limits.connection_idle",
+            "a WSGI app has no WebSockets",
+            "remove connection_idle",
+        ),
+        (
+            {**ASGI, "server": "uwsgi"},
+            "server",
+            "uWSGI runs no ASGI apps: an app with `asgi` is served by gunicorn's own ASGI worker",
+            "remove server",
+        ),
+        (
+            {**ASGI, "web": {"threads": 2}},
+            "web.threads",
+            "`threads` has no effect on an app with `asgi`",
+            "remove threads",
+        ),
+        (
+            {**ASGI, "on_demand": True},
+            "on_demand",
+            "it runs uWSGI, which runs no ASGI apps",
+            "remove on_demand",
+        ),
+        (
+            {**ASGI, "on_demand": True, "server": "gunicorn"},
+            "on_demand",
+            "it runs uWSGI, which runs no ASGI apps",
+            "remove on_demand",
+        ),
         ({"idle": 60}, "idle", "`idle` has no effect without `on_demand`", "on_demand: true"),
         ({"idle": 60, "on_demand": False}, "idle", "the app never sleeps", "on_demand: true"),
     ],
@@ -143,7 +180,7 @@ def test_null_means_not_given() -> None:
 
 
 NAMES = (
-    "name, state, renamed_from, domains, source, wsgi, paste, pythonpath, requirements, extras, groups, python, "
+    "name, state, renamed_from, domains, source, wsgi, asgi, paste, pythonpath, requirements, extras, groups, python, "
     "files, build, migrate, workers, "
     "schedule, hooks, static, persistent, persistent_files, env, secrets, health, server, web, on_demand, idle, "
     "limits, tls, path, default_site, "
@@ -267,8 +304,8 @@ ONE_FIELD = [
         "wsgi",
         NOTHING,
         "python_apps[0] (blog)",
-        "exactly one of `wsgi` and `paste` is required, but neither is given",
-        BOTH,
+        "exactly one of `wsgi`, `asgi` and `paste` is required, but none is given",
+        BOTH.replace("paste", "asgi: app.main:app\n# or\npaste"),
     ),
     (
         "paste",
@@ -952,6 +989,7 @@ def test_every_example_is_good(field: Any) -> None:
     exact = {
         "wsgi": {"paste": None},
         "paste": {"wsgi": None},
+        "asgi": {"paste": None, "wsgi": None, "web": None},
         "on_demand": asleep,
         "idle": asleep,
         "intercept_errors": {"error_pages": {"404": "web/404.html"}, "build": ["make"]},

@@ -99,6 +99,24 @@ def test_https_is_said_in_all_three_ways() -> None:
     assert (found["HTTPS"], found["REQUEST_SCHEME"], found["SERVER_PORT"]) == ("on", "https", "443")
 
 
+def test_an_app_that_speaks_http_is_asked_so(serve: Serve) -> None:
+    seen: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        seen.append(connection.recv(4096))
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nX-Release: r1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+        )
+
+    request = uwsgi_client.http_request("/up?a", "blog.example.com", "https", "/shop")
+    found = uwsgi_client.ask(serve(talk), request, 2)
+    assert (found.status, found.body, found.release) == (200, b"ok", "r1")
+    lines = seen[0].decode().split("\r\n")
+    assert lines[0] == "GET /up?a HTTP/1.1"
+    assert {"Host: blog.example.com", "Connection: close", "X-Forwarded-Proto: https"} <= set(lines)
+    assert "X-Forwarded-Prefix: /shop" in lines
+
+
 def test_a_server_gets_the_request_and_its_answer_is_read(serve: Serve) -> None:
     seen: list[dict[str, str]] = []
 

@@ -66,6 +66,13 @@ APP = Section(
             "wsgi: blog.wsgi:application",
         ),
         Field(
+            "asgi",
+            Text(processes.asgi, "module:callable", "app.main:app"),
+            "The ASGI callable of a FastAPI, Starlette, Django or other asynchronous app. gunicorn's own ASGI worker "
+            "serves it, with WebSockets and server-sent events.",
+            "asgi: app.main:app",
+        ),
+        Field(
             "paste",
             Text(
                 processes.paste,
@@ -213,7 +220,7 @@ APP = Section(
             "server",
             Choice(("uwsgi", "gunicorn")),
             "Server that runs the WSGI callable. `gunicorn` comes from the app's own venv, so add it to the "
-            "requirements.",
+            "requirements. An app with `asgi` always has gunicorn, which it gets where its requirements bring none.",
             "server: gunicorn",
             default="uwsgi",
         ),
@@ -259,7 +266,7 @@ APP = Section(
             "nginx: {server: 'location = /ping { return 204; }'}",
         ),
     ),
-    exactly_one_of=("wsgi", "paste"),
+    exactly_one_of=("wsgi", "asgi", "paste"),
 )
 
 #: An app that is to go: its name says which. What else still stands there has to be right, but is not needed.

@@ -6,6 +6,8 @@ from ..kinds import Field, Flag, ListOf, Number, Section, Text
 from ..rules import paths, sizes
 
 DEFAULT_REQUEST_TIMEOUT = 60
+DEFAULT_WEBSOCKET_DRAIN = 30
+DEFAULT_CONNECTION_IDLE = 3600
 
 HEALTH = Section(
     (
@@ -87,6 +89,22 @@ LIMITS = Section(
             "Maximum duration of a request. All other timeouts follow from it.",
             "request_timeout: 60",
             default=DEFAULT_REQUEST_TIMEOUT,
+        ),
+        Field(
+            "websocket_drain",
+            Number(0, 3600, "seconds"),
+            "How long open WebSockets and streams of an app with `asgi` may go on once another release is live. Then"
+            " they are closed (WebSockets with code 1012), and clients that come back reach the live release.",
+            "websocket_drain: 30",
+            default=DEFAULT_WEBSOCKET_DRAIN,
+        ),
+        Field(
+            "connection_idle",
+            Number(10, 86400, "seconds"),
+            "How long a WebSocket or a stream of an app with `asgi` may go without a message. Then it is closed"
+            " (a WebSocket with code 1001).",
+            "connection_idle: 3600",
+            default=DEFAULT_CONNECTION_IDLE,
         ),
         Field(
             "memory",

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..faults import Fault, listed, member, shown
 from ..rules import environment, paths, processes, sources, visitors
-from . import traffic
+from . import asgi, traffic
 from .entries import good_items, good_pairs, good_text
 from .found import Controller
 
@@ -282,8 +282,9 @@ def _process_faults(app: Mapping[str, Any], where: str, _controller: Controller)
 
 
 def _sleep_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    yield from asgi.faults(app, where)
     sleeps = app.get("on_demand") is True
-    if sleeps and app.get("server") == "gunicorn":
+    if sleeps and app.get("server") == "gunicorn" and app.get("asgi") is None:
         reason = "only the emperor can wake a sleeping app, and it runs uWSGI: gunicorn cannot sleep"
         yield Fault(f"{where}.on_demand", reason, "server: uwsgi    # or remove on_demand")
     if app.get("idle") is not None and not sleeps:

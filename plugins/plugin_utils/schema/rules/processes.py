@@ -50,19 +50,27 @@ def span(text: str) -> Wrong | None:
     return None
 
 
+def asgi(text: str) -> Wrong | None:
+    return _callable(text, "app.main:app", "app")
+
+
 def wsgi(text: str) -> Wrong | None:
+    return _callable(text, "blog.wsgi:application", "application")
+
+
+def _callable(text: str, example: str, usual: str) -> Wrong | None:
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*", text):
         return None
     if text.endswith(")") and ":" in text:
         return Wrong(
-            "a call is not supported here: call it in a module of the code (application = create_app()) and "
+            f"a call is not supported here: call it in a module of the code ({usual} = create_app()) and "
             "name the result"
         )
     module, _, attribute = text.partition(":")
-    better = f"{module.removesuffix('.py').strip('./').replace('/', '.')}:{attribute or 'application'}"
+    better = f"{module.removesuffix('.py').strip('./').replace('/', '.')}:{attribute or usual}"
     return Wrong(
-        "it must be module:callable, as in blog.wsgi:application",
-        better if better != text and wsgi(better) is None else "",
+        f"it must be module:callable, as in {example}",
+        better if better != text and _callable(better, example, usual) is None else "",
     )
 
 

@@ -43,6 +43,12 @@ def test_the_examples_are_recognised(example: str, framework: str, keys: dict[st
     assert (found.framework, found.keys, found.secrets) == (framework, keys, ["SECRET_KEY"])
 
 
+def test_an_asgi_app_of_a_function_is_recognised() -> None:
+    found = recognise(ROOT / "examples" / "starlette")
+    assert found is not None
+    assert (found.framework, found.keys, found.secrets) == ("ASGI", {"asgi": "chat.app:app"}, [])
+
+
 @pytest.mark.parametrize(
     ("files", "keys"),
     [
