@@ -186,7 +186,9 @@ def test_a_worker_is_kept_in(machine: Host, stack: Stack) -> None:
 def test_workers_and_commands_may_ask_the_kernel_for_addresses(machine: Host, stack: Stack) -> None:
     """By netlink, as getifaddrs(3) does and the web processes could always do; in a command, which has their sandbox."""
     asks = "python -c 'import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); print(2 * 21)'"
-    assert re.search(r"\] 42$", stack.good("playbooks/run.yml", app="shop", command=asks).output, re.MULTILINE)
+    assert re.search(
+        r"\] 42$", stack.good("playbooks/run.yml", app="shop", command=asks).output, re.MULTILINE
+    )
     other = asks.replace("AF_NETLINK", "AF_VSOCK")
     assert stack.play("playbooks/run.yml", app="shop", command=other).code == 2
     families = machine.check_output(
