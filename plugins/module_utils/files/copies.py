@@ -86,8 +86,9 @@ class Room:
 def copy(source: int, target: int, gid: int, room: Room, what: str, within: Sequence[int] = ()) -> list[str]:
     """Copy the files of the open directory *source* into *target*: root's, for *gid* to read; nothing else of it.
 
-    A link is followed to a file in one of the sealed trees *within*. Returns the paths of the links that lead elsewhere.
-    Raises ReleaseError.
+    A link is followed to a file in *source*, and to a file of its own name in one of the sealed trees *within*, as
+    `collectstatic --link` makes them. Any other could show the world a file of the code by accident. Returns the paths of
+    the links that were left out. Raises ReleaseError.
     """
     left_out: list[str] = []
     with Mirror(target, gid) as mirror:
@@ -104,7 +105,7 @@ def copy(source: int, target: int, gid: int, room: Room, what: str, within: Sequ
                     finally:
                         os.close(descriptor)
                 elif stat.S_ISLNK(kind):
-                    linked = _linked_file(entry, within)
+                    linked = _linked_file(entry, source, within)
                     if linked is None:
                         left_out.append(entry.path)
                         continue
@@ -117,12 +118,14 @@ def copy(source: int, target: int, gid: int, room: Room, what: str, within: Sequ
     return left_out
 
 
-def _linked_file(entry: Entry, within: Sequence[int]) -> int | None:
-    """The file that the link *entry* leads to, opened, where that lies in one of the trees *within*."""
-    for top in within:
+def _linked_file(entry: Entry, source: int, within: Sequence[int]) -> int | None:
+    """The file that the link *entry* leads to, opened, where that is one that `copy` follows a link to."""
+    for top in (source, *within):
         with contextlib.suppress(OSError, ReleaseError):
-            descriptor = readable(inside(top, entry.name, entry.directory))
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            descriptor = inside(top, entry.name, entry.directory)
+            name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+            descriptor = readable(descriptor)
+            if stat.S_ISREG(os.fstat(descriptor).st_mode) and (top == source or name == entry.name):
                 return descriptor
             os.close(descriptor)
     return None

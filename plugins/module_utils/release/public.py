@@ -22,8 +22,9 @@ MOST_NAMED = 5
 def publish(app: str, code: str, public: str, files: Iterable[StaticFile], venv: str = "") -> list[str]:
     """Copy the static files to where nginx reads them: root's, readable by nginx alone.
 
-    A persistent directory is linked instead. Links in a directory are followed to files of the sealed *code* and *venv*, as
-    `collectstatic --link` makes them. Returns warnings about other links. Raises ReleaseError.
+    A persistent directory is linked instead. Links in a directory are followed within it, and to files of their own name in
+    the sealed *code* and *venv*, as `collectstatic --link` makes them. Returns warnings about other links. Raises
+    ReleaseError.
     """
     warnings = []
     front = grp.getgrnam(layout.FRONT_USER).gr_gid
@@ -45,8 +46,8 @@ def _about_links(place: str, path: str, left_out: Sequence[str]) -> str:
     names = ", ".join(printable(f"{path}/{name}") for name in left_out[:MOST_NAMED])
     more = f" and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
     return (
-        f"{place}: not published, because a link may only lead to a file of the release's code or venv: {names}{more}. "
-        "Put the files themselves there"
+        f"{place}: not published, because a link may only lead to a file in the same directory, or to one of its own name "
+        f"in the release's code or venv: {names}{more}. Put the files themselves there"
     )
 
 

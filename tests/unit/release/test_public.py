@@ -96,10 +96,15 @@ def test_links_lead_to_files_of_the_code_and_the_venv(host: Path, code: Path) ->
     (host / "environment.json").write_text("secret")
     (host / "code2").mkdir()
     (host / "code2/x").write_text("another")
-    good = {"a.js": venv / "admin/base.css", "css/b.js": "a.css", "c.js": "css/b.js", "d.js": "../robots.txt"}
+    good = {
+        "base.css": venv / "admin/base.css",
+        "css/b.js": "a.css",
+        "c.js": "css/b.js",
+        "robots.txt": "../robots.txt",
+    }
     bad = {
         "e": "/etc/passwd", "f": "../../environment.json", "g": "../../code2/x", "h": "nowhere", "i": "i",
-        "j": venv / "admin", "k": "css", "l": "/dev/zero",
+        "j": venv / "admin", "k": "css", "l": "/dev/zero", "source.txt": "../robots.txt",
     }  # fmt: skip
     for name, target in {**good, **bad}.items():
         (top / name).symlink_to(target)
@@ -108,12 +113,12 @@ def test_links_lead_to_files_of_the_code_and_the_venv(host: Path, code: Path) ->
     )
     found = {path.relative_to(host / "public/s").as_posix() for path in (host / "public").rglob("*.*")}
     assert found == {*good, "css/a.css"}
-    assert (host / "public/s/a.js").read_text() == "of the venv"
+    assert (host / "public/s/base.css").read_text() == "of the venv"
     assert not any(path.is_symlink() for path in (host / "public").rglob("*"))
     names = ", ".join(f"staticfiles/{name}" for name in list(bad)[:5])
     assert warnings == [
-        "static /s/: not published, because a link may only lead to a file of the release's code or venv: "
-        f"{names} and 3 more. Put the files themselves there"
+        "static /s/: not published, because a link may only lead to a file in the same directory, or to one of its own name "
+        f"in the release's code or venv: {names} and 4 more. Put the files themselves there"
     ]
 
 
