@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from typing import IO
+
+#: The end of a name that a file has while it is written.
+_MARK = re.compile(r"\.new-([0-9]+)\Z")
 
 
 def write_atomically(path: str, content: str, mode: int = 0o600, gid: int = -1) -> None:
@@ -51,6 +55,18 @@ def _temporary(path: str) -> Iterator[str]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def remove_half_written(directory: str, pattern: str = ".+") -> None:
+    """Remove what writers that were killed left in *directory*, where nobody but root may write.
+
+    Only of files whose whole name with the mark of `_temporary` matches *pattern*; a writer that still runs keeps its own.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            mark = _MARK.search(name)
+            if mark and re.fullmatch(pattern, name) and not os.path.exists(f"/proc/{mark[1]}"):
+                forget(os.path.join(directory, name))
 
 
 def forget(path: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..files import atomic
+from ..host import layout
 from ..host.release_error import ReleaseError
 from ..systemd import app_process
 from . import lifecycle, workers
@@ -19,6 +21,7 @@ def clean_up(state: AppState) -> list[str]:
     # First: they may still write to what is removed here.
     app_process.end_left(state.app)
     warnings = removed(state, state.partial_releases())
+    _remove_half_written(state)
     live = state.live_activation()
     keep = {live, warm_activation(state)}
     for _, activation in list(lifecycle.running_activations(state.app)):
@@ -32,6 +35,16 @@ def clean_up(state: AppState) -> list[str]:
             lifecycle.stop(state, activation)
     workers.follow(state)
     return warnings
+
+
+def _remove_half_written(state: AppState) -> None:
+    """Remove the files that a run was writing when it was killed."""
+    app = state.app
+    releases = [layout.release(app, manifest.release) for manifest in state.manifests()]
+    for directory in (layout.app_root(app), layout.state(app), *releases):
+        atomic.remove_half_written(directory)
+    for directory, pattern in layout.everything_of(app):
+        atomic.remove_half_written(directory, pattern)
 
 
 def removed(state: AppState, releases: Iterable[str]) -> list[str]:

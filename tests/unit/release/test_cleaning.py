@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release import cleaning
 from ansible_collections.emperor.stack.plugins.module_utils.release.phases import in_turn
+from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState
 
 from .playing import PHASES_OF_A_DEPLOY, Host
 
@@ -29,6 +32,29 @@ def test_what_has_served_is_drained_before_a_later_run_cleans_it_up(deploys: Hos
     deploys.phase("prepare", hooks={})
     assert deploys.calls == ["drain blog@1", "prepare", "prepared"]
     assert deploys.vassals() == ["blog@2", "blog@3"]
+
+
+def test_a_later_run_removes_what_a_killed_one_was_writing(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    (release,) = [manifest.release for manifest in AppState("blog").manifests()]
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    places = [
+        f"{layout.state('blog')}/history.jsonl",
+        f"{layout.release('blog', release)}/release.json",
+        layout.active("blog"),
+        f"{layout.vassals('a')}/blog@7.ini",
+        layout.unit_file("app_blog_jobs@7.service"),
+    ]
+    left = [f"{place}.new-{ended.pid}" for place in places]
+    writing = f"{places[0]}.new-{os.getppid()}"
+    of_another = f"{layout.vassals('a')}/blog2@7.ini.new-{ended.pid}"
+    for path in (*left, writing, of_another):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).write_text("half")
+    deploys.deploy("b" * 40)
+    assert [path for path in left if os.path.exists(path)] == []
+    assert os.path.exists(writing) and os.path.exists(of_another)
 
 
 def test_what_cannot_be_deleted_is_a_warning_and_tried_again(
