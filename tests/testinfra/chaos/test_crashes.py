@@ -68,7 +68,7 @@ def end_state(machine: Host, stack: Stack, version: str) -> dict[str, Any]:
     status = stack.status("bare")
     manifests = machine.check_output("ls -1d /srv/apps/bare/releases/*/release.json | wc -l")
     directories = machine.check_output("ls -1d /srv/apps/bare/releases/*/ | wc -l")
-    links = machine.check_output("find /etc/emperor-stack/vassals -name 'bare@*' | wc -l")
+    links = machine.check_output("find /etc/emperor-stack/vassals -name 'bare@*.ini' | wc -l")
     activations = machine.check_output("ls -1 /srv/apps/bare/activations | wc -l")
     leftovers = machine.check_output("find /srv/apps/bare -maxdepth 3 -name '*.new-*' | wc -l")
     return {
@@ -125,6 +125,8 @@ def test_killed_deploys_recover(machine: Host, stack: Stack, bare: Repository) -
     app.update(build=["sleep 0.3"], migrate="sleep 0.3")
     stack.good("playbooks/deploy.yml", app="bare", version="kill-0")
     wanted = end_state(machine, stack, "kill-0")
+    # Otherwise a wrong state would pass for a recovered one.
+    assert wanted["activations"] and not wanted["leftovers"], wanted
     recovered = 0
     phases: Counter[str] = Counter()
     reports = []
