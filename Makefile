@@ -47,9 +47,15 @@ run: setup ## Run one command in an app's live release (APP=blog COMMAND='python
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/run.yml \
 	  -e "$$($(BIN)/python -c 'import json, os; print(json.dumps({"app": os.environ["RUN"], "command": os.environ["LINE"]}))')"
 
+# As variables, so that each arrives as it is, whatever quotes it has.
+app: export NEW_APP = $(if $(filter command,$(firstword $(origin NAME))),$(NAME))
+app: export NEW_DOMAIN = $(DOMAIN)
+app: export NEW_SOURCE = $(SOURCE)
+app: export NEW_VERSION = $(VERSION)
+app: export NEW_CALLABLE = $(CALLABLE)
 app: setup ## Add an app to an inventory (NAME=blog DOMAIN=blog.example.com SOURCE=https://git… INVENTORY=inventories/mine)
-	@$(BIN)/python -m tools.new_app --name '$(filter-out default,$(NAME))' --domain '$(DOMAIN)' --source '$(SOURCE)' \
-	  --version '$(VERSION)' --callable '$(CALLABLE)' --inventory '$(INVENTORY)'
+	@$(BIN)/python -m tools.new_app --name "$$NEW_APP" --domain "$$NEW_DOMAIN" --source "$$NEW_SOURCE" \
+	  --version "$$NEW_VERSION" --callable "$$NEW_CALLABLE" --inventory '$(INVENTORY)'
 
 check: setup ## Show what `make up` would change on the local host, and change nothing
 	@$(LOCAL) check

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets as random
+import shutil
 import sys
 import tempfile
 import textwrap
@@ -27,7 +28,7 @@ from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.foun
 )
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.inventory import problems
 
-from .insert import into_list, into_map, names_in_list
+from .insert import into_list, into_map, keys_of_map, names_in_list
 from .recognise import Recognised, recognise
 
 #: Where the password is that `make app` makes when there is none yet. Git ignores it.
@@ -69,7 +70,7 @@ def _write(given: argparse.Namespace) -> None:
         raise Stop(f"{apps} has an app {name} already", "Change that entry, or choose another NAME.")
     for line in _store_secrets(vault, name, entry.get("secrets", [])):
         note(line)
-    apps.write_text(changed)
+    _replace(apps, changed)
     step(f"Added to {_shown(apps)}")
     print(textwrap.indent(_as_yaml([entry]), "    "))
     _next(given.inventory, name, entry)
@@ -137,6 +138,9 @@ def _store_secrets(vault: Path, name: str, secrets: Sequence[str]) -> list[str]:
             f"Add values for {', '.join(secrets)} of {name} by ansible-vault edit, or encrypt values one by one: "
             "docs/inventories.md.",
         )
+    if name in keys_of_map(text, SECRETS):
+        # Of an earlier run that was killed, or of an app that has gone.
+        return [f"{_shown(vault)} has values for {name} already, which stay"]
     said = []
     if not os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") and not PASSWORD.exists():
         descriptor = os.open(PASSWORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -151,8 +155,17 @@ def _store_secrets(vault: Path, name: str, secrets: Sequence[str]) -> list[str]:
         said.append(f"{secret}: a random value")
     if len(lines) == 1:
         lines = [f"{name}: {{}}"]
-    vault.write_text(into_map(text, SECRETS, "\n".join(lines) + "\n"))
+    _replace(vault, into_map(text, SECRETS, "\n".join(lines) + "\n"))
     return said
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace the file at once: an inventory is not lost half-way."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text)
+    if path.exists():
+        shutil.copymode(path, temporary)
+    os.replace(temporary, path)
 
 
 def _can_be_random(secret: str) -> bool:

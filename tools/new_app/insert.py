@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import yaml
 
@@ -21,14 +22,32 @@ def into_map(text: str, key: str, entry: str) -> str:
 
 def names_in_list(text: str, key: str) -> list[str]:
     """The `name` of each item of the list *key* at the top level of *text*."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    pairs = root.value if isinstance(root, yaml.MappingNode) else []
-    items: list[yaml.MappingNode] = next((value.value for name, value in pairs if name.value == key), [])
+    items = [item for item in _below(text, key) if isinstance(item, yaml.MappingNode)]
     return [value.value for item in items for name, value in item.value if name.value == "name"]
 
 
+def keys_of_map(text: str, key: str) -> list[str]:
+    """The keys of the map *key* at the top level of *text*."""
+    return [name.value for name, _ in _below(text, key)]
+
+
+def _below(text: str, key: str) -> list[Any]:
+    root = _composed(text, key)
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    return next((value.value for name, value in pairs if name.value == key and value.value), [])
+
+
+def _composed(text: str, key: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise Stop(
+            f"the file with {key} is not valid YAML: {' '.join(str(error).split())}", "Correct it first."
+        ) from None
+
+
 def _insert(text: str, key: str, entry: str, kind: type[yaml.CollectionNode]) -> str:
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = _composed(text, key)
     if root is not None and not isinstance(root, yaml.MappingNode):
         raise Stop(f"the file with {key} is not a map of variables", f"Add the entry by hand:\n{entry}")
     pairs = root.value if root is not None else []

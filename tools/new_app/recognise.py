@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,12 +49,20 @@ def _sources(code: Path) -> Iterator[tuple[Path, str]]:
     count = 0
     for path in sorted(code.rglob("*.py"), key=lambda path: (len(path.parts), path)):
         relative = path.relative_to(code)
-        if IGNORED & set(relative.parts[:-1]) or path.is_symlink() or path.stat().st_size > MOST_BYTES:
+        if IGNORED & set(relative.parts[:-1]) or (text := _text(path)) is None:
             continue
         count += 1
         if count > MOST_FILES:
             return
-        yield relative, path.read_text(errors="replace")
+        yield relative, text
+
+
+def _text(path: Path) -> str | None:
+    """The text of a regular file; None for a link, which may lead anywhere, for a pipe, and for what is too large."""
+    state = path.lstat()
+    if not stat.S_ISREG(state.st_mode) or state.st_size > MOST_BYTES:
+        return None
+    return path.read_text(errors="replace")
 
 
 def _django(code: Path, sources: dict[Path, str]) -> Recognised | None:
@@ -79,8 +88,10 @@ def _django(code: Path, sources: dict[Path, str]) -> Recognised | None:
 def _paste(code: Path) -> Recognised | None:
     for path in sorted(code.glob("*.ini"), key=lambda path: (path.name != "production.ini", path.name)):
         parser = configparser.RawConfigParser(strict=False)
+        if (text := _text(path)) is None:
+            continue
         try:
-            parser.read_string(path.read_text(errors="replace"))
+            parser.read_string(text)
         except configparser.Error:
             continue
         if parser.has_section("app:main"):
@@ -93,7 +104,7 @@ def _callable(sources: dict[Path, str]) -> Recognised | None:
     for path in sorted(sources, key=lambda path: (path.stem not in ("wsgi", "asgi"), len(path.parts), path)):
         try:
             tree = ast.parse(sources[path])
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         for node in tree.body:
             if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tools.console import Stop
-from tools.new_app.insert import into_list, into_map, names_in_list
+from tools.new_app.insert import into_list, into_map, keys_of_map, names_in_list
 
 ENTRY = "- name: new\n  domains: [new.example.com]\n"
 
@@ -42,3 +42,14 @@ def test_lines_are_added_at_the_end_of_a_map() -> None:
 def test_what_is_no_block_is_left_to_a_person(text: str) -> None:
     with pytest.raises(Stop, match="by hand"):
         into_list(text, "python_apps", ENTRY)
+
+
+def test_a_file_that_is_not_yaml_is_left_to_a_person() -> None:
+    with pytest.raises(Stop, match="is not valid YAML"):
+        into_list("python_apps: [\n", "python_apps", ENTRY)
+
+
+def test_names_are_those_of_maps() -> None:
+    assert names_in_list("python_apps:\n  - '{{ other }}'\n  - name: blog\n", "python_apps") == ["blog"]
+    assert keys_of_map("secrets:\n  blog: {}\n  shop: {A: b}\n", "secrets") == ["blog", "shop"]
+    assert keys_of_map("secrets:\n", "secrets") == []

@@ -115,3 +115,23 @@ def test_a_secret_of_somebody_else_gets_no_value(
     assert "ansible-vault encrypt_string --stdin-name DATABASE_URL" in capsys.readouterr().out
     vault = (inventory / "group_vars" / "app_hosts" / "vault.yml").read_text()
     assert vault == "---\nvault_python_apps_secrets:\n  blog: {}\n"
+
+
+def test_a_run_that_was_killed_between_its_two_files_is_finished(inventory: Path) -> None:
+    place = [
+        "--domain",
+        "b.example.com",
+        "--source",
+        str(ROOT / "examples" / "flask"),
+        "--inventory",
+        str(inventory),
+    ]
+    apps = inventory / "group_vars" / "app_hosts" / "apps.yml"
+    before = apps.read_text()
+    assert new_app.main(["--name", "blog", *place]) == 0
+    vault = apps.with_name("vault.yml").read_text()
+    apps.write_text(before)
+    assert new_app.main(["--name", "blog", *place]) == 0
+    assert apps.with_name("vault.yml").read_text() == vault
+    assert "name: blog" in apps.read_text()
+    assert sorted(path.name for path in apps.parent.iterdir()) == ["apps.yml", "vault.yml"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,12 @@ def test_secrets_are_the_variables_whose_names_say_so(tmp_path: Path) -> None:
     found = recognise(written(tmp_path, {"app.py": code}))
     assert found is not None
     assert found.secrets == ["DATABASE_URL", "SECRET_KEY"]
+
+
+def test_nothing_but_regular_files_of_a_bounded_size_is_read(tmp_path: Path) -> None:
+    (tmp_path / "endless.ini").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.py")
+    with (tmp_path / "large.py").open("w") as file:
+        file.truncate(2 << 20)
+    (tmp_path / "deep.py").write_text("(" * 100_000)
+    assert recognise(tmp_path) is None
