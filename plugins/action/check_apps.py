@@ -17,6 +17,11 @@ from ..plugin_utils.schema import renamed_variables
 from ..plugin_utils.schema.faults import Encrypted, NotNeeded, TemplateLike, Unresolved
 from ..plugin_utils.schema.problems.found import APPS, SECRETS, Controller, HostApps, Problem
 from ..plugin_utils.schema.problems.inventory import app_count, problems
+from ..plugin_utils.services.databases import with_database
+from ..plugin_utils.services.problems import problems as service_problems
+
+#: What decides about databases of the fleet.
+SERVICE_VARIABLES = ("host_address", "ansible_host", "vault_services_secret", "postgresql_settings")
 
 #: Where a connection goes to. Two hosts that agree in all of them are one machine.
 _CONNECTION = (
@@ -61,6 +66,8 @@ class ActionModule(ActionBase):
             *renamed_variables.contradictions(renamed),
         ]:
             return {"failed": True, "changed": False, "msg": message(wrong), "problem_count": len(wrong)}
+        if not unchecked and (wrong := self._of_services(hosts, fleet, variables)):
+            return {"failed": True, "changed": False, "msg": message(wrong), "problem_count": len(wrong)}
         outcome = {
             "changed": False,
             "apps": app_count(fleet),
@@ -69,6 +76,28 @@ class ActionModule(ActionBase):
         }
         warnings = [*renamed_variables.warnings(renamed), *(unread(unchecked) if not used else [])]
         return {**outcome, "warnings": warnings} if warnings else outcome
+
+    def _of_services(
+        self,
+        hosts: Mapping[str, Mapping[str, Any]],
+        fleet: Mapping[str, HostApps],
+        variables: Mapping[str, Any],
+    ) -> list[Problem]:
+        """Problems of the apps' databases, for which the apps themselves have to be valid."""
+        hostvars = variables["hostvars"]
+        names = variables["groups"].get("databases", [])
+        if not names and not any(with_database(host.apps or ()) for host in fleet.values()):
+            return []
+        raw = {name: hosts.get(name) or {**hostvars.raw_get(name), "hostvars": hostvars} for name in names}
+        return service_problems(
+            {name: self._services(host) | {APPS: fleet[name].apps} for name, host in hosts.items()},
+            {name: self._services(host) for name, host in raw.items()},
+        )
+
+    def _services(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """What of a host's *variables* decides about its services."""
+        templar = Templar(loader=self._loader, variables=variables)
+        return {name: resolved(templar, variables[name]) for name in SERVICE_VARIABLES if name in variables}
 
     def _renamed(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """What a host has of the variables that have an old and a new name."""

@@ -70,10 +70,14 @@ def own_playbooks(arguments: Iterable[str], root: Path) -> list[str] | None:
     return names
 
 
+#: Variables that playbooks and the check read, beside those of roles.
+OF_THE_FLEET = ("front_server", "front_http_port", "host_address", "vault_services_secret")
+
+
 @functools.cache
 def of_roles(root: Path) -> set[str]:
     """All variables that the roles and playbooks of the bundle at *root* have, with internal ones and old names."""
-    names = {*renamed_variables.ROLE_VARIABLES, APPS, SECRETS, "front_server", "front_http_port"}
+    names = {*renamed_variables.ROLE_VARIABLES, APPS, SECRETS, *OF_THE_FLEET}
     for path in root.glob("roles/*/meta/argument_specs.yml"):
         for entry in (yaml.safe_load(path.read_text()) or {})["argument_specs"].values():
             names |= entry.get("options", {}).keys()

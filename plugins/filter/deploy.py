@@ -95,13 +95,19 @@ def hosts_with(
     return having if everywhere else having[:1]
 
 
-def secrets_of(secrets: Mapping[str, Any] | None, apps: Sequence[App]) -> dict[str, Any]:
-    """The *secrets* of *apps*, app to secret to value.
+def secrets_of(
+    secrets: Mapping[str, Any] | None, apps: Sequence[App], connections: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The *secrets* of *apps*, app to secret to value, and their *connections*, which are in the same form.
 
     Secrets of all other apps are not decrypted, so that the vault password of one app is enough to deploy it.
     """
-    known = secrets or {}
-    return {app["name"]: to_native(known[app["name"]]) for app in apps if app["name"] in known}
+    both = (secrets or {}, connections or {})
+    names = [app["name"] for app in apps if any(app["name"] in known for known in both)]
+    return {
+        name: {key: value for known in both for key, value in to_native(known.get(name) or {}).items()}
+        for name in names
+    }
 
 
 def without_failed(apps: Sequence[App], result: Mapping[str, Any] | None = None) -> list[App]:

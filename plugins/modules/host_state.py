@@ -56,6 +56,10 @@ package_lists:
   description: Whether apt has any list of packages. Images are often built without, and their empty directory looks fresh.
   type: bool
   returned: always
+memory:
+  description: MiB of memory of the host, or of the container that it is.
+  type: int
+  returned: always
 present:
   description: Paths of O(paths) that exist.
   type: list
@@ -68,6 +72,8 @@ import subprocess  # noqa: E402
 from collections.abc import Iterable, Mapping  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ..module_utils.host.sizing import machine_memory  # noqa: E402
 
 OS_RELEASE = "/etc/os-release"
 DEBIAN_VERSION = "/etc/debian_version"
@@ -134,6 +140,7 @@ def main() -> None:
         changed=False,
         ansible_facts=facts,
         missing=missing(packages, alternatives, listing),
+        memory=machine_memory(),
         package_lists=has_package_lists(APT_LISTS),
         present=[path for path in module.params["paths"] if os.path.lexists(path)],
     )

@@ -28,9 +28,19 @@ ON_HOSTS = (
     "tls",
     "app",
     "emperor",
+    "database",
     "programs",
 )
-ON_THE_CONTROLLER = ("controller", "console", "front", "schema", "file_set", "release", "settings")
+ON_THE_CONTROLLER = (
+    "controller",
+    "console",
+    "front",
+    "schema",
+    "services",
+    "file_set",
+    "release",
+    "settings",
+)
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60

@@ -2,6 +2,8 @@
 
 import os
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -49,19 +51,41 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": BASE_DIR / "data" / "notes.sqlite3",
-        # Several processes write: take the write lock at BEGIN and wait for it, since a read lock that wants
-        # to become a write lock fails at once instead of waiting. WAL lets the readers go on meanwhile.
-        "OPTIONS": {
-            "timeout": 20,
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        },
+
+def database_of(url: str) -> dict[str, Any]:
+    """Django's settings for a URL as psycopg takes it: postgresql://user:password@host/name?sslmode=verify-full."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.removeprefix("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        # A directory is that of a socket.
+        "HOST": parts.hostname or options.pop("host", ""),
+        "PORT": parts.port or "",
+        "OPTIONS": options,
+        # A connection serves many requests; one that the server has closed is replaced, not used.
+        "CONN_MAX_AGE": 300,
+        "CONN_HEALTH_CHECKS": True,
     }
+
+
+SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": BASE_DIR / "data" / "notes.sqlite3",
+    # Several processes write: take the write lock at BEGIN and wait for it, since a read lock that wants
+    # to become a write lock fails at once instead of waiting. WAL lets the readers go on meanwhile.
+    "OPTIONS": {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    },
 }
+
+# `database: postgresql` of the app sets DATABASE_URL. Without it, as on a developer's machine, a file does.
+URL = os.environ.get("DATABASE_URL")
+DATABASES = {"default": database_of(URL) if URL else SQLITE}
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

@@ -193,7 +193,7 @@ class Specs:
         if source.get("key"):
             with open(self._loader.get_real_file(str(root / source["key"])), encoding="utf-8") as file:
                 key = file.read()
-        chosen = {name: str(secrets[name]) for name in app["secrets"]}
+        chosen = {name: str(secrets[name]) for name in (*app["secrets"], *app["connections"])}
         files = {
             name: self._render_file(app, name, root / template, chosen)
             for name, template in app["files"].items()

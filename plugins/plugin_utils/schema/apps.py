@@ -23,6 +23,7 @@ def complete(app: App) -> dict[str, Any]:
     completed = APP.complete(app)
     # Only apps that are to be there are completed.
     completed.pop("state")
+    completed["connections"] = ["DATABASE_URL"] if any(completed["database"].values()) else []
     if completed["asgi"]:
         # The only one for it; the check has refused any other.
         completed["server"] = "gunicorn"

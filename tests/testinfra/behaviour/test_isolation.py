@@ -205,7 +205,7 @@ def test_an_app_cannot_change_what_it_runs(host: Host, app: App) -> None:
 
 def test_an_app_can_write_where_it_was_promised_to(host: Host, app: App) -> None:
     release = live(host, app)
-    for path in [f"{release}/code/data", *([f"{release}/code/media"] if app.name == "notes" else [])]:
+    for path in [f"{release}/code/{'media' if app.name == 'notes' else 'data'}"]:
         python(host, f"import tempfile; tempfile.TemporaryFile(dir={path!r}).write(b'x')", app.name)
         assert host.check_output("readlink -f %s", path).startswith(layout.shared(app.name) + "/")
 

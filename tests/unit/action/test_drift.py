@@ -13,7 +13,7 @@ from ansible_collections.emperor.stack.plugins.action import drift
 from tools.project import ROOT
 
 #: Roles that site.yml runs; the front's are alternatives.
-ROLES = {"base", "hardening", "uwsgi_emperor", "python_apps", "tls", "nginx", "apache"}
+ROLES = {"base", "hardening", "uwsgi_emperor", "postgresql", "python_apps", "tls", "nginx", "apache"}
 
 
 def tasks(path: Path) -> list[dict[str, Any]]:
@@ -97,8 +97,8 @@ def test_the_packages_of_both_web_servers_are_asked_for() -> None:
     front = yaml.safe_load((ROOT / "playbooks/vars/front.yml").read_text())["__front_packages"]
     defaults = yaml.safe_load((ROOT / "roles/apache/defaults/main.yml").read_text())["apache_packages"]
     assert f"apache_packages | default({defaults})" in front
-    site = tasks(ROOT / "playbooks/site.yml")[1]["vars"]
-    assert "__front_packages" in site["base_extra_packages"]
+    (site,) = (play for play in tasks(ROOT / "playbooks/site.yml") if play["name"] == "Converge the hosts")
+    assert "__front_packages" in site["vars"]["base_extra_packages"]
 
 
 def test_a_role_without_the_template_says_so(tmp_path: Path) -> None:

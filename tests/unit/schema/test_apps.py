@@ -85,6 +85,8 @@ def test_every_default() -> None:
         "persistent": [],
         "env": {},
         "secrets": [],
+        "database": {"engine": None, "name": None, "extensions": [], "url": None},
+        "connections": [],
         "health": {"path": "/", "status": [], "answers": 3, "timeout": 60},
         "web": {"processes": None, "threads": 2, "max_requests": 1000000, "preload": True},
         "on_demand": False,

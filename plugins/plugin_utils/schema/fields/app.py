@@ -8,6 +8,7 @@ from ....module_utils.values import names as app_names
 from ..kinds import Choice, Field, Flag, ListOf, MapOf, Number, OneOrMore, Section, Text
 from ..rules import domains, environment, paths, processes, sources
 from . import visitors
+from .data import DATABASE
 from .nginx import NGINX
 from .processes import HOOKS_OF_A_DEPLOY, PROCESS_NAME, SCHEDULED, WORKER
 from .serving import HEALTH, LIMITS, WEB
@@ -209,6 +210,12 @@ APP = Section(
             "Names of additional environment variables, with values in `vault_python_apps_secrets.<app>`.",
             "secrets: [SECRET_KEY, DATABASE_URL]",
             default=(),
+        ),
+        Field(
+            "database",
+            DATABASE,
+            "Database of the app, given to all of its processes as `DATABASE_URL`: [databases.md](../databases.md).",
+            "database: postgresql",
         ),
         Field(
             "health",

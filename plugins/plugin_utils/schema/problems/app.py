@@ -9,6 +9,7 @@ from typing import Any
 from ..faults import Fault, listed, member, shown
 from ..rules import environment, paths, processes, sources, visitors
 from . import asgi, traffic
+from .databases import database_faults
 from .entries import good_items, good_pairs, good_text
 from .found import Controller
 
@@ -380,6 +381,7 @@ CROSS_RULES = (
     _sleep_faults,
     _tls_faults,
     _traffic_faults,
+    database_faults,
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ....module_utils.host import masking
 from ..faults import Fault, Hidden, Unresolved, closest, given, member, unresolved
 from ..rules import environment, visitors
-from . import traffic
+from . import databases, traffic
 from .entries import good_items, name_of, present, schema_of
 from .found import SECRETS, HostApps, Problem
 
@@ -80,6 +80,9 @@ def _app_secret_faults(app: Mapping[str, Any], where: str, name: str, values: An
         return
     values = values or {}
     names = dict(good_items(app.get("secrets"), environment.env_name))
+    if (url := databases.secret_of(app)) and values.get(url) is None:
+        fix = f"{SECRETS}:    # in a file encrypted by ansible-vault\n  {name}:\n    {url}: postgresql://…"
+        yield Fault(f"{where}.database.url", f"{url} has no value in {place}", fix)
     missing = [(index, secret) for index, secret in names.items() if values.get(secret) is None]
     for index, secret in missing:
         yield Fault(
@@ -95,7 +98,9 @@ def _app_secret_faults(app: Mapping[str, Any], where: str, name: str, values: An
             yield Fault(f"{where}.users", reason, fix)
     for key, value in values.items():
         absent = [secret for _, secret in missing]
-        yield from _secret_fault(f"{place}{member(str(key))}", key, value, {*names.values(), *hashes}, absent)
+        yield from _secret_fault(
+            f"{place}{member(str(key))}", key, value, {*names.values(), *hashes, url}, absent
+        )
         if key in hashes and isinstance(value, str) and (wrong := visitors.password_hash(value)):
             fix = f"{key}: $6$…    # what `openssl passwd -6` prints"
             yield Fault(f"{place}{member(str(key))}", wrong.reason, fix)

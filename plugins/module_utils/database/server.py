@@ -1,0 +1,166 @@
+"""The PostgreSQL of this host: its programs, its service, and answers of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ..host.command import ANSWER, CommandFailed, run
+from . import catalog
+
+CLUSTERS = "/etc/postgresql"
+SOCKETS = "/run/postgresql"
+PROGRAMS = "/usr/lib/postgresql"
+#: Seconds that PostgreSQL may take to start, after a crash as well, or to load its settings.
+START, LOAD = 300, 10
+
+
+class ServerError(Exception):
+    """PostgreSQL cannot be brought into the wanted state; the message says what to do."""
+
+
+class Server:
+    """Cluster `main` of one version, as Debian's package creates it."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.unit = f"postgresql@{version}-main.service"
+
+    def program(self, name: str) -> str:
+        return f"{PROGRAMS}/{self.version}/bin/{name}"
+
+    def as_postgres(self, argv: list[str], what: str, script: str = "", timeout: float = 300) -> str:
+        """The output of *argv*, run as user postgres with *script* as its input. Raises CommandFailed."""
+        env = {"PGHOST": SOCKETS, "PGPORT": "5432", "PGOPTIONS": "-c search_path=pg_catalog"}
+        with tempfile.TemporaryFile() as file:
+            # Not as an argument, which every user of the host can read.
+            file.write(script.encode())
+            file.seek(0)
+            return run(
+                ["runuser", "-u", "postgres", "--", *argv],
+                what=what,
+                env=env,
+                stdin=file,
+                whole=ANSWER,
+                timeout=timeout,
+            )
+
+    def sql(self, script: str, database: str = "postgres", what: str = "asking PostgreSQL") -> str:
+        """What *script* prints. Raises CommandFailed."""
+        psql = [self.program("psql"), "-XAtq", "--set=ON_ERROR_STOP=1", f"--dbname={database}", "--file=-"]
+        return self.as_postgres(psql, what, f"{script};\n")
+
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads(self.sql(catalog.STATE)))
+
+    def installed_extensions(self, database: str) -> set[str]:
+        return set(self.sql("select extname from pg_catalog.pg_extension", database).split())
+
+    def check_version(self) -> None:
+        """Raises ServerError where an upgrade of Debian has left the databases in a cluster of another version."""
+        there = sorted(os.listdir(CLUSTERS)) if os.path.isdir(CLUSTERS) else []
+        for other in there:
+            if other != self.version and os.path.isdir(f"/var/lib/postgresql/{other}/main/base"):
+                raise ServerError(
+                    f"this host has a cluster of PostgreSQL {other}, and PostgreSQL {self.version} is wanted. Either move "
+                    f"the data (docs/databases.md, Upgrade PostgreSQL), or set postgresql_version: '{other}' for this host"
+                )
+
+    def is_active(self) -> bool:
+        with contextlib.suppress(CommandFailed):
+            run(["systemctl", "is-active", "--quiet", self.unit], what="asking systemd", timeout=30)
+            return True
+        return False
+
+    def control(self, action: str) -> None:
+        run(["systemctl", action, self.unit], what=f"systemctl {action} {self.unit}", timeout=START)
+
+    def start(self) -> None:
+        """Let it run, now and after a boot."""
+        run(["systemctl", "enable", "--quiet", "postgresql.service"], what="enabling PostgreSQL", timeout=60)
+        if not self.is_active():
+            self.control("start")
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it answers. Raises CommandFailed."""
+        end = time.monotonic() + START
+        while True:
+            try:
+                self.sql("select 1")
+                return
+            except CommandFailed:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+    def add_checksums(self) -> None:
+        """Let it recognise blocks that the disk has changed: in a cluster without data, where that takes a second."""
+        self.control("stop")
+        try:
+            data = f"/var/lib/postgresql/{self.version}/main"
+            self.as_postgres(
+                [self.program("pg_checksums"), "--enable", "--pgdata", data], "enabling checksums"
+            )
+        finally:
+            self.control("start")
+        self.wait()
+
+    def load(self, digest: str) -> None:
+        """Let it load its settings, which have *digest*. Raises ServerError."""
+        self.control("reload")
+        end = time.monotonic() + LOAD
+        while self.sql("select current_setting('emperor_stack.digest', true)").strip() != digest:
+            if time.monotonic() > end:
+                raise ServerError(
+                    f"PostgreSQL refuses its new settings and keeps the old ones: {self._refused()}"
+                )
+            time.sleep(0.1)
+        if refused := self._refused_rules():
+            raise ServerError(f"PostgreSQL refuses a line of its access rules: {refused}")
+
+    def _refused(self) -> str:
+        said = self.sql(
+            "select format('%s, line %s: %s: %s', sourcefile, sourceline, name, error) from pg_file_settings "
+            "where error is not null and error not like 'setting could not be applied%' limit 3"
+        ).strip()
+        return said or f"journalctl -u {self.unit} says why"
+
+    def _refused_rules(self) -> str:
+        return self.sql(
+            "select format('line %s: %s', line_number, error) from pg_hba_file_rules where error is not null limit 3"
+        ).strip()
+
+    def dump(self, database: str, path: str) -> None:
+        """Write *database* to *path*, which is new, and look whether the copy is whole. Raises CommandFailed."""
+        with open(path, "xb") as file:
+            os.fchmod(file.fileno(), 0o600)
+        command = 'exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" --format=custom --dbname="$1" >"$2"'
+        # The shell, as root, opens the file; pg_dump itself runs as postgres.
+        run(
+            ["sh", "-c", command, self.program("pg_dump"), database, path],
+            what=f"pg_dump of {database}",
+            env={"PGHOST": SOCKETS, "PGPORT": "5432"},
+            timeout=24 * 3600,
+        )
+        with open(path, "rb") as file:
+            run(
+                [self.program("pg_restore"), "--list"],
+                what=f"reading the dump of {database}",
+                stdin=file,
+                whole=64 * 1024 * 1024,
+                timeout=3600,
+            )
+
+
+def lines(state: catalog.State, digest: str) -> Iterator[str]:
+    """What of the running server differs from its files."""
+    if state["digest"] != digest:
+        yield "PostgreSQL has not loaded its settings"
+    if state["restart"]:
+        yield f"PostgreSQL has to restart for {', '.join(state['restart'])}"

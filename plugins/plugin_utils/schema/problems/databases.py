@@ -1,0 +1,56 @@
+"""What contradicts itself in the database of one app; a part of `problems`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..faults import Fault
+from .found import Controller
+
+URL = "DATABASE_URL"
+
+
+def database_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    database = app.get("database")
+    if database is None:
+        return
+    wanted = {"engine": database} if isinstance(database, str) else database
+    if not isinstance(wanted, Mapping):
+        return
+    managed = [name for name in ("engine", "name", "extensions") if wanted.get(name) is not None]
+    if wanted.get("url") is not None and managed:
+        reason = f"`url` is for a server that Emperor Stack does not manage, and `{managed[0]}` for one that it does"
+        yield Fault(f"{where}.database.{managed[0]}", reason, "keep one of the two")
+    elif wanted.get("url") is None and wanted.get("engine") is None:
+        yield Fault(f"{where}.database", "`engine` is missing", "engine: postgresql")
+    yield from _taken(app, where, wanted)
+    if (
+        app.get("renamed_from") is not None
+        and wanted.get("engine") is not None
+        and wanted.get("name") is None
+    ):
+        reason = "the old name's database would stay behind: a database is not renamed with its app"
+        fix = f"name: {app['renamed_from']}    # the app's database keeps its old name"
+        yield Fault(f"{where}.database.name", reason, fix)
+
+
+def _taken(app: Mapping[str, Any], where: str, database: Mapping[str, Any]) -> Iterator[Fault]:
+    env, secrets = app.get("env"), app.get("secrets")
+    if isinstance(env, Mapping) and URL in env:
+        yield Fault(
+            f"{where}.env.{URL}", f"`database` sets {URL}", f"remove {URL} from env, or remove database"
+        )
+    if isinstance(secrets, list | tuple) and URL in secrets:
+        reason = f"`database` sets {URL}"
+        fix = f"remove {URL} from secrets" + (
+            "" if database.get("url") else ", or database: {url: DATABASE_URL}"
+        )
+        yield Fault(f"{where}.secrets[{list(secrets).index(URL)}]", reason, fix)
+
+
+def secret_of(app: Mapping[str, Any]) -> str:
+    """The name of the secret that has the URL of the app's own server; empty without one."""
+    database = app.get("database")
+    url = database.get("url") if isinstance(database, Mapping) else None
+    return url if isinstance(url, str) else ""

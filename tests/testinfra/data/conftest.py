@@ -1,0 +1,42 @@
+"""Two hosts with apps, of which the first has the databases of both, and their controller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from authority import host_named
+from databases import Controller, app
+from testinfra.host import Host
+
+
+@pytest.fixture(scope="session")
+def server() -> Host:
+    return host_named("data-debian13")
+
+
+@pytest.fixture(scope="session")
+def client() -> Host:
+    return host_named("data-debian12")
+
+
+@pytest.fixture(scope="session")
+def controller(server: Host, client: Host, directory: Path) -> Controller:
+    worker = {"jobs": {"command": "python work.py"}}
+    made = Controller(
+        server,
+        directory / "hosts.yml",
+        directory,
+        addresses={
+            host.backend.host: host.check_output("hostname -I").split()[0] for host in (server, client)
+        },
+        by_host={
+            server.backend.host: [
+                app("blog", database={"engine": "postgresql", "extensions": ["pg_trgm"]}, workers=worker),
+                app("other"),
+            ],
+            client.backend.host: [app("my-shop", workers=worker)],
+        },
+    )
+    made.good("site.yml")
+    return made
