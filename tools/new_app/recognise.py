@@ -27,6 +27,11 @@ CALLABLES = {
 _ASGI_APP = re.compile(rf"\b(?:{'|'.join(name for name, key in CALLABLES.items() if key == 'asgi')})\(")
 
 
+#: What `database: postgresql` sets, and where a driver for it is named.
+URL = "DATABASE_URL"
+REQUIREMENTS = ("requirements.txt", "requirements.in", "pyproject.toml")
+
+
 @dataclass
 class Recognised:
     """Keys of the app's entry that follow from its code, and the names of secrets that the code reads."""
@@ -42,7 +47,16 @@ def recognise(code: Path) -> Recognised | None:
     found = _django(code, sources) or _paste(code) or _callable(sources)
     if found:
         found.secrets = _secrets(sources)
+        if URL in found.secrets and _wants_postgresql(code):
+            found.secrets.remove(URL)
+            found.keys["database"] = "postgresql"
     return found
+
+
+def _wants_postgresql(code: Path) -> bool:
+    """Whether the app's requirements have a driver of PostgreSQL."""
+    texts = [_text(code / name) or "" for name in REQUIREMENTS]
+    return any(re.search(r"^\W*(?:psycopg|psycopg2|asyncpg)\b", text, re.MULTILINE) for text in texts)
 
 
 def _sources(code: Path) -> Iterator[tuple[Path, str]]:

@@ -32,6 +32,7 @@ def written(directory: Path, files: dict[str, str]) -> Path:
                 "build": ["python manage.py collectstatic --noinput"],
                 "static": {"/static/": "staticfiles"},
                 "persistent": ["media"],
+                "database": "postgresql",
             },
         ),
         ("flask", "WSGI", {"wsgi": "wsgi:application"}),
