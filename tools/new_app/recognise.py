@@ -55,7 +55,7 @@ def recognise(code: Path) -> Recognised | None:
 
 def _wants_postgresql(code: Path) -> bool:
     """Whether the app's requirements have a driver of PostgreSQL."""
-    texts = [_text(code / name) or "" for name in REQUIREMENTS]
+    texts = [_text(code / name) or "" for name in REQUIREMENTS if (code / name).is_file()]
     return any(re.search(r"^\W*(?:psycopg|psycopg2|asyncpg)\b", text, re.MULTILINE) for text in texts)
 
 
