@@ -6,25 +6,26 @@ import contextlib
 import grp
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ..files.copies import Room, copy, copy_file, made_directory
 from ..files.reading import inside, readable
 from ..files.trees import opened, printable
 from ..host import layout
 from ..host.release_error import ReleaseError
+from .compress import compress
 from .spec import StaticFile
 
 #: Links that a warning names.
 MOST_NAMED = 5
 
 
-def publish(app: str, code: str, public: str, files: Iterable[StaticFile], venv: str = "") -> list[str]:
+def publish(app: str, code: str, public: str, files: Sequence[StaticFile], venv: str = "") -> list[str]:
     """Copy the static files to where nginx reads them: root's, readable by nginx alone.
 
-    A persistent directory is linked instead. Links in a directory are followed within it, and to files of their own name in
-    the sealed *code* and *venv*, as `collectstatic --link` makes them. Returns warnings about other links. Raises
-    ReleaseError.
+    Beside each that is worth it lies its compressed form. A persistent directory is linked instead. Links in a directory are
+    followed within it, and to files of their own name in the sealed *code* and *venv*, as `collectstatic --link` makes them.
+    Returns warnings about other links. Raises ReleaseError.
     """
     warnings = []
     front = grp.getgrnam(layout.FRONT_USER).gr_gid
@@ -39,6 +40,12 @@ def publish(app: str, code: str, public: str, files: Iterable[StaticFile], venv:
         for item in files:
             if left_out := _publish(app, within, top, item, front, room):
                 warnings.append(_about_links(_place(item), item["path"], left_out))
+        # Only when all are there: a later directory of the same URL may replace files of an earlier one.
+        for item in files:
+            if item["kind"] == "static" and item["directory"] and not item["persistent"]:
+                place, names = _place(item), [name for name in item["url"].split("/") if name]
+                with _directory(top, names, front, place) as directory:
+                    compress(directory, front, room, place)
     return warnings
 
 

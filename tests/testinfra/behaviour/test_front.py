@@ -112,6 +112,9 @@ def test_text_is_sent_compressed_to_who_takes_that(site: Site) -> None:
     plain = site.get(url)
     assert gzip.decompress(answer.body) == plain.body
     assert "content-encoding" not in plain.headers
+    assert "accept-encoding" in answer.headers["vary"].lower()
+    if front(site.host).unit == "nginx":
+        assert not answer.headers["etag"].startswith("W/"), "compressed anew for this visitor"
 
 
 def test_a_compressed_answer_can_be_asked_for_again(site: Site) -> None:

@@ -31,9 +31,9 @@ def bare(machine: Host, directory: Path) -> Repository:
 
 @pytest.fixture(scope="module")
 def notes(machine: Host, directory: Path) -> Repository:
-    """The Django example with twelve versions."""
+    """The Django example with its versions."""
     repository = Repository(machine, "notes", ROOT / "examples" / "django", directory)
-    for number in range(13):
+    for number in range(14):
         repository.version(f"v{number}")
     repository.push()
     return repository

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 from deploying import Load, Outcome, Repository, Stack, ending, figure, load, milliseconds_of_switch
@@ -55,6 +56,17 @@ def test_twenty_deploys_and_rollbacks_fail_no_request(machine: Host, stack: Stac
         "switch_milliseconds",
         max(ms for outcome in outcomes for ms in milliseconds_of_switch(outcome.output)),
     )
+
+
+def test_no_static_file_of_the_release_before_is_served(machine: Host, stack: Stack) -> None:
+    """nginx keeps files open. By a deploy's own rename, fifty times, and each file is asked for before and after it."""
+    outcome = stack.deploy("notes", "v13")
+    assert outcome.code == 0, outcome.output[-3000:]
+    script = Path(__file__).with_name("switching.py").read_text()
+    words = f"notes {DOMAIN} 80 /static/admin/css/base.css 50"
+    stale, asked = machine.check_output(f"python3 -c %s {words}", script).split()
+    figure("stale_static_served", f"{stale}/{asked}")
+    assert (int(stale), int(asked)) == (0, 3200)
 
 
 def test_a_warm_rollback_is_over_in_a_moment(machine: Host, stack: Stack, bare: Repository) -> None:
