@@ -22,7 +22,7 @@ from tools import engine, image
 from tools.console import Stop, command, note, run, step
 from tools.project import ROOT
 
-from . import converge, defaults, density, instructions, report, served, written
+from . import controller, converge, defaults, density, instructions, report, served, written
 from .hosts import Fleet, fleet, inside
 
 REPORT = Path(__file__).resolve().parent / "report"
@@ -82,6 +82,10 @@ def measure_converge(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
     return asdict(converge.measure(hosts, debian, 1 if quick else 3, 1 if quick else 3))
 
 
+def measure_controller(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
+    return {"check": controller.measure(1 if quick else 3)}
+
+
 #: In the order of a run: what must be quiet comes first.
 PARTS: dict[str, Part] = {
     "served": measure_served,
@@ -90,6 +94,7 @@ PARTS: dict[str, Part] = {
     "density": measure_density,
     "hosts": measure_hosts,
     "instructions": measure_instructions,
+    "controller": measure_controller,
 }
 
 

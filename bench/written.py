@@ -58,6 +58,10 @@ def figures(results: Results) -> dict[str, float]:
             found[f"default_{name}_ratio"] = stats.ratio(rates["after"], rates["before"]).median
         for state, failed in pairs["burst_failed"].items():
             found[f"burst_failed_of_2000_{state}"] = failed
+    if "controller" in results:
+        for shape, kinds in results["controller"]["check"].items():
+            found[f"check_cpu_seconds_{shape}"] = median(kinds["shared"])
+            found[f"check_cpu_seconds_{shape}_own"] = median(kinds["own"])
     if "density" in results:
         density = results["density"]
         for kind in ("idle", "live"):
@@ -358,6 +362,20 @@ def converge_page(part: Mapping[str, Any]) -> str:
     )
 
 
+def controller_page(part: Mapping[str, Any]) -> str:
+    kinds = {"shared": "the same apps on all hosts", "own": "each host with its own"}
+    rows = [
+        [shape.replace("_", " "), label, shown(stats.spread(part["check"][shape][kind]))]
+        for shape in part["check"]
+        for kind, label in kinds.items()
+    ]
+    return "\n".join(
+        ["## The controller, with many hosts", "", conditions(part), "", "Processor seconds of `playbooks/check.yml`, which "
+         "every playbook begins with and which contacts no host. 200 hosts have five apps each.", "",
+         table(["inventory", "apps", "processor seconds"], rows)]
+    )  # fmt: skip
+
+
 PARTS = {
     "served": served_page,
     "instructions": instructions_page,
@@ -365,6 +383,7 @@ PARTS = {
     "converge": converge_page,
     "density": density_page,
     "hosts": hosts_page,
+    "controller": controller_page,
 }
 
 

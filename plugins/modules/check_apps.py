@@ -12,6 +12,7 @@ description:
     before any host is touched, and fails with all problems at once, each with its place, reason and fix.
   - Reads all hosts of the group, including those that C(--limit) excludes, because a clash may involve them.
   - Only inventory variables and extra variables count; variables of a play do not apply to other hosts.
+  - Where these have no problem, checks C(front_server) and the settings of role tls, of the hosts of the play.
   - Connects to no host. The task runs once per play.
 options:
   root:

@@ -20,11 +20,11 @@ from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.emperor.stack.plugins.action import release as action
-from ansible_collections.emperor.stack.plugins.action.check_apps import to_native
 from ansible_collections.emperor.stack.plugins.module_utils.files import trees
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
 from ansible_collections.emperor.stack.plugins.module_utils.release.phases import in_turn
+from ansible_collections.emperor.stack.plugins.plugin_utils.controller.native import to_native
 from ansible_collections.emperor.stack.plugins.plugin_utils.release import specs as release_specs
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import environment
 from hypothesis import given, settings

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from ..faults import Fault
 
 APPS = "python_apps"
 SECRETS = "vault_python_apps_secrets"
@@ -54,3 +57,11 @@ class Controller:
 
     def at(self, path: str) -> str:
         return os.path.normpath(os.path.join(self.root, path))
+
+
+def grouped(found: Iterable[tuple[str, Fault]]) -> list[Problem]:
+    """A problem for each fault, with all hosts that have it, in the order in which they were *found*."""
+    hosts: dict[Fault, dict[str, None]] = defaultdict(dict)
+    for host, fault in found:
+        hosts[fault][host] = None
+    return [Problem(tuple(names), fault.where, fault.reason, fault.fix) for fault, names in hosts.items()]

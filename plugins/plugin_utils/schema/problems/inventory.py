@@ -5,7 +5,6 @@ Pure: what is on the controller's disk is asked through two functions. No messag
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any
@@ -17,21 +16,16 @@ from ..fields.app import APP
 from .app import CROSS_RULES
 from .entries import entries, good_text, name_of, present, schema_of
 from .fleet import default_site_clashes, domain_clashes, name_clashes, shared_machines
-from .found import APPS, SECRETS, Controller, HostApps, Problem
+from .found import APPS, SECRETS, Controller, HostApps, Problem, grouped
 from .secrets import hiding, secret_faults, secret_forms, without_secrets
 
 
 def problems(fleet: Mapping[str, HostApps], controller: Controller) -> list[Problem]:
     """All problems, in the order of hosts and apps; one that several hosts share is listed once."""
-    found: dict[Fault, list[str]] = defaultdict(list)
     known = {label for host in fleet.values() for _, app in entries(host.apps) if (label := name_of(app))}
-    checked: dict[str, list[Fault]] = {}
-    for host, declared in fleet.items():
-        for fault in _host_faults(declared, known, controller, checked):
-            if host not in found[fault]:
-                found[fault].append(host)
-    listed = [Problem(tuple(hosts), fault.where, fault.reason, fault.fix) for fault, hosts in found.items()]
-    listed += [
+    check = _Check(known, controller)
+    listed = [
+        *grouped((host, fault) for host, declared in fleet.items() for fault in check.of_host(declared)),
         *shared_machines(fleet),
         *name_clashes(fleet),
         *domain_clashes(fleet),
@@ -47,25 +41,48 @@ def app_count(fleet: Mapping[str, HostApps]) -> int:
 # one host
 
 
-def _host_faults(
-    declared: HostApps, known: set[str], controller: Controller, checked: dict[str, list[Fault]]
-) -> Iterator[Fault]:
-    yield from _misspelt(declared)
-    apps = declared.apps
-    if isinstance(apps, Unresolved):
-        yield unresolved(apps, APPS)
-    elif not isinstance(apps, list | tuple) and apps is not None:
-        yield Fault(APPS, f"this is {given(apps)}, but must be a list of apps", _smallest_app())
-    for where, app in entries(apps, everything=True):
-        # Most hosts of a fleet share their apps by a group variable: each distinct entry is checked once.
-        key = f"{where} {app!r}"
-        if key not in checked:
-            checked[key] = list(_app_faults(app, where, controller))
-        if checked[key]:
-            yield from hiding(checked[key], app, where, secret_forms([declared]))
-    yield from _duplicates(apps)
-    yield from _renaming_faults(apps)
-    yield from secret_faults(declared, known)
+class _Check:
+    """Checks hosts. Most hosts of a fleet share their apps by a group variable: what is the same is checked once."""
+
+    def __init__(self, known: set[str], controller: Controller) -> None:
+        self._known = known
+        self._controller = controller
+        self._hosts: dict[tuple[int, int, frozenset[str]], list[Fault]] = {}
+        self._apps: dict[tuple[str, int], list[Fault]] = {}
+        self._written: dict[str, list[Fault]] = {}
+
+    def of_host(self, declared: HostApps) -> list[Fault]:
+        # By id: the fleet holds all of them until the end.
+        key = (id(declared.apps), id(declared.secrets), declared.variables)
+        if key not in self._hosts:
+            self._hosts[key] = list(self._host_faults(declared))
+        return self._hosts[key]
+
+    def _host_faults(self, declared: HostApps) -> Iterator[Fault]:
+        yield from _misspelt(declared)
+        apps = declared.apps
+        if isinstance(apps, Unresolved):
+            yield unresolved(apps, APPS)
+        elif not isinstance(apps, list | tuple) and apps is not None:
+            yield Fault(APPS, f"this is {given(apps)}, but must be a list of apps", _smallest_app())
+        forms: list[str] | None = None
+        for where, app in entries(apps, everything=True):
+            if faults := self._of_app(where, app):
+                forms = secret_forms([declared]) if forms is None else forms
+                yield from hiding(faults, app, where, forms)
+        yield from _duplicates(apps)
+        yield from _renaming_faults(apps)
+        yield from secret_faults(declared, self._known)
+
+    def _of_app(self, where: str, app: Any) -> list[Fault]:
+        key = (where, id(app))
+        if key not in self._apps:
+            # What a template made is another object on each host, and often the same.
+            written = f"{where} {app!r}"
+            if written not in self._written:
+                self._written[written] = list(_app_faults(app, where, self._controller))
+            self._apps[key] = self._written[written]
+        return self._apps[key]
 
 
 def _app_faults(app: Any, where: str, controller: Controller) -> Iterator[Fault]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -136,15 +137,31 @@ def without_secrets(listed: list[Problem], fleet: Mapping[str, HostApps]) -> lis
     """The last line of defence: a secret that a template carried into another field is not printed either."""
     if not listed:
         return listed
-    forms = secret_forms(fleet.values())
+    beginnings: dict[str, list[str]] = defaultdict(list)
+    for form in secret_forms(fleet.values()):
+        beginnings[_beginning(form)].append(form)
+
+    # Mostly one length: few letters become two in lower case.
+    lengths = {len(start) for start in beginnings}
+
+    def clean_text(text: str) -> str:
+        # A fleet has thousands of secrets, and a text hardly ever the beginning of one.
+        small = text.lower()
+        starts = {small[at : at + length] for at in range(len(small)) for length in lengths}
+        starts &= beginnings.keys()
+        forms = [form for start in starts for form in beginnings[start]]
+        return functools.reduce(_hidden, sorted(forms, key=len, reverse=True), text)
 
     def clean(problem: Problem) -> Problem:
-        texts = (problem.where, problem.reason, problem.fix)
-        where, reason, fix = (functools.reduce(_hidden, forms, text) for text in texts)
+        where, reason, fix = map(clean_text, (problem.where, problem.reason, problem.fix))
         fix = fix if where == problem.where else "remove the secret from this name"
         return replace(problem, where=where, reason=reason, fix=fix)
 
     return [clean(problem) for problem in listed]
+
+
+def _beginning(form: str) -> str:
+    return form[: masking.SHORTEST_HIDDEN].lower()
 
 
 def secret_forms(hosts: Iterable[HostApps]) -> list[str]:
@@ -156,7 +173,7 @@ def secret_forms(hosts: Iterable[HostApps]) -> list[str]:
 def _hidden(text: str, secret: str) -> str:
     """*text* with *secret* masked, also where it was cut off by an ellipsis or written in small letters."""
     start = 0
-    while (start := text.lower().find(secret[: masking.SHORTEST_HIDDEN].lower(), start)) >= 0:
+    while (start := text.lower().find(_beginning(secret), start)) >= 0:
         end = start
         while (
             end < len(text) and end - start < len(secret) and text[end].lower() == secret[end - start].lower()
