@@ -24,7 +24,7 @@ from ..module_utils.release.phases import PHASES, going_on, together
 from ..module_utils.release.spec import ReleaseSpec
 from ..module_utils.source.spec import Source
 from ..plugin_utils.console import progress
-from ..plugin_utils.controller import second_command
+from ..plugin_utils.controller import held_runs, second_command
 from ..plugin_utils.controller.bundle import bundle_root
 from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process, process_token
 from ..plugin_utils.controller.native import to_native, unreadable
@@ -164,8 +164,11 @@ class ActionModule(ActionWithLocks):
 
 def this_run() -> Owner:
     """Who deploys: the same for all phases of a run."""
+    process = playbook_process()
+    token = process_token(process)
+    held_runs.hold(token, process)
     return {
-        "token": process_token(playbook_process()),
+        "token": token,
         "who": f"{getpass.getuser()}@{socket.gethostname()}",
         "controller": socket.gethostname(),
     }

@@ -16,6 +16,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from . import held_runs
+
 
 def process_token(pid: int) -> str:
     """A name for a process on this machine that no later one will have."""
@@ -51,7 +53,7 @@ def is_dead(token: str) -> bool:
     """Whether *token* names a process of this machine that has ended. False when that cannot be known from here.
 
     A run in another container is not known either, although the machine is the same: from here nothing of its processes
-    can be seen, and the number of its namespace is given to others afterwards.
+    can be seen, and the number of its namespace is given to others afterwards. `held_runs` may know.
     """
     place, _, process = token.rpartition("/")[0].rpartition("/")
     here = process_token(os.getpid()).rsplit("/", 2)[0]
@@ -77,7 +79,11 @@ def dead_holders(result: Mapping[str, Any]) -> dict[str, str]:
         name: (outcome.get("locked") or {}).get("token")
         for name, outcome in (result.get("apps") or {}).items()
     }
-    return {name: token for name, token in holders.items() if isinstance(token, str) and is_dead(token)}
+    return {
+        name: token
+        for name, token in holders.items()
+        if isinstance(token, str) and (is_dead(token) or held_runs.has_ended(token))
+    }
 
 
 class ActionWithLocks(ActionBase):
