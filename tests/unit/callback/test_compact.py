@@ -28,11 +28,11 @@ PLAY = """
   vars:
     apps: @APPS@
   tasks:
+    # Of an action alone: a module is a process for each host, in all of the runs here.
     - name: Change nothing
-      ansible.builtin.command: "true"
-      changed_when: false
+      ansible.builtin.set_fact: {nothing: true}
     - name: Change something
-      ansible.builtin.command: "true"
+      ansible.builtin.set_fact: {something: true}
       changed_when: inventory_hostname == 'h1'
     - name: Tell
       ansible.builtin.debug:
@@ -50,7 +50,7 @@ PLAY = """
       ansible.builtin.copy:
         content: "new\\n"
         dest: "{{ playbook_dir }}/written"
-      when: inventory_hostname == 'h1'
+      when: inventory_hostname == 'h1' and ansible_check_mode
     - name: Wait
       ansible.builtin.command: sleep 7
       changed_when: false
@@ -79,6 +79,7 @@ PLAY = """
 INCLUDED = """
 - name: Warn
   warner:
+  when: warns | default(false) | bool
 """
 
 WARNER = """
@@ -112,7 +113,7 @@ def play(directory: Path, *words: str, **environment: str) -> str:
 
 
 def test_what_changed_and_the_end(directory: Path) -> None:
-    output = play(directory)
+    output = play(directory, "-e", "warns=true")
     assert "Change nothing" not in output and "Pass over" not in output
     assert "included" not in output and "TASK [Warn]" not in output
     # What a task warns of is shown, though it changed nothing.
@@ -173,7 +174,7 @@ def test_a_failure_is_said_once_and_where_it_is(directory: Path) -> None:
 
 def test_verbose_shows_all_tasks_as_ever(directory: Path) -> None:
     output = play(directory, "-v")
-    assert "TASK [Change nothing]" in output and "ok: [h2] => " in output and "cmd:" in output
+    assert "TASK [Change nothing]" in output and "ok: [h2] => " in output and "nothing: true" in output
     assert output.rstrip().endswith("boom") and "app     live release" in output.rpartition("PLAY RECAP")[2]
 
 
