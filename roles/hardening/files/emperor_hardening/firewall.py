@@ -48,8 +48,9 @@ def load(ruleset: str, ports: Iterable[int]) -> None:
 
 
 def unload() -> None:
-    # Made first, so that it is no error where there is none.
-    run("nft", "-f", "-", stdin=f"table {TABLE}\ndelete table {TABLE}\n", check=False)
+    # A host that never had the firewall may have no nft. The table is made first: it is no error where there is none.
+    if shutil.which("nft"):
+        run("nft", "-f", "-", stdin=f"table {TABLE}\ndelete table {TABLE}\n", check=False)
     LOADED.unlink(missing_ok=True)
 
 
