@@ -29,15 +29,15 @@ LONGEST = (
     "walls",
     "processes",
     "tls",
+    "deploy",
     "chaos",
     "sources",
-    "deploy",
+    "hardened",
     "many_apps",
     "default",
     "front",
     "real_apps",
     "remove_app",
-    "hardened",
 )
 
 CLOSING = re.compile(r"=+ ((?:\d+ \w+(?:, )?)+) in [\d.]+s.*?=+")

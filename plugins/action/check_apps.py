@@ -16,7 +16,7 @@ from ..plugin_utils.controller.bundle import bundle_root
 from ..plugin_utils.schema import renamed_variables
 from ..plugin_utils.schema.faults import Encrypted, NotNeeded
 from ..plugin_utils.schema.problems.found import APPS, SECRETS, Controller, HostApps, Problem, grouped
-from ..plugin_utils.schema.problems.inventory import app_count, problems
+from ..plugin_utils.schema.problems.inventory import app_count, problems, shared_apps
 from ..plugin_utils.schema.resolving import Resolver
 from ..plugin_utils.services.databases import with_database
 from ..plugin_utils.services.problems import problems as service_problems
@@ -86,6 +86,7 @@ class ActionModule(ActionBase):
             "changed": False,
             "apps": app_count(fleet),
             "hosts": len(fleet),
+            "shared": shared_apps(fleet),
             "unchecked": len(unchecked),
         }
         warnings = [

@@ -17,6 +17,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 
 from ..module_utils.host import layout
+from ..module_utils.host.processes import process_token
 from ..module_utils.release import uv_settings
 from ..module_utils.release.lock import Owner
 from ..module_utils.release.phase import Told
@@ -26,7 +27,7 @@ from ..module_utils.source.spec import Source
 from ..plugin_utils.console import progress
 from ..plugin_utils.controller import held_runs, second_command
 from ..plugin_utils.controller.bundle import bundle_root
-from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process, process_token
+from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process
 from ..plugin_utils.controller.native import to_native, unreadable
 from ..plugin_utils.release.specs import Specs, code_directory, pack, source_files
 from ..plugin_utils.schema.apps import complete_all

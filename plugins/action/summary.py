@@ -7,7 +7,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ..plugin_utils.console import report
+from ..module_utils.console import report
 from ..plugin_utils.controller.native import to_native
 
 

@@ -38,8 +38,8 @@ from ansible.executor.task_result import CallbackTaskResult  # noqa: E402
 from ansible.playbook.task_include import TaskInclude  # noqa: E402
 from ansible.plugins.callback.default import CallbackModule as Default  # noqa: E402
 
+from ..module_utils.console import report  # noqa: E402
 from ..module_utils.host import output  # noqa: E402
-from ..plugin_utils.console import report  # noqa: E402
 from ..plugin_utils.console.patience import Watch  # noqa: E402
 
 COLORS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..module_utils.console.release_report import of_phases, of_problems
+from ..module_utils.console.status_report import of_apps, of_certificates
 from ..plugin_utils.console import release_plan
-from ..plugin_utils.console.release_report import of_phases, of_problems
-from ..plugin_utils.console.status_report import of_apps, of_certificates
 
 
 def plan_of_hosts(

@@ -43,6 +43,17 @@ options:
             description: nginx serves files from it.
             type: bool
             default: false
+      deploy_keys:
+        description:
+          - Public keys of SSH that may log in as C(deploy_<name>), a user that can do nothing but deploy the app. Without
+            keys there is no such user.
+        type: list
+        elements: str
+        default: []
+      pushed:
+        description: The app is deployed from pushes, to a repository of root's that is made here.
+        type: bool
+        default: false
       size:
         description: C(web), C(limits), C(on_demand) and C(workers) of the completed app.
         type: dict

@@ -58,6 +58,11 @@ hosts:
   description: How many hosts were read.
   returned: success
   type: int
+shared:
+  description: The apps that more than one host has, each with the names of its hosts.
+  returned: success
+  type: dict
+  sample: {blog: [web1, web2]}
 unchecked:
   description: How many values could not be decrypted and were left unchecked.
   returned: success

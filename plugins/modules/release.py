@@ -121,15 +121,11 @@ phases:
   returned: always
 """
 
-from collections.abc import Mapping  # noqa: E402
-from typing import Any  # noqa: E402
-
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ..module_utils.host.credentials import all_secrets  # noqa: E402
-from ..module_utils.host.masking import hide  # noqa: E402
 from ..module_utils.host.output import printable  # noqa: E402
 from ..module_utils.release.current_steps import CurrentSteps  # noqa: E402
+from ..module_utils.release.hiding import hide_all  # noqa: E402
 from ..module_utils.release.options import Options  # noqa: E402
 from ..module_utils.release.phases import in_turn  # noqa: E402
 
@@ -138,13 +134,6 @@ def summary(failed: list[str], of: int) -> str:
     """One line; each app's reason stands in its own result."""
     rest = "" if len(failed) == of else "; the other apps go on"
     return f"{', '.join(failed)} failed{rest}"
-
-
-def secrets_in(app: Mapping[str, Any]) -> list[str]:
-    """All that no message may show of an app's spec."""
-    source = app.get("source") or {}
-    values = [*(app.get("secrets") or {}).values(), *filter(None, [app.get("key")])]
-    return [*values, *all_secrets(source.values())]
 
 
 def main() -> None:
@@ -169,12 +158,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    # No secret comes back in a message, whatever an app's build prints. Not by Ansible's own masking: it would change
-    # names, revisions and everything else that happens to hold a short secret.
-    for app in module.params["apps"]:
-        hide(secrets_in(app))
-    hide(all_secrets(module.params["uv_environment"].values()))
-    hide(str(v) for k, v in module.params["uv_environment"].items() if k.endswith("_PASSWORD"))
+    # No secret comes back in a message, whatever an app's build prints.
+    hide_all(module.params["apps"], module.params["uv_environment"])
     options = Options(
         owner=module.params["owner"],
         dead=module.params["dead"],

@@ -35,6 +35,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("CONFIG", "etc"),
         ("UNITS", "units"),
         ("TRANSIENT_UNITS", "transient"),
+        ("KNOWN_APPS", "known"),
+        ("MAINTENANCE", "maintenance"),
     ):
         monkeypatch.setattr(layout, name, str(tmp_path / directory))
     me = SimpleNamespace(pw_uid=os.getuid(), pw_gid=os.getgid(), gr_gid=os.getgid(), pw_gecos="")

@@ -16,6 +16,7 @@ BY_NAME = {
     "ActionModule": "Ansible",
     "CallbackModule": "Ansible",
     "FilterModule": "Ansible",
+    "LookupModule": "Ansible",
     "filters": "Ansible",
     "makefile": "http.client",
 }

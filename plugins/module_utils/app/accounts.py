@@ -13,7 +13,7 @@ from typing import Any
 from ..files.atomic import write_atomically
 from ..host import disk_quota, layout, sizing
 from ..host.module import Module
-from . import owned_paths, renaming
+from . import logins, owned_paths, renaming
 from . import users as app_users
 from .owned_paths import Misplaced
 from .traces import found_apps
@@ -101,6 +101,8 @@ def argument_spec() -> dict[str, Any]:
                 "name": {"type": "str", "required": True},
                 "renamed_from": {"type": "str"},
                 "persistent": {"type": "list", "elements": "dict", "default": [], "options": persistent},
+                "deploy_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+                "pushed": {"type": "bool", "default": False},
                 "size": {"type": "dict", "required": True},
             },
         },
@@ -152,7 +154,9 @@ def ensure_app(app: dict[str, Any], users: app_users.Users, check_mode: bool) ->
             for line in make_directories(app, check_mode):
                 changes.append(line)
             changes += hold_disk(app, check_mode)
-    except (Misplaced, disk_quota.Unsupported) as error:
+        for line in logins.ensure(app, check_mode):
+            changes.append(line)
+    except (Misplaced, disk_quota.Unsupported, logins.Taken) as error:
         return {"changes": changes, "error": str(error)}
     except Exception as error:
         # Whatever it is that this app's files or its name bring about, the others go on.

@@ -25,7 +25,7 @@ from ..release import lifecycle
 from ..release.state import AppState
 from . import archive as app_archive
 from . import ending as app_ending
-from . import front_sites
+from . import front_sites, logins
 from .renaming import MARK
 from .traces import Listing, left_behind, listing, paths_of, uid_of
 
@@ -226,6 +226,7 @@ def without_directories(tmpfiles: str, gone: Iterable[str]) -> str:
 def _remove_user(found: Listing) -> None:
     """The user goes last: it is what a killed removal is found by."""
     app = found.app
+    logins.forget(app)
     with contextlib.suppress(KeyError):
         grp.getgrnam(app)
         run(["groupdel", "--force", app], what=f"removing group {app}", timeout=60)

@@ -36,8 +36,46 @@ MAINTENANCE = f"{CONFIG}/maintenance"
 #: How many processes each app of the host may have, as the last run computed it.
 SIZES = f"{HOST_STATE}/sizes.json"
 
+#: What the host's command `emperor` knows of each app, as the last run wrote it; root only, as secrets are in there.
+KNOWN_APPS = f"{HOST_STATE}/apps"
+
+#: Homes of the users that deploy an app over SSH, with their keys: root's, as all that is in there.
+LOGINS = f"{HOST_STATE}/logins"
+
+#: Repositories that versions of apps are pushed to; root only.
+PUSHED = f"{HOST_STATE}/pushed"
+
 #: The user that nginx runs as on Debian; the group of every socket directory and published file.
 FRONT_USER = "www-data"
+
+
+def known_app(app: str) -> str:
+    """What `emperor` knows of *app*."""
+    return f"{KNOWN_APPS}/{app}.json"
+
+
+def login_user(app: str) -> str:
+    """Who logs in to deploy *app*. No app is called so: names of apps have no underscore."""
+    return f"deploy_{app}"
+
+
+def login_home(app: str) -> str:
+    return f"{LOGINS}/{app}"
+
+
+def login_keys(app: str) -> str:
+    """Who may log in."""
+    return f"{login_home(app)}/.ssh/authorized_keys"
+
+
+def pushed(app: str) -> str:
+    """The repository that versions of *app* are pushed to, root's."""
+    return f"{PUSHED}/{app}.git"
+
+
+def pushed_url(app: str) -> str:
+    """What `source.git` of an app is that is deployed from pushes."""
+    return f"file://{HOST_STATE}/pushed/{app}.git"
 
 
 def all_current_steps() -> str:
@@ -318,6 +356,9 @@ def everything_of(app: str) -> list[tuple[str, str]]:
         # Debian's logrotate numbers old logs; with `dateext` they carry their day.
         *((logs, rf"{name}\.(?:access|error)\.log(?:[.-][0-9]+)?(?:\.gz)?") for logs in FRONT_LOGS),
         (f"{TLS}/apps", name),
+        (KNOWN_APPS, rf"{name}\.json{half}"),
+        (LOGINS, name),
+        (PUSHED, rf"{name}\.git"),
         (FRONT_CACHES, f"emperor-stack-{name}"),
         (MAINTENANCE, name),
         (APPS, rf"{name}|\.leaving-{name}"),

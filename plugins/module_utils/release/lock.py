@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypedDict
 
 from ..files.atomic import write_atomically
-from ..host import layout
+from ..host import layout, processes
 
 #: Seconds after which a lock whose owner has not been heard of may be taken over.
 LOCK_SECONDS = 1800
@@ -209,13 +209,15 @@ class Lockable:
     def free_lock(self, dead: Collection[str], break_lock: bool, token: str = "") -> Lock | None:
         """What the last holder left unfinished, where the lock may be taken by the run *token*; None where there is none.
 
-        The one rule of locks: it is free where its holder is this run, is among *dead*, has not been heard of for too long,
-        or is to be passed over on purpose. Whoever meets a lock asks here. Raises Locked.
+        The one rule of locks: it is free where its holder is this run, is among *dead*, was a process of this host that has
+        ended, has not been heard of for too long, or is to be passed over on purpose. Whoever meets a lock asks here.
+        Raises Locked.
         """
         held = self.lock()
         if held is not None:
             own = bool(token) and held.token == token
-            if not (break_lock or own or held.token in dead or held.has_expired):
+            ended = held.token in dead or processes.is_dead(held.token)
+            if not (break_lock or own or ended or held.has_expired):
                 raise Locked(self.app, held)
         return held
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
+from typing import Any
 
+from ..host import layout
 from ..source.fetch import version_of
-from ..source.references import resolve_git
+from ..source.references import NoSuchVersion, resolve_git
 from . import build, lifecycle, takeover, venv, workers
 from .lock import Lock
 from .options import Options, Outcome
 from .spec import ReleaseSpec
-from .state import AppState, Manifest
+from .state import HISTORY_LINES, AppState, Manifest
 
 #: What a plan says of an app of which it has to know more; the controller then asks again.
 TO_COMPARE: Outcome = {
@@ -30,7 +33,9 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
     if revision is None:
         if not os.path.exists("/usr/bin/git") and options.check_mode:
             return {"action": "deploy", "why": "nothing is set up yet", "changed": True}
-        revision = resolve_git(source, spec.get("key"))
+        revision = _resolved(spec, options)
+        if revision is None:
+            return {"live": live, "action": "held", "why": not_pushed(app, str(source["version"]))}
     outcome: Outcome = {"live": live, "revision": revision, "action": "none"}
     outcome |= {"wanted_version": version_of(source, revision), "wanted_revision": revision}
     if manifest is not None:
@@ -62,6 +67,13 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
     ]
     if takeover.asked(others, spec):
         return {**outcome, **TO_COMPARE}
+    if not options.force and (held := _rolled_back(others, spec, revision)):
+        return {**outcome, "action": "held", "why": held}
+    return {**outcome, "action": "deploy", "why": why, "changed": True}
+
+
+def _rolled_back(others: list[Manifest], spec: ReleaseSpec, revision: str) -> str:
+    """What to do where one of *others* is what is wanted and was rolled back; empty where none is."""
     held = [
         m
         for m in others
@@ -70,14 +82,33 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
         and matches(takeover.today(m, spec), spec, revision)
         and spec.get("python") in (None, m.python)
     ]
-    if held and not options.force:
-        return {
-            **outcome,
-            "action": "held",
-            "why": f"{held[-1].release} was rolled back; deploy it anyway with -e app={app} -e "
-            "force=true, or change the app's version",
-        }
-    return {**outcome, "action": "deploy", "why": why, "changed": True}
+    if not held:
+        return ""
+    return (
+        f"{held[-1].release} was rolled back; deploy it anyway with -e app={spec['name']} -e force=true, or change the "
+        "app's version"
+    )
+
+
+def _resolved(spec: ReleaseSpec, options: Options) -> str | None:
+    """The commit that is wanted; None where that is yet to be pushed to this host. Raises ReleaseError."""
+    try:
+        return resolve_git(spec["source"], spec.get("key"))
+    except NoSuchVersion:
+        if spec["source"].get("git") != layout.pushed_url(spec["name"]) or by_hand(options):
+            raise
+        return None
+
+
+def by_hand(options: Options) -> bool:
+    """Whether the run is one of the command `emperor`, or of a login, and not a controller's."""
+    return options.owner.get("controller") == socket.gethostname()
+
+
+def not_pushed(app: str, version: str) -> str:
+    """Why an app that is deployed from pushes has nothing to deploy. No failure: its code comes when it comes."""
+    user = layout.login_user(app)
+    return f"{version} was not pushed yet; the first push deploys it: git push {user}@HOST:{app} {version}"
 
 
 def rollback_switched(left: Lock, live: str | None) -> bool:
@@ -89,6 +120,13 @@ def matches(manifest: Manifest, spec: ReleaseSpec, revision: str) -> bool:
     return manifest.fingerprint == spec["fingerprint"] and manifest.revision == revision
 
 
+def deployed_here_by(live: Manifest) -> str:
+    """Who deployed the release *live* by the command `emperor` on this host; empty where a controller did."""
+    lines = [one for one in AppState(live.app).history(HISTORY_LINES) if one.get("release") == live.release]
+    last: dict[str, Any] = next((one for one in reversed(lines) if one.get("kind") == "deploy"), {})
+    return str(last.get("who") or "") if last.get("controller") == socket.gethostname() else ""
+
+
 def difference(
     manifest: Manifest | None, fingerprint: str, revision: str, python: str, force: bool
 ) -> str | None:
@@ -96,7 +134,10 @@ def difference(
     if manifest is None:
         return "nothing is live"
     if manifest.revision != revision:
-        return f"revision {manifest.revision[:7]} is live, {revision[:7]} is wanted"
+        by = deployed_here_by(manifest)
+        # First: the table of the plan cuts long lines, and has the revisions beside it.
+        here = f"{by} deployed it on the host; " if by else ""
+        return f"{here}revision {manifest.revision[:7]} is live, {revision[:7]} is wanted"
     if manifest.fingerprint != fingerprint:
         return "its settings changed"
     if manifest.python != python:

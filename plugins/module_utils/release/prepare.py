@@ -10,7 +10,7 @@ from ..files import trees
 from ..host import layout
 from ..host.release_error import ReleaseError
 from ..source import fetch
-from . import build, failure, readiness, uploads
+from . import build, failure, known_app, readiness, uploads
 from .abort import abort
 from .cleaning import clean_up
 from .options import Options, Outcome
@@ -65,6 +65,7 @@ def _new_release(spec: ReleaseSpec, options: Options) -> Outcome:
                     reason += ". Its code, venv and public files were deleted"
             return {**abort(state, options, "prepare", reason), **steps.warned()}
         note_took(state, options, steps.end())
+        known_app.keep(spec, options)
         return {"release": release, "changed": True, **steps.warned()}
 
 

@@ -25,7 +25,7 @@ from .spec import HealthSpec, KeptWorker
 #: Lines of history that are kept.
 HISTORY_LINES = 500
 
-RELEASE_ID = re.compile(r"^\d{8}T\d{6}-[0-9a-z.-]{1,16}$")
+RELEASE_ID = re.compile(r"^\d{8}T\d{6}-[0-9a-z.-]{1,16}\Z", re.ASCII)
 
 
 @dataclass

@@ -23,7 +23,7 @@ LONGEST_REFERENCES = 1 << 20
 
 #: What git's check of received objects lets pass: faults that old programs left in the heads of commits and tags of
 #: well-known repositories, and file modes with a zero before them. None of them can decide what is written, or where.
-_HARMLESS = (
+HARMLESS = (
     *(
         "badDate",
         "badDateOverflow",
@@ -61,7 +61,7 @@ SETTINGS = {
     "maintenance.autoDetach": "false",
     "fetch.fsckObjects": "true",
     "fetch.recurseSubmodules": "false",
-    **{f"fetch.fsck.{name}": "ignore" for name in _HARMLESS},
+    **{f"fetch.fsck.{name}": "ignore" for name in HARMLESS},
 }
 
 #: What git runs to be told user and password. They come by the environment of root's process, which nobody else reads.

@@ -14,6 +14,10 @@ from .spec import Source
 # References
 
 
+class NoSuchVersion(ReleaseError):
+    """The repository has no such branch or tag."""
+
+
 def is_commit(version: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{40}", version) is not None
 
@@ -64,7 +68,7 @@ def pick_reference(listing: str, version: str, url: str) -> str:
     ):
         if name in references:
             return references[name]
-    raise ReleaseError(
+    raise NoSuchVersion(
         f"{url} has no branch or tag {version}. Push it, or correct source.version "
         "(a branch, a tag, or a full commit id of 40 digits)."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .table import Column, render
+from ...module_utils.console.table import Column, render
 
 COLUMNS = (
     Column("app", 8),

@@ -53,7 +53,17 @@ def complete(app: App) -> dict[str, Any]:
 
 #: Keys of an app of which its releases have nothing: what only the front, the accounts or this run are told. A Python is
 #: in the manifest, and `secrets` and `files` are told by their contents.
-NOT_OF_RELEASE = ("state", "renamed_from", "python", "secrets", "files", "tls", "nginx", *FRONT_ONLY)
+NOT_OF_RELEASE = (
+    "state",
+    "renamed_from",
+    "python",
+    "secrets",
+    "files",
+    "tls",
+    "nginx",
+    "deploy_keys",
+    *FRONT_ONLY,
+)
 
 
 def chosen_of_release(app: App) -> dict[str, Any]:
@@ -284,6 +294,8 @@ def app_users(apps: Iterable[App] | None) -> list[dict[str, Any]]:
             "name": app["name"],
             "renamed_from": app["renamed_from"],
             "persistent": app["persistent_directories"],
+            "deploy_keys": app["deploy_keys"],
+            "pushed": bool(app["deploy_keys"]) and app["source"].get("git") == layout.pushed_url(app["name"]),
             "size": {key: app.get(key) for key in ("web", "limits", "on_demand", "workers")},
         }
         for app in complete_all(apps)

@@ -26,7 +26,14 @@ Ask = Callable[..., dict[str, Any]]
 def declared(name: str, renamed_from: str | None = None, *persistent: str) -> dict[str, Any]:
     size = {"web": {"processes": 1}, "limits": {"memory": None}, "on_demand": False, "workers": {}}
     kept = [{"path": path, "served": False} for path in persistent]
-    return {"name": name, "renamed_from": renamed_from, "persistent": kept, "size": size}
+    return {
+        "name": name,
+        "renamed_from": renamed_from,
+        "persistent": kept,
+        "deploy_keys": [],
+        "pushed": False,
+        "size": size,
+    }
 
 
 @pytest.fixture

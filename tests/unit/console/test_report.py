@@ -6,13 +6,13 @@ import functools
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils.release.phases import together
-from ansible_collections.emperor.stack.plugins.plugin_utils.console import (
+from ansible_collections.emperor.stack.plugins.module_utils.console import (
     release_report,
     report,
     status_report,
 )
-from ansible_collections.emperor.stack.plugins.plugin_utils.console.report import Report
+from ansible_collections.emperor.stack.plugins.module_utils.console.report import Report
+from ansible_collections.emperor.stack.plugins.module_utils.release.phases import together
 
 RELEASE = "20261122T193000-ab12cd3"
 OLD = "20261121T101500-9f8e7d6"

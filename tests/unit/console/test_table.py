@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.emperor.stack.plugins.plugin_utils.console import report, table
-from ansible_collections.emperor.stack.plugins.plugin_utils.console.table import Column
+from ansible_collections.emperor.stack.plugins.module_utils.console import report, table
+from ansible_collections.emperor.stack.plugins.module_utils.console.table import Column
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.emperor.stack.plugins.action import app_removal as removal
+from ansible_collections.emperor.stack.plugins.module_utils.host import processes
 from ansible_collections.emperor.stack.plugins.plugin_utils.controller import lock_holders as locks
 
 from tools.project import ROOT
@@ -27,26 +28,26 @@ from tools.project import ROOT
 
 
 def test_this_process_lives() -> None:
-    assert not locks.is_dead(locks.process_token(os.getpid()))
+    assert not processes.is_dead(processes.process_token(os.getpid()))
 
 
 def test_a_child_lives_until_it_is_killed_even_where_nobody_waits_for_it() -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
-        token = locks.process_token(child.pid)
-        assert not locks.is_dead(token)
+        token = processes.process_token(child.pid)
+        assert not processes.is_dead(token)
         child.kill()
         # Not waited for yet, as the child of a controller that does not look: a zombie.
         until = time.monotonic() + 5
-        while not locks.is_dead(token) and time.monotonic() < until:
+        while not processes.is_dead(token) and time.monotonic() < until:
             time.sleep(0.02)
-        assert locks.is_dead(token)
+        assert processes.is_dead(token)
         child.wait()
-        assert locks.is_dead(token)
+        assert processes.is_dead(token)
 
 
 def test_a_number_that_was_given_to_another_process() -> None:
-    token = locks.process_token(os.getpid())
-    assert locks.is_dead(token.rpartition("/")[0] + "/1")
+    token = processes.process_token(os.getpid())
+    assert processes.is_dead(token.rpartition("/")[0] + "/1")
 
 
 @pytest.mark.parametrize(
@@ -73,20 +74,20 @@ def test_a_number_that_was_given_to_another_process() -> None:
     ],
 )
 def test_of_whom_nothing_is_known_is_not_dead(token: str) -> None:
-    assert not locks.is_dead(token)
+    assert not processes.is_dead(token)
 
 
 def test_another_boot_or_another_namespace_is_not_known() -> None:
-    boot, space, pid, started = locks.process_token(os.getpid()).split("/")
-    assert not locks.is_dead(f"x{boot}/{space}/{pid}/1")
-    assert not locks.is_dead(f"{boot}/pid:[7]/{pid}/1")
-    assert locks.is_dead(f"{boot}/{space}/{pid}/{started}1")
+    boot, space, pid, started = processes.process_token(os.getpid()).split("/")
+    assert not processes.is_dead(f"x{boot}/{space}/{pid}/1")
+    assert not processes.is_dead(f"{boot}/pid:[7]/{pid}/1")
+    assert processes.is_dead(f"{boot}/{space}/{pid}/{started}1")
 
 
 def test_a_process_of_another_user_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     """What another user may not read of it must not make it a dead one, whose lock is free to take."""
     parent = os.getppid()
-    token = locks.process_token(parent)
+    token = processes.process_token(parent)
     readlink = os.readlink
 
     def closed(path: str) -> str:
@@ -97,22 +98,22 @@ def test_a_process_of_another_user_lives(monkeypatch: pytest.MonkeyPatch) -> Non
     def refused(pid: int, number: int) -> None:
         raise PermissionError(pid)
 
-    monkeypatch.setattr(locks.os, "readlink", closed)
-    monkeypatch.setattr(locks.os, "kill", refused)
-    assert not locks.is_dead(token)
-    assert locks.is_dead(token + "1")
+    monkeypatch.setattr(processes.os, "readlink", closed)
+    monkeypatch.setattr(processes.os, "kill", refused)
+    assert not processes.is_dead(token)
+    assert processes.is_dead(token + "1")
 
 
 def test_a_process_that_cannot_be_looked_at_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    token = locks.process_token(os.getppid())
-    here = locks.process_token(os.getpid())
+    token = processes.process_token(os.getppid())
+    here = processes.process_token(os.getpid())
 
     def hidden(pid: int) -> list[str]:
         raise FileNotFoundError(pid)
 
-    monkeypatch.setattr(locks, "process_token", lambda pid: here)
-    monkeypatch.setattr(locks, "_stat", hidden)
-    assert not locks.is_dead(token)
+    monkeypatch.setattr(processes, "process_token", lambda pid: here)
+    monkeypatch.setattr(processes, "_stat", hidden)
+    assert not processes.is_dead(token)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_a_worker_whose_run_was_killed_does_not_go_on(monkeypatch: pytest.Monkey
 
 # Asking again
 
-ALIVE = locks.process_token(os.getpid())
+ALIVE = processes.process_token(os.getpid())
 DEAD = ALIVE.rpartition("/")[0] + "/1"
 
 

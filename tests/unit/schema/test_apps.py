@@ -115,6 +115,7 @@ def test_every_default() -> None:
         "error_pages": {},
         "intercept_errors": False,
         "maintenance": {"allow": [], "retry_after": 300},
+        "deploy_keys": [],
         "timeouts": apps.timeouts(60),
         "protocol": "uwsgi",
         "static_files": [],
@@ -233,6 +234,8 @@ def test_app_users() -> None:
                 {"path": "mediax", "served": False},
                 {"path": "private", "served": False},
             ],
+            "deploy_keys": [],
+            "pushed": False,
             "size": {
                 "web": {"processes": None, "threads": 2, "max_requests": 1000000, "preload": True},
                 "limits": {**LIMITS, "request_timeout": 100},

@@ -19,6 +19,7 @@ from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.foun
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.problems.inventory import (
     app_count,
     problems,
+    shared_apps,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +42,7 @@ BLOG: dict[str, Any] = {
     "wsgi": "blog.wsgi:application",
 }
 ASGI: dict[str, Any] = {"wsgi": None, "asgi": "app.main:app"}
+GIT = {"git": "https://git.example.com/team/blog.git", "version": "v1.4.0"}
 FULL: dict[str, Any] = {
     **BLOG,
     "source": {
@@ -185,7 +187,7 @@ NAMES = (
     "schedule, hooks, static, persistent, persistent_files, env, secrets, database, health, server, web, on_demand, idle, "
     "limits, tls, path, default_site, "
     "redirects, allow, deny, users, rate_limit, cache, headers, static_max_age, private, error_pages, intercept_errors, "
-    "maintenance, nginx"
+    "maintenance, deploy_keys, nginx"
 )
 BOTH = "wsgi: blog.wsgi:application\n# or\npaste: production.ini"
 NUMBER = "but must be a whole number from 1 to"
@@ -873,7 +875,25 @@ def other(**changes: Any) -> dict[str, Any]:
 def test_one_app_on_many_hosts_is_no_clash() -> None:
     sized = {**BLOG, "web": {"processes": 8}, "env": {"NODE": "2"}}
     assert problems({"web1": HostApps([BLOG]), "web2": HostApps([other(), sized])}, CONTROLLER) == []
-    assert app_count({"web1": HostApps([BLOG]), "web2": HostApps([other(), sized])}) == 2
+    fleet = {"web1": HostApps([BLOG]), "web2": HostApps([other(), sized])}
+    assert app_count(fleet) == 2
+    assert shared_apps(fleet) == {"blog": ["web1", "web2"]}
+    assert shared_apps({"web1": HostApps([BLOG]), "web2": HostApps([{**BLOG, "state": "absent"}])}) == {}
+
+
+def test_logins_that_could_deploy_nothing() -> None:
+    key = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5{'A' * 48}"
+    keys = {
+        "deploy_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJNjj7Eb4OTDwSxQFUCE28OoLcHVuCFgpzbHLcBSYVF7 ci"]
+    }
+    assert found({**BLOG, **keys, "source": GIT}) == []
+    (one,) = found({**BLOG, **keys, "source": {"package": "kinto==1.0"}})
+    assert one.where.endswith(".deploy_keys") and "only an app whose code comes from git" in one.reason
+    (one,) = found({**BLOG, **keys, "source": GIT, "name": "a" * 26})
+    assert "would have more than 32 characters" in one.reason
+    assert one.fix == "shorten the name of the app to 25 characters"
+    assert found({**BLOG, **keys, "source": GIT, "name": "a" * 25}) == []
+    assert len(found({**BLOG, "source": GIT, "deploy_keys": [key, "nonsense"]})) == 1
 
 
 def test_clashes() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.values import names as app_names
-from ansible_collections.emperor.stack.plugins.module_utils.values import texts, urls
+from ansible_collections.emperor.stack.plugins.module_utils.values import texts, urls, versions
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import (
     calendar,
     domains,
     environment,
+    logins,
     paths,
     processes,
     sizes,
@@ -16,6 +17,14 @@ from ansible_collections.emperor.stack.plugins.plugin_utils.schema.rules import 
 )
 from hypothesis import given
 from hypothesis import strategies as st
+
+ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJNjj7Eb4OTDwSxQFUCE28OoLcHVuCFgpzbHLcBSYVF7"
+CUT = "the key is damaged or cut: copy the whole line of the .pub file"
+COMMENT = "its comment, which the history shows, may have letters, digits, blanks and @ . _ + : / - only"
+NO_OPTIONS = "it must begin with the kind of the key: options before it are set by Emperor Stack"
+NO_KEY = (
+    "it must be a public key, which begins with one of ssh-ed25519, ssh-rsa, ecdsa-sha2-nistp256 and others"
+)
 
 ACCEPTED = {
     app_names.name: ["blog", "b", "a-1", "a" * 31, "local"],
@@ -54,7 +63,8 @@ ACCEPTED = {
         "ssh://git@[::1]/blog.git",
         "https://user:token@git.example.com/blog.git",
     ],
-    sources.git_version: ["v1.4.0", "main", "feature/x-1", "0123abc", "release_2026-11"],
+    logins.public_key: [ED25519, f"{ED25519} ci", f"{ED25519} ann@laptop 2026-12-01"],
+    versions.git_version: ["v1.4.0", "main", "feature/x-1", "0123abc", "release_2026-11"],
     sources.archive: [
         "https://example.com/blog-1.0.tar.gz?x=1",
         "http://u:p@127.0.0.1:8080/a.zip",
@@ -330,11 +340,25 @@ REFUSED = [
         "it has 128 KiB, but an environment variable holds at most 127: render it into a file with `files`",
         "",
     ),
-    (sources.git_version, "", "it is empty", ""),
-    (sources.git_version, "-x", OPTION, ""),
-    (sources.git_version, "a..b", "it must be one tag, branch or commit, as in v1.4.0", ""),
-    (sources.git_version, "a b", "it must be one tag, branch or commit, as in v1.4.0", ""),
-    (sources.git_version, "v1:refs", "it must be one tag, branch or commit, as in v1.4.0", ""),
+    (logins.public_key, "", NO_KEY, ""),
+    (logins.public_key, f"ssh-dss {ED25519[12:]}", NO_KEY, ""),
+    (logins.public_key, f'from="10.0.0.0/8" {ED25519}', NO_OPTIONS, ED25519),
+    (logins.public_key, ED25519[:40], CUT, ""),
+    (logins.public_key, f"ssh-rsa {ED25519[12:]}", CUT, ""),
+    (logins.public_key, "ssh-ed25519 not base64", CUT, ""),
+    (logins.public_key, f'{ED25519} a"b', COMMENT, ""),
+    (logins.public_key, f"{ED25519} a\nssh-rsa b", COMMENT, ""),
+    (
+        logins.public_key,
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "this is a private key: take the file that ends in .pub, and never show the other one",
+        "",
+    ),
+    (versions.git_version, "", "it is empty", ""),
+    (versions.git_version, "-x", OPTION, ""),
+    (versions.git_version, "a..b", "it must be one tag, branch or commit, as in v1.4.0", ""),
+    (versions.git_version, "a b", "it must be one tag, branch or commit, as in v1.4.0", ""),
+    (versions.git_version, "v1:refs", "it must be one tag, branch or commit, as in v1.4.0", ""),
     (paths.controller_path, "", "it is empty", ""),
     (
         paths.controller_path,

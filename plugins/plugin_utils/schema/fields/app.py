@@ -7,7 +7,7 @@ from dataclasses import replace
 from ....module_utils.values import names as app_names
 from ..kinds import Choice, Field, Flag, ListOf, MapOf, Number, OneOrMore, Section, Text
 from ..rules import domains, environment, paths, processes, sources
-from . import visitors
+from . import logins, visitors
 from .data import DATABASE
 from .nginx import NGINX
 from .processes import HOOKS_OF_A_DEPLOY, PROCESS_NAME, SCHEDULED, WORKER
@@ -265,6 +265,7 @@ APP = Section(
             "tls: {provider: acme}",
         ),
         *visitors.FIELDS,
+        *logins.FIELDS,
         Field(
             "nginx",
             NGINX,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....module_utils.values import urls
+from ....module_utils.values import urls, versions
 from ..kinds import Field, Flag, Section, Text
 from ..rules import paths, sources
 from .texts import CODE_PATH
@@ -17,7 +17,7 @@ SOURCE = Section(
         ),
         Field(
             "version",
-            Text(sources.git_version, "tag, branch or commit", "v1.4.0"),
+            Text(versions.git_version, "tag, branch or commit", "v1.4.0"),
             "Version to deploy. A tag or a commit is the same on every host and every day; a branch is not.",
             "version: v1.4.0",
         ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..faults import Fault, listed, member, shown
 from ..rules import environment, paths, processes, sources, visitors
-from . import asgi, traffic
+from . import asgi, logins, traffic
 from .databases import database_faults
 from .entries import good_items, good_pairs, good_text
 from .found import Controller
@@ -371,6 +371,7 @@ def _traffic_faults(app: Mapping[str, Any], where: str, controller: Controller) 
 
 
 CROSS_RULES = (
+    logins.faults,
     _source_faults,
     _file_faults,
     _static_faults,

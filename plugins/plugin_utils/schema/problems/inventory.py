@@ -38,6 +38,15 @@ def app_count(fleet: Mapping[str, HostApps]) -> int:
     return len({name_of(app) for host in fleet.values() for _, app in present(host.apps)})
 
 
+def shared_apps(fleet: Mapping[str, HostApps]) -> dict[str, list[str]]:
+    """The apps that more than one host has, each with its hosts."""
+    found: dict[str, list[str]] = {}
+    for host, declared in fleet.items():
+        for _, app in present(declared.apps):
+            found.setdefault(name_of(app), []).append(host)
+    return {app: hosts for app, hosts in sorted(found.items()) if len(hosts) > 1}
+
+
 # one host
 
 

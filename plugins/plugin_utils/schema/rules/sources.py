@@ -9,16 +9,6 @@ from .domains import hostname
 from .paths import controller_path
 
 
-def git_version(text: str) -> Wrong | None:
-    if not text:
-        return Wrong("it is empty")
-    if text.startswith("-"):
-        return Wrong("it starts with a hyphen, so that git would take it for an option")
-    if ".." in text or "@{" in text or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/@+#-]*", text):
-        return Wrong("it must be one tag, branch or commit, as in v1.4.0")
-    return None
-
-
 def archive(text: str) -> Wrong | None:
     """A URL to fetch, or a file on the controller."""
     if "://" not in text:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...module_utils.host import output
+from ..host import output
 
 #: Columns of a terminal that every table fits into.
 WIDTH = 100

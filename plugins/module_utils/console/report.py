@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from ...module_utils.host import output
+from ..host import output
 from . import table
 
 #: How something went, as results and colours name it.

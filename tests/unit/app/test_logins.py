@@ -1,0 +1,198 @@
+"""Who may log in to deploy an app, and what a login may ask for."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.app import logins
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.module_utils.operate import login
+from ansible_collections.emperor.stack.plugins.module_utils.programs import deploy_login
+from hypothesis import given
+from hypothesis import strategies as st
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJNjj7Eb4OTDwSxQFUCE28OoLcHVuCFgpzbHLcBSYVF7"
+
+
+@pytest.fixture
+def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The users of a host, which useradd and userdel change; `calls` has the commands."""
+    monkeypatch.setattr(layout, "LOGINS", str(tmp_path / "logins"))
+    monkeypatch.setattr(os, "fchown", lambda *_: None)
+    known: dict[str, Any] = {}
+    calls: list[list[str]] = []
+
+    def getpwnam(name: str) -> Any:
+        return known[name]
+
+    def run(command: list[str], **_: Any) -> str:
+        calls.append(command)
+        if command[0] == "useradd":
+            values = dict(itertools.pairwise(command))
+            known[command[-1]] = SimpleNamespace(
+                pw_name=command[-1],
+                pw_uid=990,
+                pw_gecos=values["--comment"],
+                pw_shell=values["--shell"],
+                pw_dir=values["--home-dir"],
+            )
+        elif command[0] == "userdel":
+            del known[command[-1]]
+        elif command[0] == "rm":
+            for path in sorted(Path(command[-1]).rglob("*"), reverse=True):
+                path.unlink() if path.is_file() else path.rmdir()
+            Path(command[-1]).rmdir()
+        return ""
+
+    monkeypatch.setattr(pwd, "getpwnam", getpwnam)
+    monkeypatch.setattr(logins, "run", run)
+    return {"known": known, "calls": calls}
+
+
+def app(*keys: str) -> dict[str, Any]:
+    return {"name": "blog", "deploy_keys": list(keys), "pushed": False}
+
+
+def test_a_login_has_roots_keys_and_a_shell_that_is_none(users: dict[str, Any]) -> None:
+    assert list(logins.ensure(app(f"{KEY} ci server"), True)) == [
+        "user deploy_blog: created",
+        f"{layout.login_keys('blog')}: written",
+    ]
+    assert users["calls"] == [] and not os.path.exists(layout.LOGINS)
+    assert len(list(logins.ensure(app(f"{KEY} ci server"), False))) == 2
+    made = users["known"]["deploy_blog"]
+    assert made.pw_shell == "/usr/local/lib/emperor-stack/deploy-shell"
+    assert made.pw_dir == layout.login_home("blog")
+    keys = Path(layout.login_keys("blog")).read_text().splitlines()
+    assert keys[1:] == [f'restrict,command="ci-server" {KEY}']
+    assert os.stat(layout.login_keys("blog")).st_mode & 0o777 == 0o644
+    assert list(logins.ensure(app(f"{KEY} ci server"), False)) == []
+
+
+def test_keys_that_go_and_come(users: dict[str, Any]) -> None:
+    list(logins.ensure(app(f"{KEY} one"), False))
+    (line,) = logins.ensure(app(f"{KEY} two"), False)
+    assert line.endswith("authorized_keys: written")
+    assert 'command="two"' in Path(layout.login_keys("blog")).read_text()
+    assert list(logins.ensure(app(), False)) == ["user deploy_blog: removed"]
+    assert users["known"] == {} and not os.path.lexists(layout.login_home("blog"))
+    assert list(logins.ensure(app(), False)) == []
+
+
+def test_a_user_of_somebody_else_is_left_alone(users: dict[str, Any]) -> None:
+    users["known"]["deploy_blog"] = SimpleNamespace(
+        pw_name="deploy_blog", pw_uid=1000, pw_gecos="Ann", pw_shell="/bin/bash"
+    )
+    with pytest.raises(logins.Taken, match=r"user deploy_blog \(uid 1000, Ann\) exists"):
+        list(logins.ensure(app(KEY), False))
+    logins.forget("blog")
+    assert "deploy_blog" in users["known"] and users["calls"] == []
+
+
+@pytest.mark.parametrize("comment", ['a"b', 'x",command="id', "a\nb", "-" * 80, "ci,from=x", ""])
+def test_a_comment_ends_no_option(comment: str) -> None:
+    text = logins.keys_text([f"{KEY} {comment}" if comment else KEY])
+    _, line = text.splitlines()
+    assert line.startswith('restrict,command="') and line.count('"') == 2
+    assert line.endswith(f" {KEY}")
+
+
+# What a login asks for
+
+
+@pytest.mark.parametrize(
+    ("text", "verb", "word"),
+    [
+        ("", "help", ""),
+        ("help", "help", ""),
+        ("status", "status", ""),
+        ("history", "history", ""),
+        ("deploy v1.5", "deploy", "v1.5"),
+        ("deploy feature/x-1", "deploy", "feature/x-1"),
+        ("rollback", "rollback", ""),
+        ("rollback 20261122T193000-ab12cd3", "rollback", "20261122T193000-ab12cd3"),
+    ],
+)
+def test_what_may_be_asked_for(text: str, verb: str, word: str) -> None:
+    assert login.request(text) == login.Request(verb, word)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "deploy",
+        "deploy ",
+        "deploy  v1",
+        "deploy v1 --force",
+        "deploy --force",
+        "deploy -v",
+        "deploy v1;id",
+        "deploy v1\nid",
+        "deploy v1\n",
+        "deploy v1\t",
+        "deploy $(id)",
+        "deploy `id`",
+        "deploy v*",
+        "deploy v1|id",
+        "deploy v\u0661",
+        "deploy v1\u00a0x",
+        "deploy ../../x",
+        f"deploy {'a' * 400}",
+        "DEPLOY v1",
+        "rollback x",
+        "rollback ../x",
+        "rollback --across-migration",
+        "status shop",
+        "history -n",
+        "run blog -- id",
+        "emperor status",
+        "logs",
+        "scp -t /tmp/x",
+        "internal-sftp",
+        "/usr/lib/openssh/sftp-server",
+        "sh -c id",
+        "git-upload-pack 'blog'",
+        "git-receive-pack '/srv/git/other.git'",
+        " status",
+        "status ",
+        "\x00status",
+        "status\x00",
+        "\udcff",
+    ],
+)
+def test_nothing_else(text: str) -> None:
+    with pytest.raises(login.NotAllowed):
+        login.request(text)
+
+
+@given(st.text())
+def test_whatever_comes_is_one_of_the_lines_or_refused(text: str) -> None:
+    try:
+        asked = login.request(text)
+    except login.NotAllowed:
+        return
+    assert asked.verb in ("help", "deploy", "rollback", "status", "history")
+    assert " ".join(word for word in (asked.verb, asked.word) if word) == (text or "help")
+
+
+@pytest.mark.parametrize("user", ["root", "blog", "deploy_", "deploy-blog", ""])
+def test_only_a_login_has_an_app(user: str) -> None:
+    with pytest.raises(login.NotAllowed):
+        login.app_of(user)
+
+
+@pytest.mark.parametrize("uid", ["", "0", "-1", "x", "999999"])
+def test_the_program_is_for_nobody_else(
+    uid: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SUDO_UID", uid)
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", "status")
+    monkeypatch.setattr(deploy_login, "do", lambda *_: pytest.fail("it was done"))
+    assert deploy_login.main() == 2
+    assert "this login can do" in capsys.readouterr().err

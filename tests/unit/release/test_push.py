@@ -1,0 +1,160 @@
+"""A push that is a deploy: the hooks of root's, by a real git."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.module_utils.operate import login, push
+from ansible_collections.emperor.stack.plugins.module_utils.source.git_calls import COMMON, as_variables
+
+from tools.project import ROOT
+
+HOOK = """#!{python}
+import os, sys
+sys.path.insert(0, {collections!r})
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.module_utils.operate import push, surroundings, verbs
+from ansible_collections.emperor.stack.plugins.module_utils.programs import push_hook
+from ansible_collections.emperor.stack.plugins.module_utils.release import known_app
+surroundings.as_a_module_runs = push.unlimited = lambda: None
+layout.PUSHED = {pushed!r}
+known_app.read = lambda app: {{"name": app}}
+
+def deploy(known, version, words):
+    print(known["name"], "gets", version)
+    print("... a step", file=sys.stderr)
+    return 2 if version == "bad" else 0
+
+verbs.deploy = deploy
+sys.exit(push_hook.main(sys.argv[0].rpartition("/")[2]))
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host's repository with the hooks, where a deploy is played; `work` is a checkout of somebody's."""
+    monkeypatch.setattr(layout, "PUSHED", str(tmp_path / "pushed"))
+    monkeypatch.setattr(layout, "LIBRARY", str(tmp_path / "library"))
+    os.makedirs(tmp_path / "library/push-hooks")
+    for name in ("pre-receive", "proc-receive"):
+        hook = tmp_path / "library/push-hooks" / name
+        hook.write_text(
+            HOOK.format(python=sys.executable, collections=str(ROOT / "collections"), pushed=layout.PUSHED)
+        )
+        hook.chmod(0o755)
+    subprocess.run(["git", "init", "-q", "--bare", "--template=", layout.pushed("blog")], check=True)
+    subprocess.run(["git", "init", "-q", "-b", "main", str(tmp_path / "work")], check=True)
+    commit(tmp_path, "one")
+    return tmp_path
+
+
+def commit(place: Path, name: str) -> None:
+    (place / "work" / "version.txt").write_text(name)
+    identity = ["-c", "user.name=Tests", "-c", "user.email=tests@example.com"]
+    for words in (["add", "."], [*identity, "commit", "-qm", name], ["tag", name]):
+        subprocess.run(["git", "-C", str(place / "work"), *words], check=True)
+
+
+def pushed(place: Path, *references: str) -> subprocess.CompletedProcess[str]:
+    """What `git push` says where git receives as it does on a host."""
+    variables = {**COMMON, **as_variables(push.settings()), "EMPEROR_APP": "blog"}
+    # git gives its own variables to no other repository's.
+    receiver = place / "receive-pack"
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    receiver.write_text("\n".join(["#!/bin/sh", *lines, 'exec git receive-pack "$1"', ""]))
+    receiver.chmod(0o755)
+    command = ["git", "-C", str(place / "work"), "push", f"--receive-pack={receiver}", layout.pushed("blog")]
+    return subprocess.run([*command, *references], capture_output=True, text=True, check=False)
+
+
+def references(place: Path) -> str:
+    command = ["git", "-C", layout.pushed("blog"), "for-each-ref", "--format=%(refname)"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_push_is_a_deploy(place: Path) -> None:
+    done = pushed(place, "one")
+    assert done.returncode == 0, done.stderr
+    assert "remote: blog gets one" in done.stderr and "remote: ... a step" in done.stderr
+    assert references(place) == "refs/tags/one\n"
+    commit(place, "two")
+    assert pushed(place, "main").returncode == 0
+    assert references(place) == "refs/heads/main\nrefs/tags/one\n"
+
+
+def test_a_deploy_that_fails_fails_the_push_which_can_be_repeated(place: Path) -> None:
+    commit(place, "bad")
+    for _ in range(2):
+        done = pushed(place, "bad")
+        assert done.returncode != 0 and "the deploy failed" in done.stderr, done.stderr
+        assert "remote: blog gets bad" in done.stderr
+    assert references(place) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["one", "main"], "push one branch or tag, not 2"),
+        (["one:refs/notes/x"], "push a branch or a tag"),
+        (["one:refs/heads/a;b"], "push a branch or a tag"),
+        (["one:refs/heads/-x"], "push a branch or a tag"),
+        (["one:refs/hooks/pre-receive"], "push a branch or a tag"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(place: Path, words: list[str], why: str) -> None:
+    done = pushed(place, *words)
+    assert done.returncode != 0 and why in done.stderr, done.stderr
+    assert "gets" not in done.stderr and references(place) == ""
+    # Not even objects.
+    found = [name for name in Path(layout.pushed("blog"), "objects").rglob("*") if name.is_file()]
+    assert found == []
+
+
+def test_nothing_is_deleted(place: Path) -> None:
+    assert pushed(place, "one").returncode == 0
+    done = pushed(place, ":one")
+    assert done.returncode != 0 and "nothing can be deleted here" in done.stderr
+    assert references(place) == "refs/tags/one\n"
+
+
+def test_a_push_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "LARGEST_PUSH", 20_000)
+    (place / "work" / "large").write_bytes(os.urandom(100_000))
+    commit(place, "two")
+    done = pushed(place, "two")
+    assert done.returncode != 0 and "exceeds maximum allowed size" in done.stderr, done.stderr
+    assert references(place) == ""
+
+
+def test_a_repository_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known: Any = {"name": "blog", "spec": {"source": {"git": layout.pushed_url("blog")}}}
+    assert push.refusal(known) == ""
+    monkeypatch.setattr(push, "LARGEST_REPOSITORY", 10)
+    assert "has more than" in push.refusal(known)
+    other: Any = {"name": "blog", "spec": {"source": {"git": "https://git.example.com/blog.git"}}}
+    assert "blog is not deployed from pushes" in push.refusal(other)
+    assert "blog is not deployed from pushes" in push.refusal({**other, "spec": None})
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"000", b"zzzz", b"0009x", b"0006ab0000", b"0010version=1\n00000006x\n0000"]
+)
+def test_a_protocol_that_is_none(text: bytes, place: Path) -> None:
+    with pytest.raises(push.NotPushed):
+        push.process(io.BytesIO(text), io.BytesIO(), lambda version: pytest.fail("deployed"), "x")
+
+
+def test_what_git_asks_for() -> None:
+    for path in ("blog", "/blog", "blog.git", "/blog.git"):
+        assert login.pushes("blog", f"git-receive-pack '{path}'")
+    for text in ("git-receive-pack blog", "git-receive-pack 'shop'", "git-receive-pack 'blog' x", "git-upload-pack 'blog'",
+                 "git-receive-pack '../blog'", "git-receive-pack '--x'", "git-receive-pack 'blog'\n"):  # fmt: skip
+        assert not login.pushes("blog", text)
