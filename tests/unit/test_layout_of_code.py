@@ -31,6 +31,7 @@ ON_HOSTS = (
     "database",
     "console",
     "operate",
+    "balancer",
     "programs",
 )
 ON_THE_CONTROLLER = (
@@ -39,6 +40,7 @@ ON_THE_CONTROLLER = (
     "front",
     "schema",
     "services",
+    "balancer",
     "file_set",
     "release",
     "settings",

@@ -128,10 +128,11 @@ def longest_request_timeout(apps: Iterable[App] | None) -> int:
     )
 
 
-def sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
+def sites(apps: Iterable[App] | None, tls: bool = True) -> list[dict[str, Any]]:
     """What the roles of web servers take: nginx as `nginx_sites`, apache as `apache_sites`.
 
-    Apps that share their domains are one site; all but the first are its `mounts`.
+    Apps that share their domains are one site; all but the first are its `mounts`. Without *tls* they are plain HTTP, as
+    behind balancers.
     """
     return [
         {
@@ -139,7 +140,7 @@ def sites(apps: Iterable[App] | None) -> list[dict[str, Any]]:
             "domains": first["domains"],
             "default": first["default_site"],
             "own_server": _directives(app["nginx"]["server"] for app in (first, *others)),
-            **({"tls": _site_tls(first)} if first["tls"]["provider"] != "none" else {}),
+            **({"tls": _site_tls(first)} if tls and first["tls"]["provider"] != "none" else {}),
             "mounts": [_site(app, first["name"]) for app in others],
         }
         for first, *others in traffic.shared_sites(complete_all(apps))

@@ -16,6 +16,7 @@ def test_gixy_finds_nothing(tree: Callable[..., Path], debian: str) -> None:
         ansible_facts={"distribution": "Debian", "distribution_major_version": debian},
         nginx_http3=True,
         nginx_trusted_proxies=["10.0.0.0/8"],
+        nginx_balancers=["10.0.0.21"],
     )
     assert (path.parent / "emperor-stack/snippets/shop.server.conf").exists()
     assert findings(path) == []

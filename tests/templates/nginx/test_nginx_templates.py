@@ -394,3 +394,21 @@ def test_what_could_break_out_is_refused(role_value: Callable[..., Any]) -> None
     )
     bad = {**SITE, "tls": {**TLS, "key": "/k;}"}}
     assert role_value("nginx", "__nginx_site_problems", nginx_sites=[bad]) == ["key: '/k;}' is invalid"]
+
+
+BALANCERS = ["10.0.0.21", "fd00::21"]
+
+
+def test_a_balancer_asks_each_app_whether_the_host_is_ready(render: Render) -> None:
+    http = squeezed(render("nginx", "part.j2", part="http", nginx_balancers=BALANCERS))
+    assert "geo $front_balancer { default 0; 10.0.0.21 1; fd00::21 1; }" in http
+    text = squeezed(render("nginx", "vhost.conf.j2", site=SITE, nginx_balancers=BALANCERS))
+    assert (
+        "location = /lb-ready { access_log off; default_type text/plain; if ($front_balancer = 0) { return 404; }"
+        in text
+    )
+    assert (
+        f"if (-f /etc/emperor-stack/drained) {{ return 404; }} if (!-e {SITE['socket']}) {{ return 503; }}"
+        in text
+    )
+    assert "lb-ready" not in render("nginx", "vhost.conf.j2", site=SITE)

@@ -1,0 +1,46 @@
+"""Filters about balancers and the hosts behind them; thin, the logic is in plugin_utils/balancer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ..plugin_utils.balancer import backends as fleet
+
+
+def host_addresses(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> list[str]:
+    """The address of each of *hosts*. Raises AnsibleFilterError for a host without one."""
+    try:
+        return fleet.addresses(hosts, hostvars)
+    except fleet.NoAddress as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def balancer_backends(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What role haproxy takes. Raises AnsibleFilterError for a host without an address."""
+    try:
+        return fleet.backends(hosts, hostvars)
+    except fleet.NoAddress as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def fleet_apps(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The apps of *hosts*, each once."""
+    return fleet.declared(hosts, hostvars)
+
+
+def fleet_problems(hosts: Sequence[str], balancers: Sequence[str], hostvars: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a fleet of *hosts* behind *balancers*."""
+    return fleet.problems(hosts, balancers, hostvars)
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "host_addresses": host_addresses,
+            "balancer_backends": balancer_backends,
+            "fleet_apps": fleet_apps,
+            "fleet_problems": fleet_problems,
+        }
