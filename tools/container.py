@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ class Host:
     labels: tuple[str, ...] = ()
     #: On cgroup v2 alone, whatever the engine uses; see UNIFIED.
     unified: bool = False
+    #: In a network of its own, which keeps it over a restart; empty: in the engine's, which gives any.
+    address: str = ""
 
 
 def run_arguments(host: Host) -> list[str]:
@@ -64,11 +67,32 @@ def run_arguments(host: Host) -> list[str]:
     arguments += [f"--label={label}" for label in (LABEL, f"emperor-stack.checkout={ROOT}", *host.labels)]
     arguments += RECIPE
     arguments += [f"--publish={port}" for port in host.ports]
+    if host.address:
+        arguments += [f"--network={network_of(host.address)}", f"--ip={host.address}"]
     if host.memory:
         arguments += [f"--memory={host.memory}", f"--memory-swap={host.memory}"]
     if host.unified:
         return [*arguments, "--entrypoint=/bin/sh", host.image, "-ec", UNIFIED, "sh", host.name]
     return [*arguments, host.image]
+
+
+def network_of(address: str) -> str:
+    """The engine's name of the network of *address*."""
+    return f"emperor-stack-{ipaddress.ip_interface(f'{address}/24').network.network_address}"
+
+
+def ensure_network(address: str) -> None:
+    name = network_of(address)
+    if run(["docker", "network", "inspect", name], check=False).returncode == 0:
+        return
+    subnet = str(ipaddress.ip_interface(f"{address}/24").network)
+    done = run(["docker", "network", "create", f"--label={LABEL}", f"--subnet={subnet}", name], check=False)
+    # Another host of the same network may have been faster.
+    if done.returncode and run(["docker", "network", "inspect", name], check=False).returncode:
+        raise Stop(
+            f"the engine could not make the network {subnet}: {done.stderr.strip()}",
+            "See `docker network ls`.",
+        )
 
 
 def inspect(name: str) -> dict[str, Any] | None:
@@ -125,6 +149,8 @@ def start(host: Host) -> bool:
     if not details:
         if run(["docker", "image", "inspect", host.image], check=False).returncode:
             raise Stop(f"there is no image {host.image}", "Run `make images` first.")
+        if host.address:
+            ensure_network(host.address)
         done = run(run_arguments(host), check=False)
         if done.returncode:
             run(["docker", "rm", "--force", host.name], check=False)
@@ -172,6 +198,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--image", default="")
     parser.add_argument("--memory", help="as docker takes it, e.g. 512m")
     parser.add_argument("--unified", action="store_true", help="on cgroup v2, without its controllers")
+    parser.add_argument("--address", default="", help="in a network of its own, such as 10.213.0.11")
     parser.add_argument("--label", action="append", default=[])
     parser.add_argument("--publish", action="append", default=[])
     options = parser.parse_args(arguments)
@@ -185,6 +212,7 @@ def main(arguments: Sequence[str]) -> int:
         options.memory,
         tuple(options.label),
         options.unified,
+        options.address,
     )
     print("started" if start(host) else "running")
     return 0

@@ -28,6 +28,7 @@ AT_MOST = 3
 LONGEST = (
     "walls",
     "processes",
+    "fleet",
     "tls",
     "deploy",
     "chaos",

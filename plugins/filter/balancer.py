@@ -8,6 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils.balancer import backends as fleet
+from ..plugin_utils.balancer import states
 
 
 def host_addresses(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> list[str]:
@@ -36,6 +37,26 @@ def fleet_problems(hosts: Sequence[str], balancers: Sequence[str], hostvars: Map
     return fleet.problems(hosts, balancers, hostvars)
 
 
+def balancers_said(results: Sequence[Mapping[str, Any]], names: bool = False) -> list[Any]:
+    """What the balancers that answered say of all hosts, or their *names*."""
+    return [balancer if names else servers for balancer, servers in states.said(results)]
+
+
+def apps_only_on(balancers: Sequence[Any], host: str, apps: Sequence[str]) -> list[str]:
+    """The apps that no other host than *host* takes requests for."""
+    return states.only_on(balancers, host, apps)
+
+
+def busy_on(balancers: Sequence[Any], host: str) -> list[str]:
+    """The apps for which *host* has requests under way, or still gets new ones."""
+    return states.busy(balancers, host)
+
+
+def out_on(balancers: Sequence[Any], host: str, apps: Sequence[str]) -> list[str]:
+    """The apps for which *host* gets no requests, though nobody holds it out."""
+    return states.out(balancers, host, apps)
+
+
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
@@ -43,4 +64,8 @@ class FilterModule:
             "balancer_backends": balancer_backends,
             "fleet_apps": fleet_apps,
             "fleet_problems": fleet_problems,
+            "balancers_said": balancers_said,
+            "apps_only_on": apps_only_on,
+            "busy_on": busy_on,
+            "out_on": out_on,
         }

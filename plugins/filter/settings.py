@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..plugin_utils.controller.native import readable
-from ..plugin_utils.settings import base, hardening, tls
+from ..plugin_utils.settings import base, haproxy, hardening, keepalived, tls
 
 
 def _of(problems: Callable[..., list[str]]) -> Callable[..., list[str]]:
@@ -22,6 +22,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "base_problems": _of(base.problems),
+            "haproxy_problems": _of(haproxy.problems),
             "hardening_problems": _of(hardening.problems),
+            "keepalived_problems": _of(keepalived.problems),
             "tls_problems": _of(tls.problems),
         }

@@ -169,7 +169,7 @@ def run(phase: str, parameters: dict[str, Any]) -> dict[str, Any]:
     result = told(outcome)
     if left:
         result["problems"].append(
-            f"nginx does not serve the new certificate of {', '.join(left)}: see /var/log/nginx/error.log"
+            f"{serving.name(store.read_wanted())} does not serve the new certificate of {', '.join(left)}: see its log"
         )
     return {"changed": any(changed) or settled, **result}
 

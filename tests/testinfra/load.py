@@ -115,7 +115,7 @@ class Client:
                     reader, writer = kept
                 else:
                     reader, writer = await asyncio.open_connection(
-                        "127.0.0.1", self.arguments.port, **self.secured
+                        self.arguments.address, self.arguments.port, **self.secured
                     )
                 writer.write(self.request(path, kept is not None, body))
                 await writer.drain()
@@ -185,6 +185,7 @@ class Client:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", required=True)
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=80)
     parser.add_argument("--tls", action="store_true", help="speak HTTPS, with any certificate")
     parser.add_argument("--path", action="append", required=True)

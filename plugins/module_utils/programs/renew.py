@@ -21,5 +21,7 @@ def main() -> int:
             print(f"<3>{name}: {certificates.sentence(one['errors'])}")
     if left:
         bad = 1
-        print(f"<3>nginx does not serve the new certificate of {', '.join(left)}")
+        print(
+            f"<3>{serving.name(store.read_wanted())} does not serve the new certificate of {', '.join(left)}"
+        )
     return bad

@@ -52,7 +52,8 @@ def place_order(
     name, domains = app["name"], list(app["domains"])
     known = problems(name)
     blocked = {} if force else certificates.pausing(known, domains, now)
-    if app["challenge"] == "http-01" and settings["preflight"]:
+    # Where the client answers itself, it does so only while it orders.
+    if app["challenge"] == "http-01" and settings["preflight"] and not settings.get("challenge_port"):
         for domain in domains:
             if domain not in blocked and (reason := unreachable(domain)):
                 blocked[domain] = reason

@@ -176,6 +176,8 @@ def lego_command(
             command += ["--dns.resolvers", resolver]
         if not settings.get("dns_wait", True):
             command += ["--dns.disable-cp"]
+    elif port := settings.get("challenge_port"):
+        command += ["--http", "--http.port", f":{port}"]
     else:
         command += ["--http", "--http.webroot", webroot]
     return [*command, "run"]

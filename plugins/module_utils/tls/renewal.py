@@ -18,6 +18,7 @@ from . import certificates
 from .acme import directory_error, place_order
 from .certificates import Certificate
 from .self_signed import issue_self_signed
+from .serving import name as server_name
 from .serving import stale
 from .store import (
     App,
@@ -93,7 +94,9 @@ def drift(apps: Sequence[App], settings: Mapping[str, Any]) -> list[str]:
         reason = app["provider"] != "files" and certificates.wanted(app, live(app["name"]), settings, now)
         if reason:
             found.append(f"{app['name']}: {reason}")
-    return found + [f"nginx does not serve the certificate of {domain}" for domain in stale(wanted)]
+    return found + [
+        f"{server_name(wanted)} does not serve the certificate of {domain}" for domain in stale(wanted)
+    ]
 
 
 def _same_of_another(app: App, now: float) -> str | None:

@@ -1,4 +1,4 @@
-"""Which certificate nginx serves, and how it loads a new one."""
+"""Which certificate the web server (nginx, or HAProxy on a balancer) serves, and how it loads a new one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .store import live, read_wanted
 
 
 def served(domain: str, port: int) -> str:
-    """The fingerprint of what nginx on this host shows for *domain*; empty when it shows nothing."""
+    """The fingerprint of what this host shows for *domain*; empty when it shows nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -29,7 +29,7 @@ def served(domain: str, port: int) -> str:
 
 
 def stale(wanted: Mapping[str, Any]) -> list[str]:
-    """Domains for which nginx shows another certificate than the live one."""
+    """Domains for which this host shows another certificate than the live one."""
     found = []
     for app in wanted["apps"]:
         certificate = live(app["name"])
@@ -38,14 +38,25 @@ def stale(wanted: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def name(wanted: Mapping[str, Any]) -> str:
+    """The server, as messages call it."""
+    return "HAProxy" if service(wanted) == "haproxy.service" else "nginx"
+
+
+def service(wanted: Mapping[str, Any]) -> str:
+    """The unit that serves the certificates."""
+    return str(wanted.get("service", "nginx.service"))
+
+
 def settle(check_mode: bool = False) -> tuple[bool, list[str]]:
-    """Let nginx take up certificates that it does not show yet. Returns whether it had to, and what is left over."""
+    """Let the server take up certificates that it does not show yet. Returns whether it had to, and what is left over."""
     wanted = read_wanted()
     waiting = stale(wanted)
     if not waiting or check_mode:
         return bool(waiting), []
     try:
-        run(["systemctl", "reload", "nginx.service"], what="reloading nginx", timeout=60)
+        unit = service(wanted)
+        run(["systemctl", "reload", unit], what=f"reloading {unit}", timeout=60)
     except CommandFailed:
         return True, waiting
     deadline = time.monotonic() + 15

@@ -137,6 +137,8 @@ def install(app: str, certificate: str, key: str, meta: Mapping[str, Any]) -> Ce
     try:
         write_atomically(f"{new}/key.pem", key)
         write_atomically(f"{new}/certificate.pem", certificate)
+        # Where HAProxy looks for it.
+        os.symlink("key.pem", f"{new}/certificate.pem.key")
         write_atomically(f"{new}/meta.json", json.dumps(meta, sort_keys=True) + "\n")
         found = _read(f"{new}/certificate.pem", meta)
         _require_pair(new)

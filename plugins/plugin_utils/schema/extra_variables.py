@@ -38,8 +38,10 @@ OPTIONS: dict[str, tuple[str, ...] | re.Pattern[str]] = {
     "everywhere": FLAG,
     "force": FLAG,
     "from": TEXT,
+    "host": TEXT,
     "full": FLAG,
     "json": TEXT,
+    "reboot": ("auto", "always", "never"),
     "release": TEXT,
     "state": ("on", "off", *TRUE, *FALSE),
     "timeout": NUMBER,
@@ -53,6 +55,7 @@ PLAYBOOKS: dict[str, tuple[str, ...]] = {
     "certificates": ("action", "directory", "from", "force", "again"),
     "check": (),
     "deploy": _DEPLOY,
+    "drain": ("host", "state", "force", "timeout"),
     "maintenance": ("app", "state"),
     "prune": ("confirm", "archive", "break_lock"),
     "remove": ("app", "archive", "break_lock"),
@@ -61,6 +64,7 @@ PLAYBOOKS: dict[str, tuple[str, ...]] = {
     "run": ("app", "command", "everywhere", "timeout"),
     "site": (*_DEPLOY, "archive", "full"),
     "status": ("app", "json"),
+    "upgrade": ("host", "reboot", "force", "timeout"),
 }
 
 #: A line for a shell, whose words may themselves look like variables (`make VERBOSE=1`).

@@ -12,6 +12,8 @@ from . import parameters
 PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 #: Matching of one rule would end where these begin.
 KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+#: What balancers say to each other; it has no ports.
+VRRP = "vrrp"
 OURS = re.compile(r"^(?:nginx|emperor@[ab]|app_.+)\.service$")
 
 
@@ -37,6 +39,11 @@ def rules(wanted: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rules of nft, each with its protocol and its first and last port. Sorted, so that order makes no difference."""
     made: dict[str, dict[str, Any]] = {}
     for rule in wanted:
+        if rule.get("protocol") == VRRP:
+            for family, of in networks(rule.get("from") or []):
+                match = f"{family} saddr {{ {', '.join(of)} }} meta l4proto 112"
+                made[match] = {"match": match, "protocol": VRRP, "first": 0, "last": 0}
+            continue
         ports = span(rule["port"])
         if ports is None:
             continue
@@ -55,7 +62,7 @@ def problems(
     """Invalid settings: place, reason and fix of each."""
     texts = []
     for rule in wanted:
-        if span(rule.get("port", "")) is None:
+        if rule.get("protocol") != VRRP and span(rule.get("port", "")) is None:
             texts.append(
                 f"hardening_firewall_allow: the port {rule.get('port')!r} is neither a number from 1 to 65535 nor a range. "
                 "Write {port: 9100} or {port: 8000-8010}"

@@ -408,7 +408,7 @@ def test_a_balancer_asks_each_app_whether_the_host_is_ready(render: Render) -> N
         in text
     )
     assert (
-        f"if (-f /etc/emperor-stack/drained) {{ return 404; }} if (!-e {SITE['socket']}) {{ return 503; }}"
+        f"if (-f /etc/emperor-stack/drained) {{ return 404; }} if (!-d {SITE['public']}) {{ return 503; }}"
         in text
     )
     assert "lb-ready" not in render("nginx", "vhost.conf.j2", site=SITE)

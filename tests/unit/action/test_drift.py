@@ -12,8 +12,19 @@ from ansible_collections.emperor.stack.plugins.action import drift
 
 from tools.project import ROOT
 
-#: Roles that site.yml runs; the front's are alternatives.
-ROLES = {"base", "hardening", "uwsgi_emperor", "postgresql", "python_apps", "tls", "nginx", "apache"}
+#: Roles that site.yml runs; the fronts are alternatives.
+ROLES = {
+    "base",
+    "hardening",
+    "uwsgi_emperor",
+    "postgresql",
+    "python_apps",
+    "tls",
+    "nginx",
+    "apache",
+    "haproxy",
+    "keepalived",
+}
 
 
 def tasks(path: Path) -> list[dict[str, Any]]:
@@ -33,14 +44,20 @@ def flat(of: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def listed() -> set[tuple[str, str]]:
-    """What site.yml asks about, by role and file."""
-    for play in tasks(ROOT / "playbooks/site.yml"):
-        for task in play.get("pre_tasks", []):
-            if "emperor.stack.drift" in task:
-                found = {(one["role"], one["tasks"]) for one in task["emperor.stack.drift"]["of"]}
-                front = {(role, name) for role, name in found if "front_server" in role}
-                return (found - front) | {(role, name) for _, name in front for role in ("nginx", "apache")}
-    raise AssertionError("site.yml asks for no drift")
+    """What site.yml asks hosts and balancers about, by role and file."""
+    found: set[tuple[str, str]] = set()
+    for playbook in ("site.yml", "balancers.yml"):
+        asked = [
+            (one["role"], one["tasks"])
+            for play in tasks(ROOT / "playbooks" / playbook)
+            for task in play.get("pre_tasks", [])
+            if "emperor.stack.drift" in task
+            for one in task["emperor.stack.drift"]["of"]
+        ]
+        assert asked, f"{playbook} asks for no drift"
+        front = {(role, name) for role, name in asked if "front_server" in role}
+        found |= {*asked} - front | {(role, name) for _, name in front for role in ("nginx", "apache")}
+    return found
 
 
 def test_every_task_that_can_be_asked_is_asked() -> None:

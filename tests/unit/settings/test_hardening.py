@@ -23,6 +23,12 @@ from ansible_collections.emperor.stack.plugins.plugin_utils.settings import hard
             [{"port": 9100, "from": ["10.1.0.0/16", "10.0.0.0/8"]}],
             ["ip saddr { 10.0.0.0/8 } tcp dport 9100"],
         ),
+        # What balancers say to each other has no port.
+        (
+            [{"protocol": "vrrp", "from": ["10.0.0.21"]}],
+            ["ip saddr { 10.0.0.21/32 } meta l4proto 112"],
+        ),
+        ([{"protocol": "vrrp", "from": []}], []),
         # Of clients of one family only, it must not be open to all of the other.
         ([{"port": 9100, "from": ["fd00::/8"]}], ["ip6 saddr { fd00::/8 } tcp dport 9100"]),
     ],

@@ -202,3 +202,10 @@ def test_domains_with_one_reason_are_told_together() -> None:
     errors = {"a.example": "no route", "b.example": "no route", "c.example": "refused"}
     assert certificates.sentence(errors) == "a.example, b.example: no route; c.example: refused"
     assert certificates.sentence({"": "the authority is silent"}) == "the authority is silent"
+
+
+def test_on_a_balancer_the_client_answers_the_authority_itself() -> None:
+    text = " ".join(
+        certificates.lego_command(APP, ALL[:1], {**SETTINGS, "challenge_port": 8402}, "/work", "/web")
+    )
+    assert "--http --http.port :8402" in text and "webroot" not in text

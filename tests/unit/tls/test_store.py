@@ -495,3 +495,30 @@ def test_drift_tells_of_an_order_that_was_refused(
     renewal.prepare(more, SETTINGS, False)
     renewal.issue()
     assert any("new.example" in line for line in renewal.drift(more, SETTINGS))
+
+
+def test_on_a_balancer_haproxy_takes_up_the_certificates(
+    host: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**SETTINGS, "service": "haproxy.service", "challenge_port": 8402, "preflight": True}
+    told: list[list[str]] = []
+    shown: dict[str, str] = {}
+    monkeypatch.setattr(serving, "served", lambda domain, _port: shown.get(domain, ""))
+
+    def reload(command: list[str], **_: object) -> str:
+        told.append(command)
+        live = store.live("blog")
+        assert live is not None
+        shown["blog.example"] = live.fingerprint
+        return ""
+
+    monkeypatch.setattr(serving, "run", reload)
+    renewal.prepare([app()], settings, False)
+    # Nothing could answer a question of its own before the order.
+    renewal.issue()
+    assert renewal.drift([app()], settings) == ["HAProxy does not serve the certificate of blog.example"]
+    assert serving.settle() == (True, [])
+    assert told == [["systemctl", "reload", "haproxy.service"]]
+    # HAProxy looks for the key beside the certificate.
+    directory = Path(layout.live_certificate("blog"))
+    assert (directory / "certificate.pem.key").read_text() == (directory / "key.pem").read_text()

@@ -48,6 +48,17 @@ def test_a_host_on_cgroup_v2_is_the_same_but_for_how_it_starts():
     ]
 
 
+def test_a_host_with_an_address_is_in_a_network_of_its_own(fake, calls):
+    fake(
+        "docker",
+        'case "$1 $2" in\n  "container inspect"|"network inspect") exit 1;;\n  "exec "*) echo running;;\nesac',
+    )
+    assert container.start(replace(HOST, address="10.213.0.11")) is True
+    made = [call for call in calls() if call.startswith(("docker network create", "docker run"))]
+    assert made[0].endswith("--subnet=10.213.0.0/24 emperor-stack-10.213.0.0")
+    assert "--network=emperor-stack-10.213.0.0 --ip=10.213.0.11" in made[1]
+
+
 def test_a_host_that_runs_is_left_as_it_is(fake, calls):
     fake("docker", docker(f"echo '{found()}'"))
     assert container.start(HOST) is False

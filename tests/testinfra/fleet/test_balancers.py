@@ -1,0 +1,115 @@
+"""Hosts come and go behind their balancers, and visitors notice nothing, or what docs/fleet.md says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fleets import ADDRESS, Fleet, get
+
+UP = {"fleet-app1": "UP", "fleet-app2": "UP", "fleet-app3": "UP"}
+
+
+def told(fleet: Fleet, balancer: str, *holds: tuple[str, str, bool]) -> None:
+    """Hold hosts out at one balancer, by module balancer."""
+    listed = [{"app": app, "host": host, "held": held} for app, host, held in holds]
+    words = [
+        str(Path(sys.executable).with_name("ansible")),
+        "-i",
+        str(fleet.inventory),
+        balancer,
+        "-m",
+        "emperor.stack.balancer",
+        "-a",
+    ]
+    subprocess.run(
+        [*words, json.dumps({"holds": listed})],
+        cwd=fleet.checkout,
+        env=fleet._environment(),
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_an_app_is_on_the_hosts_that_the_inventory_gives_it(fleet: Fleet) -> None:
+    for balancer in fleet.balancers:
+        servers = fleet.servers(balancer)
+        assert set(servers["blog"]) == set(UP)
+        assert set(servers["wiki"]) == {"fleet-app2", "fleet-app3"}
+    assert get().stdout.endswith("\n200")
+    assert get(domain="wiki.example.com").stdout.endswith("\n200")
+
+
+def test_unknown_names_get_no_answer_and_hosts_answer_their_balancers_alone(fleet: Fleet) -> None:
+    assert "Empty reply" in get(domain="other.example.com").stderr
+    # The firewall of an app host drops what does not come from a balancer.
+    direct = get("/version", "blog.example.com", fleet.address("fleet-app1"))
+    assert direct.returncode == 28, direct
+    # Nobody learns from outside whether a host is ready.
+    assert get("/lb-ready").stdout.endswith("\n404")
+
+
+def test_visitors_cannot_choose_the_address_that_a_host_takes_for_theirs(fleet: Fleet) -> None:
+    get(
+        "/forged",
+        "blog.example.com",
+        ADDRESS,
+        "-H",
+        "X-Forwarded-For: 198.51.100.9",
+        "-H",
+        "X-Forwarded-Proto: https",
+    )
+    time.sleep(1.5)
+    logged = "".join(
+        fleet.check(host, "cat /var/log/nginx/blog.access.log | grep /forged || true")
+        for host in fleet.app_hosts
+    )
+    assert '"client":"10.213.0.1"' in logged and "198.51.100.9" not in logged, logged
+    assert '"scheme":"http"' in logged
+
+
+def test_https_ends_at_the_balancer_and_http_2_is_spoken(fleet: Fleet) -> None:
+    command = [
+        "curl",
+        "-sS",
+        "-k",
+        "--max-time",
+        "5",
+        "--noproxy",
+        "*",
+        "--resolve",
+        f"blog.example.com:443:{ADDRESS}",
+    ]
+    command += ["-o", "/dev/null", "-D", "-", "https://blog.example.com/version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("HTTP/2 200"), said
+
+
+def test_a_hold_holds_over_a_reload_and_a_boot_of_the_balancer(fleet: Fleet) -> None:
+    second = next(name for name in fleet.balancers if name != fleet.holder())
+    told(fleet, second, ("blog", "fleet-app1", True), ("wiki", "fleet-app9", True))
+    assert fleet.servers(second)["blog"]["fleet-app1"].startswith("MAINT")
+    fleet.check(second, "systemctl reload haproxy")
+    time.sleep(3)
+    assert fleet.servers(second)["blog"]["fleet-app1"].startswith("MAINT")
+    fleet.reboot(second)
+    fleet.until(lambda: fleet.hosts[second].run("test -S /run/haproxy/emperor-stack.sock").rc == 0)
+    time.sleep(2)
+    assert fleet.servers(second)["blog"]["fleet-app1"].startswith("MAINT")
+    told(fleet, second, ("blog", "fleet-app1", False), ("wiki", "fleet-app9", False))
+    fleet.until_servers(UP)
+
+
+def test_when_no_host_is_up_visitors_see_a_page(fleet: Fleet) -> None:
+    for host in ("fleet-app2", "fleet-app3"):
+        fleet.check(host, "systemctl stop nginx")
+    fleet.until_servers({"fleet-app2": "DOWN", "fleet-app3": "DOWN"}, app="wiki")
+    said = get(domain="wiki.example.com").stdout
+    assert said.endswith("\n503") and "Back in a moment" in said
+    assert get().stdout.endswith("\n200")
+    for host in ("fleet-app2", "fleet-app3"):
+        fleet.check(host, "systemctl start nginx")
+    fleet.until_servers(UP)
