@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from fleets import ADDRESS, Fleet, get
+from deploying import figure
+from fleets import ADDRESS, Fleet, failed_gets, get, shares, slowest, visitors
 
 UP = {"fleet-app1": "UP", "fleet-app2": "UP", "fleet-app3": "UP"}
 
@@ -101,6 +102,82 @@ def test_a_hold_holds_over_a_reload_and_a_boot_of_the_balancer(fleet: Fleet) -> 
     assert fleet.servers(second)["blog"]["fleet-app1"].startswith("MAINT")
     told(fleet, second, ("blog", "fleet-app1", False), ("wiki", "fleet-app9", False))
     fleet.until_servers(UP)
+
+
+def test_reloads_and_a_reinstalled_package_cut_no_request(fleet: Fleet, directory: Path) -> None:
+    holder = fleet.holder()
+    with visitors(directory, slow="/slow?seconds=3") as load:
+        for _ in range(5):
+            fleet.check(holder, "systemctl reload haproxy")
+            time.sleep(2)
+    figure(
+        "balancer_reload_failed_requests", f"{load.failed}/{load.total} (reopened {load.summary['reopened']})"
+    )
+    assert load.failed == 0, load.failures()
+    before = fleet.check(holder, "systemctl show --property=MainPID haproxy")
+    with visitors(directory, slow="/slow?seconds=3") as load:
+        fleet.check(
+            holder,
+            "DEBIAN_FRONTEND=noninteractive apt-get install -qq --reinstall -o Dpkg::Options::=--force-confold haproxy",
+        )
+    figure(
+        "balancer_reinstall_failed_requests",
+        f"{load.failed}/{load.total} (reopened {load.summary['reopened']})",
+    )
+    assert load.failed == 0, load.failures()
+    assert fleet.check(holder, "systemctl show --property=MainPID haproxy") == before, "it was restarted"
+
+
+def test_a_host_that_dies_costs_no_get(fleet: Fleet, directory: Path) -> None:
+    with visitors(directory) as load:
+        time.sleep(2)
+        fleet.kill("fleet-app2")
+        fleet.until_servers({"fleet-app2": "DOWN"})
+        time.sleep(3)
+        fleet.boot("fleet-app2")
+        fleet.until_servers(UP)
+    failed = failed_gets(load)
+    figure(
+        "host_killed_failed_gets",
+        f"{len(failed)}/{load.total} (slowest {slowest(load):.1f} s, in all: {shares(load)})",
+    )
+    assert not failed, load.failures()
+
+
+def test_a_host_whose_link_is_cut_costs_no_get(fleet: Fleet, directory: Path) -> None:
+    with visitors(directory) as load:
+        time.sleep(2)
+        with fleet.cut("fleet-app3"):
+            fleet.until_servers({"fleet-app3": "DOWN"})
+            time.sleep(5)
+        fleet.until_servers(UP)
+    failed = failed_gets(load)
+    figure(
+        "host_cut_failed_gets",
+        f"{len(failed)}/{load.total} (slowest {slowest(load):.1f} s, in all: {shares(load)})",
+    )
+    assert not failed, load.failures()
+
+
+def test_another_balancer_takes_the_address_of_one_that_dies(fleet: Fleet, directory: Path) -> None:
+    holder = fleet.holder()
+    with visitors(directory) as load:
+        time.sleep(2)
+        fleet.kill(holder)
+        began = time.monotonic()
+        while not get("/version").stdout.endswith("\n200"):
+            assert time.monotonic() - began < 30
+            time.sleep(0.1)
+        answered = time.monotonic() - began
+        time.sleep(3)
+    figure("balancer_killed_failed_requests", f"{load.failed}/{load.total} ({shares(load)})")
+    figure("balancer_killed_seconds", f"{answered:.1f}")
+    assert answered < 4
+    # The one that returns takes nothing back.
+    fleet.boot(holder)
+    fleet.until_servers(UP)
+    time.sleep(4)
+    assert fleet.holder() != holder
 
 
 def test_when_no_host_is_up_visitors_see_a_page(fleet: Fleet) -> None:
