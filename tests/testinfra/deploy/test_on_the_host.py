@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 import time
+from typing import Any
 
 import pytest
 from deploying import Repository, Stack, figure, load
@@ -28,6 +30,10 @@ def started(machine: Host, stack: Stack, bare: Repository) -> Stack:
     return stack
 
 
+def history(machine: Host, app: str) -> list[dict[str, Any]]:
+    return list(json.loads(machine.check_output("emperor history %s --json", app)))
+
+
 def test_what_the_host_knows_is_for_root_alone(machine: Host, started: Stack) -> None:
     assert machine.file(KNOWN).mode == 0o700 and machine.file(KNOWN).user == "root"
     for app in ("notes", "bare"):
@@ -41,6 +47,63 @@ def test_what_the_host_knows_is_for_root_alone(machine: Host, started: Stack) ->
     # Nor in the sandbox of a command.
     done = machine.run("emperor run bare -- cat %s", f"{KNOWN}/notes.json")
     assert done.rc == 2 and SECRET not in done.stdout + done.stderr
+
+
+def test_deploys_and_rollbacks_fail_no_request(machine: Host, started: Stack) -> None:
+    with load(machine, "bare.localhost", ["/healthz"]) as result:
+        for version in ("h2", "h3", "h4"):
+            done = machine.run("emperor deploy bare %s", version)
+            assert done.rc == 0, done.stdout + done.stderr
+            assert re.search(r"switched in [\d.]+ ms, after [\d.]+ s in all \(fetch ", done.stdout), (
+                done.stdout
+            )
+            assert f"bare: {version} lasts until the next run of site.yml" in done.stdout
+            assert "deploys h1 again" in done.stdout
+        done = machine.run("emperor rollback bare")
+        assert done.rc == 0 and "rolled back" in done.stdout, done.stdout + done.stderr
+        assert started.status("bare")["live"]["version"] == "h3"
+    figure("host_command_failed_requests", f"{result.failed}/{result.total}")
+    assert result.failed == 0, result.failures()
+    assert len(result.releases) == 4, result.releases
+
+
+def test_a_line_of_history_is_that_of_a_playbook(machine: Host, started: Stack) -> None:
+    started.good("playbooks/deploy.yml", app="bare", version="h5")
+    *_, deployed, back, by_playbook = history(machine, "bare")
+    assert [one["kind"] for one in (deployed, back, by_playbook)] == ["deploy", "rollback", "deploy"]
+    assert deployed.keys() == by_playbook.keys()
+    assert deployed["took"].keys() == by_playbook["took"].keys()
+    name = machine.check_output("hostname")
+    assert (deployed["who"], deployed["controller"]) == (f"root@{name}", name)
+    assert by_playbook["controller"] != name
+
+
+def test_the_inventory_wins_and_the_plan_says_whose_version_goes(machine: Host, started: Stack) -> None:
+    machine.check_output("emperor deploy bare h4 --force")
+    name = machine.check_output("hostname")
+    said = started.good("site.yml", "--check").output
+    assert f"root@{name} deployed it on the host; revision " in said, said[-3000:]
+    assert started.status("bare")["live"]["version"] == "h4"
+    said = started.good("site.yml").output
+    # The plan, before it is carried out.
+    assert f"root@{name} deployed it on the host" in said, said[-3000:]
+    assert started.status("bare")["live"]["version"] == "h1"
+    # What the host knows was right all the time: nothing differs.
+    said = started.good("site.yml").output
+    assert "changed=0 " in said, said[-3000:]
+
+
+def test_a_version_that_the_inventory_takes_over_stays(machine: Host, started: Stack) -> None:
+    machine.check_output("emperor deploy bare h5 --force")
+    live = started.status("bare")["live"]["release"]
+    for app in started.apps:
+        if app["name"] == "bare":
+            app["source"]["version"] = "h5"
+    said = started.good("site.yml").output
+    assert started.status("bare")["live"]["release"] == live, said
+    assert '"version": "h5"' in machine.check_output("cat %s", f"{KNOWN}/bare.json")
+    said = started.good("site.yml").output
+    assert "changed=0 " in said, said[-3000:]
 
 
 def test_a_bad_release_fails_and_the_old_one_serves(machine: Host, started: Stack) -> None:

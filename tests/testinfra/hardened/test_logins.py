@@ -195,6 +195,21 @@ def test_a_push_is_a_deploy(login: Login, stack: Stack) -> None:
         done.stderr
     )
     assert host.run("curl -sf -H 'Host: pushed.example.com' http://127.0.0.1/healthz").rc == 0
+    # The inventory wins, and names the branch.
+    before = stack.status("pushed")["live"]["release"]
+    stack.good("site.yml")
+    assert stack.status("pushed")["live"]["release"] == before
+    with load(host, "pushed.example.com", ["/healthz"]) as result:
+        done = login.git("push", "host", "v2:refs/heads/main")
+        assert done.returncode == 0, done.stderr
+    figure("push_failed_requests", f"{result.failed}/{result.total}")
+    assert result.failed == 0, result.failures()
+    before = stack.status("pushed")["live"]["revision"]
+    done = login.git("push", "host", "broken")
+    assert done.returncode != 0 and "the deploy failed" in done.stderr, done.stderr
+    assert "broken on purpose" in done.stderr
+    assert stack.status("pushed")["live"]["revision"] == before
+    assert stack.status("pushed")["history"][-1]["who"].startswith("deploy_pushed/ci-server@")
 
 
 Attack = Callable[[Login], Done]
