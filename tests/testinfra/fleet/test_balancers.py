@@ -128,6 +128,52 @@ def test_reloads_and_a_reinstalled_package_cut_no_request(fleet: Fleet, director
     assert fleet.check(holder, "systemctl show --property=MainPID haproxy") == before, "it was restarted"
 
 
+def test_a_drained_host_reboots_and_no_request_fails(fleet: Fleet, directory: Path) -> None:
+    with visitors(directory, slow="/slow?seconds=3") as load:
+        fleet.good("playbooks/drain.yml", host="fleet-app1", state="on")
+        fleet.until_servers({"fleet-app1": "NOLB"})
+        fleet.reboot("fleet-app1")
+        # It is back, and stays out until somebody says so.
+        fleet.until(
+            lambda: fleet.hosts["fleet-app1"].run("systemctl is-active nginx").stdout.strip() == "active"
+        )
+        time.sleep(4)
+        assert not fleet.servers(fleet.holder())["blog"]["fleet-app1"].startswith("UP")
+        refused = fleet.play("playbooks/drain.yml", host="fleet-nowhere", state="on")
+        fleet.good("playbooks/drain.yml", host="fleet-app1", state="off")
+        fleet.until_servers(UP)
+    figure("host_drained_rebooted_failed_requests", f"{load.failed}/{load.total}")
+    assert load.failed == 0, load.failures()
+    assert refused.code != 0 and "no host of app_hosts has that name" in refused.output
+
+
+def test_a_host_leaves_and_a_host_joins_and_no_request_fails(fleet: Fleet, directory: Path) -> None:
+    with visitors(directory) as load:
+        fleet.good("playbooks/drain.yml", host="fleet-app1", state="on")
+        fleet.left_out.add("fleet-app1")
+        fleet.good("site.yml")
+        assert all(set(fleet.servers(name)["blog"]) == set(UP) - {"fleet-app1"} for name in fleet.balancers)
+        # As a new host has it.
+        fleet.check("fleet-app1", "rm /etc/emperor-stack/drained")
+        fleet.left_out.clear()
+        fleet.good("site.yml")
+        fleet.until_servers(UP)
+    figure("host_left_and_joined_failed_requests", f"{load.failed}/{load.total}")
+    assert load.failed == 0, load.failures()
+
+
+def test_the_last_host_that_is_up_is_not_drained(fleet: Fleet) -> None:
+    fleet.check("fleet-app2", "touch /etc/emperor-stack/drained")
+    fleet.until_servers({"fleet-app2": "NOLB"}, app="wiki")
+    refused = fleet.play("playbooks/drain.yml", host="fleet-app3", state="on")
+    assert refused.code != 0 and "no other host takes requests for wiki" in refused.output, refused.output[
+        -3000:
+    ]
+    assert not fleet.hosts["fleet-app3"].file("/etc/emperor-stack/drained").exists
+    fleet.check("fleet-app2", "rm /etc/emperor-stack/drained")
+    fleet.until_servers({"fleet-app2": "UP"}, app="wiki")
+
+
 def test_a_host_that_dies_costs_no_get(fleet: Fleet, directory: Path) -> None:
     with visitors(directory) as load:
         time.sleep(2)
