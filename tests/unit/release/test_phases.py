@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from threading import Event, Lock
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release import phases as release_phases
-from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
+from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options, Outcome
+from ansible_collections.emperor.stack.plugins.module_utils.release.phase import Phase
 from ansible_collections.emperor.stack.plugins.module_utils.release.phases import (
     going_on,
     in_turn,
@@ -17,6 +20,7 @@ from ansible_collections.emperor.stack.plugins.module_utils.release.phases impor
     run_phase,
     together,
 )
+from ansible_collections.emperor.stack.plugins.module_utils.release.spec import ReleaseSpec
 from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Manifest
 
 from tools.project import ROOT
@@ -103,6 +107,41 @@ def test_nothing_that_leads_to_a_switch_is_begun_for_nobody(
     waits = iter([True, True, True, True])
     in_turn(phases_of("deploy"), [deploys.spec()], deploys.options)
     deploys.settled()
+
+
+def test_an_app_that_is_ready_goes_live_before_a_slow_build_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And no more apps are in a phase at once than it lets in."""
+    live, inside, most = Event(), Counter[str](), Counter[str]()
+    counting = Lock()
+
+    def build(name: str, spec: ReleaseSpec, _: Options) -> Outcome:
+        with counting:
+            inside[name] += 1
+            most[name] = max(most[name], inside[name])
+        if spec["name"] == "slow":
+            assert live.wait(10), "an app that is ready waits for the slow build"
+        with counting:
+            inside[name] -= 1
+        return {}
+
+    def switch(name: str, spec: ReleaseSpec, options: Options) -> Outcome:
+        build(name, spec, options)
+        if spec["name"] == "last":
+            live.set()
+        return {"activation": f"{spec['name']}@1"}
+
+    table = {
+        "prepare": Phase("prepare", "", build, apps_at_once=2, leads_to_switch=True),
+        "switch": Phase("switch", "", switch, leads_to_switch=True),
+    }
+    monkeypatch.setattr(release_phases, "PHASES", table)
+    monkeypatch.setattr(release_phases, "serving", lambda app: {})
+    names = ["slow", *(f"app{number}" for number in range(9)), "last"]
+    outcomes = in_turn(list(table), [{"name": name} for name in names], Options())
+    assert outcomes == {name: {"activation": f"{name}@1"} for name in names}
+    assert (most["prepare"], most["switch"]) == (2, 1)
 
 
 def test_each_phase_of_the_architecture_is_one_of_the_table_and_the_other_way_round() -> None:
