@@ -190,7 +190,10 @@ def main() -> None:
     result: dict[str, Any] = {"differs": printable(differs)}
     if not differs:
         result["apps"] = {
-            app["name"]: {"action": "none", **serving(app["name"])}
+            app["name"]: {
+                "action": "none",
+                **serving(app["name"], Options(http_port=one["arguments"].get("http_port", 80))),
+            }
             for one in module.params["questions"]
             if one["module"] == "release"
             for app in one["arguments"]["apps"]

@@ -102,6 +102,8 @@ def _add(made: _Builder, app: str, outcome: Outcome, check: bool, cut_off: int |
         made.row(app, outcome, "held", WARNING, {"text": "see", "note": at})
     elif outcome.get("action") == "none":
         made.row(app, outcome, "unchanged", WARNING if warned else GOOD, warned)
+        if outcome.get("url"):
+            made.note(app, GOOD, f"{outcome.get('live')} is live at {outcome['url']}, as before")
     elif check:
         why = outcome.get("why") or f"{outcome.get('release')} instead of {outcome.get('from')}"
         made.row(app, outcome, "would go back" if back else "would deploy", CHANGED, "run without --check")

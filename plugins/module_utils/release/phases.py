@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from . import failure
 from .deploy import drain, migrate, start, switch
+from .lifecycle import url_of
 from .lock import Locked
 from .options import Options, Outcome
 from .phase import DEPLOY, ROLLBACK, Phase, Told, by_lock, by_spec
@@ -193,7 +194,7 @@ def in_turn(names: Sequence[str], specs: Sequence[ReleaseSpec], options: Options
         outcomes = {spec["name"]: outcome for spec, outcome in zip(specs, each, strict=True)}
     if names == ["status"]:
         return outcomes
-    return {app: {**one, **serving(app)} for app, one in outcomes.items()}
+    return {app: {**one, **serving(app, options)} for app, one in outcomes.items()}
 
 
 def _through(gates: Mapping[str, BoundedSemaphore], spec: ReleaseSpec, options: Options) -> Outcome:
@@ -215,12 +216,14 @@ def _through(gates: Mapping[str, BoundedSemaphore], spec: ReleaseSpec, options: 
     return outcomes.get(spec["name"], {})
 
 
-def serving(app: str) -> Outcome:
-    """What serves now: the live release of *app* and its version, None where nothing is live."""
+def serving(app: str, options: Options) -> Outcome:
+    """What serves now, and where: the live release of *app* and its version, None where nothing is live."""
     state = AppState(app)
     live = state.live_release()
     manifest = state.manifest(live) if live else None
-    return {"live": live, "version": manifest.version if manifest else None}
+    if manifest is None:
+        return {"live": live, "version": None}
+    return {"live": live, "version": manifest.version, "url": url_of(manifest, options.http_port)}
 
 
 def together(before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> dict[str, Outcome]:

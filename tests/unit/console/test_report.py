@@ -38,10 +38,13 @@ def said(*reports: Report) -> list[str]:
     return report.text([(f"web{number}", one) for number, one in enumerate(reports, start=1)]).split("\n")
 
 
+SAME = {"live": OLD, "version": "v1.1", "action": "none"}
+
+
 def test_a_deploy_of_a_host() -> None:
     assert said(
         one(
-            {"blog": PLANNED, "notes": {"live": OLD, "version": "v1.1", "action": "none"}, "shop": PLANNED},
+            {"blog": PLANNED, "notes": {**SAME, "url": "https://notes.example.com/"}, "shop": PLANNED},
             {"blog": DRAINED, "shop": FAILED},
         )
     ) == [
@@ -52,6 +55,7 @@ def test_a_deploy_of_a_host() -> None:
         "",
         "blog: 20261122T193000-ab12cd3 is live as blog@7 at https://blog.example.com/, switched in 2.6 ms, after 14.2 s in "
         "all (venv 9.8, build 2.1)",
+        "notes: 20261121T101500-9f8e7d6 is live at https://notes.example.com/, as before",
         "",
         "[1] shop: start: shop@8 was not healthy",
         "    its log:",

@@ -47,7 +47,7 @@ def test_where_nothing_differs_it_says_what_is_live(
     asked = {"tasks": "python_apps/deploy", "module": "release", "arguments": {"apps": [{"name": "blog"}]}}
     action = "none"
     monkeypatch.setattr(host_drift, "run_phase", lambda *_: {"blog": {"action": action, "why": "w"}})
-    monkeypatch.setattr(host_drift, "serving", lambda app: live)
+    monkeypatch.setattr(host_drift, "serving", lambda *_: live)
     found = ask(capsys, asked)
     assert found["differs"] == {} and found["apps"] == {"blog": {"action": "none", **live}}
     action = "deploy"

@@ -137,7 +137,7 @@ def test_an_app_that_is_ready_goes_live_before_a_slow_build_has_ended(
         "switch": Phase("switch", "", switch, leads_to_switch=True),
     }
     monkeypatch.setattr(release_phases, "PHASES", table)
-    monkeypatch.setattr(release_phases, "serving", lambda app: {})
+    monkeypatch.setattr(release_phases, "serving", lambda *_: {})
     names = ["slow", *(f"app{number}" for number in range(9)), "last"]
     outcomes = in_turn(list(table), [{"name": name} for name in names], Options())
     assert outcomes == {name: {"activation": f"{name}@1"} for name in names}
