@@ -7,7 +7,7 @@ since the entry passed the check before. docs/reference/python_apps.md says what
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from ..source.spec import Located, Named, Sent
 
@@ -59,6 +59,8 @@ class PersistentDirectory(TypedDict):
     path: str
     #: Whether the web server shows what is in it.
     served: bool
+    #: Whether it shows some of it only when the app says so, by X-Accel-Redirect.
+    private: NotRequired[bool]
 
 
 class Going(Named, total=False):

@@ -20,11 +20,10 @@ MOST = 3
 _GROUP = layout.FRONT_USER
 #: By the app's user: it alone may look into all that it made. Other apps never get as far as these directories. For the web
 #: server the mode of the group counts where the group is its own, and that of all others elsewhere.
-_SEARCH = rf"""
-find "$@" -xdev \( -type f -group {_GROUP} ! -perm -g=r -o -type f ! -group {_GROUP} ! -perm -o=r \
-    -o -type d -group {_GROUP} ! -perm -g=x -o -type d ! -group {_GROUP} ! -perm -o=x \) -printf '%M %P\n' 2>/dev/null |
-    head --lines={MOST + 1}
-"""
+_DIRECTORIES = rf"-type d -group {_GROUP} ! -perm -g=x -o -type d ! -group {_GROUP} ! -perm -o=x"
+_FILES = rf"-type f -group {_GROUP} ! -perm -g=r -o -type f ! -group {_GROUP} ! -perm -o=r"
+#: Exists while nginx runs, for which the app's user lets files be read when a visitor wants them (app/readable.py).
+NGINX = "/run/nginx.pid"
 
 #: Not for directories with the setgid bit, whose mode no process of an app may set (RestrictSUIDSGID); their group reads.
 _CORRECTION = "find {}/ -mindepth 1 -not -perm /g=s -not -perm -go=r -exec chmod go+rX {{}} +"
@@ -37,11 +36,16 @@ def unreadable(app: str, directories: Iterable[PersistentDirectory]) -> list[str
         path = f"{layout.shared(app)}/{directory['path']}"
         if not directory["served"] or not os.path.isdir(path):
             continue
+        let_read = os.path.exists(NGINX) and not directory.get("private")
+        wanted = _DIRECTORIES if let_read else f"{_FILES} -o {_DIRECTORIES}"
+        search = (
+            f"find \"$@\" -xdev \\( {wanted} \\) -printf '%M %P\\n' 2>/dev/null | head --lines={MOST + 1}"
+        )
         said = ""
         with contextlib.suppress(CommandFailed):
             said = run_as(
                 app,
-                ["/bin/sh", "-c", _SEARCH, "sh", path],
+                ["/bin/sh", "-c", search, "sh", path],
                 what="looking for files that the web server cannot read",
                 timeout=PATIENCE,
                 whole=ANSWER,

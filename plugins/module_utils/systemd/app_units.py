@@ -47,7 +47,10 @@ def sandbox(app: str) -> list[str]:
         "NoNewPrivileges=true",
         "CapabilityBoundingSet=",
         *sandbox_of.lines("apps"),
-        f"ReadWritePaths={layout.shared(app)} {layout.cache(app)}",
+        # One mount, not one for each directory that is the app's: between two, a rename from TMPDIR into a persistent
+        # directory fails. What else lies there is root's, and what is sealed stays closed whoever owns it.
+        f"ReadWritePaths={layout.app_root(app)}",
+        f"ReadOnlyPaths=-{layout.releases(app)}",
         f"InaccessiblePaths={' '.join(f'-{path}' for path in JOURNAL_SOCKETS)}",
         # Netlink as for the web processes: for the addresses of this host, which getifaddrs(3) asks the kernel for.
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",

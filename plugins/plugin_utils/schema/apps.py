@@ -44,7 +44,15 @@ def complete(app: App) -> dict[str, Any]:
         "protocol": "http" if completed["asgi"] else "uwsgi",
         "static_files": static,
         "persistent_directories": [
-            {"path": kept, "served": any(_inside(item["path"], kept) for item in static)}
+            {
+                "path": kept,
+                "served": any(_inside(item["path"], kept) for item in static),
+                **(
+                    {"private": True}
+                    if any(_inside(item["path"], kept) for item in static if item["kind"] == "private")
+                    else {}
+                ),
+            }
             for kept in persistent
         ]
         + [{"path": kept, "served": False} for kept in completed["persistent_files"]],
@@ -175,7 +183,10 @@ def _site(app: App, site: str) -> dict[str, Any]:
         "public": layout.active_public(app["name"]),
         "static": list(
             {
-                item["url"]: {key: item[key] for key in ("url", "directory", "persistent")}
+                item["url"]: {
+                    **{key: item[key] for key in ("url", "directory", "persistent")},
+                    "kept": item["path"] if item["persistent"] and item["directory"] else "",
+                }
                 for item in app["static_files"]
                 if item["kind"] == "static"
             }.values()
@@ -294,9 +305,11 @@ def app_users(apps: Iterable[App] | None) -> list[dict[str, Any]]:
         {
             "name": app["name"],
             "renamed_from": app["renamed_from"],
-            "persistent": app["persistent_directories"],
             "deploy_keys": app["deploy_keys"],
             "pushed": bool(app["deploy_keys"]) and app["source"].get("git") == layout.pushed_url(app["name"]),
+            "persistent": [
+                {"path": one["path"], "served": one["served"]} for one in app["persistent_directories"]
+            ],
             "size": {key: app.get(key) for key in ("web", "limits", "on_demand", "workers")},
         }
         for app in complete_all(apps)

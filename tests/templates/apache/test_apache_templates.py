@@ -14,9 +14,9 @@ SITE: dict[str, Any] = {
     "socket": "/srv/apps/blog/active/app.sock",
     "public": "/srv/apps/blog/active/release/public",
     "static": [
-        {"url": "/static/", "directory": True, "persistent": False},
-        {"url": "/media/", "directory": True, "persistent": True},
-        {"url": "/favicon.ico", "directory": False, "persistent": False},
+        {"url": "/static/", "directory": True, "persistent": False, "kept": ""},
+        {"url": "/media/", "directory": True, "persistent": True, "kept": "media"},
+        {"url": "/favicon.ico", "directory": False, "persistent": False, "kept": ""},
     ],
     "body": "20m",
     "protocol": "uwsgi",

@@ -292,7 +292,7 @@ def test_private_files_and_pages_are_published_and_are_no_static_files() -> None
         ("/p/", True),
         ("/emperor-stack-pages/404.html", False),
     ]
-    assert completed["persistent_directories"] == [{"path": "data", "served": True}]
+    assert completed["persistent_directories"] == [{"path": "data", "served": True, "private": True}]
     assert apps.sites([app])[0]["static"] == []
 
 

@@ -23,7 +23,10 @@ def media(host: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
     monkeypatch.setattr(uploads, "run_as", run_as)
-    monkeypatch.setattr(uploads, "_SEARCH", uploads._SEARCH.replace(layout.FRONT_USER, str(os.getgid())))
+    for kind in ("_FILES", "_DIRECTORIES"):
+        text = getattr(uploads, kind).replace(layout.FRONT_USER, str(os.getgid()))
+        monkeypatch.setattr(uploads, kind, text)
+    monkeypatch.setattr(uploads, "NGINX", "/nowhere/nginx.pid")
     path = Path(layout.shared("blog")) / "media"
     path.mkdir(parents=True)
     path.chmod(0o2750)
@@ -86,3 +89,17 @@ def test_where_it_takes_too_long_nothing_is_said(media: Path, monkeypatch: pytes
     assert warnings() == []
     shutil.rmtree(media)
     assert warnings() == []
+
+
+def test_nginx_has_files_let_read_when_a_visitor_wants_them(
+    media: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    put(media / "moved", 0o600)
+    (tmp_path / "nginx.pid").write_text("1\n")
+    monkeypatch.setattr(uploads, "NGINX", str(tmp_path / "nginx.pid"))
+    assert warnings() == []
+    (media / "inner").mkdir(mode=0o700)
+    (found,) = warnings()
+    assert "drwx--S--- inner," in found and "moved," not in found
+    (found,) = uploads.unreadable("blog", [{"path": "media", "served": True, "private": True}])
+    assert "moved" in found, "it is not asked about files that only the app sends"

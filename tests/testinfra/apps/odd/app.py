@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import tempfile
 
 
@@ -20,7 +19,7 @@ def application(environ, start_response):
         descriptor, name = tempfile.mkstemp()
         os.write(descriptor, b"uploaded")
         os.close(descriptor)
-        shutil.move(name, os.path.join(os.path.dirname(os.path.abspath(__file__)), "media", "moved.txt"))
+        os.replace(name, os.path.join(os.path.dirname(os.path.abspath(__file__)), "media", "moved.txt"))
     start_response("200 OK", [("Content-Type", "application/json")])
     if path == "/raise/late":
         raise LookupError("raised after the head")
