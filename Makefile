@@ -68,9 +68,10 @@ clean: ## Run `down`, and also remove images, .venv, caches and logs
 	rm -rf .venv .cache .state .ansible .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 test: setup ## Run all tests: lint, unit tests, the examples' own tests, all scenarios
-	@# Lint needs one core most of the time, and images wait for the network. What each prints is shown at its end.
+	@# Lint needs one core most of the time; images and examples wait for the network. What each prints is shown at its end.
 	@$(MAKE) --jobs=2 --output-sync=target lint images
-	@$(MAKE) unit examples scenarios
+	@$(MAKE) --jobs=2 --output-sync=target unit examples
+	@$(MAKE) scenarios
 
 lint: setup ## Run ansible-lint, yamllint, ruff, mypy, and ansible-test sanity on the built collection
 	$(BIN)/ruff check

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tools.playbook_server import PROGRAM, Server, Servers
+from tools.project import ROOT
 
 #: What a run can see of the process that it is in.
 SEEN = """\
@@ -159,3 +160,20 @@ def test_the_first_run_of_each_environment_is_an_ordinary_process(
     (place / "ansible.cfg").write_text((place / "ansible.cfg").read_text() + "nocows = true\n")
     assert servers.server(environment, place) is None
     servers.close()
+
+
+#: What `warm` reads, of what every run needs.
+WARMED = """
+import ansible.cli.playbook
+from ansible import constants
+from tools import playbook_server
+
+known = [("callback", "default"), ("connection", "ssh"), ("shell", "sh"), ("become", "sudo"), ("vars", "host_group_vars")]
+assert not all(constants.config.has_configuration_definition(*plugin) for plugin in known)
+playbook_server.warm()
+assert [plugin for plugin in known if not constants.config.has_configuration_definition(*plugin)] == []
+"""
+
+
+def test_the_options_of_ansibles_plugins_are_read_once_for_all_runs() -> None:
+    subprocess.run([sys.executable, "-c", WARMED], cwd=ROOT, check=True)
