@@ -65,10 +65,32 @@ def apps_of(hosts: Iterable[str], hostvars: Hosts) -> list[dict[str, Any]]:
     """Each app of the *hosts* once, as the first host that has it declares it; `hosts` names those that have it."""
     found: dict[str, dict[str, Any]] = {}
     for host in hosts:
+        names = _plain_names(host, hostvars)
+        if names is not None and found.keys() >= set(names):
+            # Most hosts of a fleet have the apps of others: to resolve all templates of theirs takes its time.
+            for name in names:
+                found[name]["hosts"].append(str(host))
+            continue
         for app in readable(hostvars[host].get("python_apps") or ()):
             if app.get("state") != "absent":
                 found.setdefault(app["name"], {"app": app, "hosts": []})["hosts"].append(str(host))
     return [found[name] for name in sorted(found)]
+
+
+def _plain_names(host: str, hostvars: Hosts) -> list[str] | None:
+    """The names of the apps of *host*; None where they are not to be had without resolving templates."""
+    raw_get = getattr(hostvars, "raw_get", None)
+    apps = raw_get(host).get("python_apps") if raw_get else None
+    if not isinstance(apps, list | tuple):
+        return None
+    names = []
+    for app in apps:
+        words = [app.get("name"), app.get("state") or ""] if isinstance(app, Mapping) else [None]
+        if not all(isinstance(word, str) and "{" not in word for word in words):
+            return None
+        if words[1] != "absent":
+            names.append(str(words[0]))
+    return names
 
 
 def declared(hosts: Iterable[str], hostvars: Hosts) -> list[dict[str, Any]]:

@@ -39,6 +39,36 @@ def test_an_app_has_the_hosts_that_the_inventory_gives_it() -> None:
     assert (blog["ready"], blog["timeout"], blog["tls"], blog["hsts"]) == ("/lb-ready", 70, "", "")
 
 
+def test_apps_that_other_hosts_have_are_known_by_their_names() -> None:
+    """Their templates are not resolved again, unless a name or a state is one."""
+
+    looks = []
+
+    class Variables(dict[str, Any]):
+        def raw_get(self, host: str) -> Any:
+            return dict.__getitem__(self, host)
+
+        def __getitem__(self, host: str) -> Any:
+            looks.append(host)
+            return super().__getitem__(host)
+
+    blog, shop, gone = (app(name) for name in ("blog", "shop", "gone"))
+    hosts = Variables(
+        one={"python_apps": [blog, shop]},
+        two={"python_apps": [shop, {**gone, "state": "absent"}]},
+        three={"python_apps": [blog, gone]},
+        four={"python_apps": [{**blog, "state": "{{ 'present' }}"}]},
+        five={},
+    )
+    found = backends.apps_of(hosts, hosts)
+    assert {one["app"]["name"]: one["hosts"] for one in found} == {
+        "blog": ["one", "three", "four"],
+        "gone": ["three"],
+        "shop": ["one", "two"],
+    }
+    assert looks == ["one", "three", "four", "five"]
+
+
 def test_apps_of_one_domain_share_its_tls_and_have_their_own_backend_and_path() -> None:
     root = app("root", domains=["example.com"], tls={"provider": "self_signed", "hsts": {"max_age": 60}})
     shop = app("shop", domains=["example.com"], path="/shop", limits={"request_timeout": 100})

@@ -30,6 +30,16 @@ def test_hosts_with_apps_of_their_own_cost_little_too(tmp_path: Path) -> None:
     assert controller.check_seconds(place) <= MOST["200_hosts"]
 
 
+def test_balancers_in_front_of_many_hosts_cost_little_too(tmp_path: Path) -> None:
+    place = controller.inventory(
+        tmp_path / "inventory", *controller.SHAPES["100_hosts_200_apps"], shared=True
+    )
+    with (place / "hosts.yml").open("a") as file:
+        file.write("balancers:\n  hosts: {lb1: {ansible_host: 10.9.0.1}, lb2: {ansible_host: 10.9.0.2}}\n")
+        file.write("  vars: {keepalived_address: 10.9.0.9/24, keepalived_interface: eth0}\n")
+    assert controller.check_seconds(place) <= MOST["100_hosts_200_apps"]
+
+
 def check(place: Path, *more: str) -> subprocess.CompletedProcess[str]:
     argv = [str(PROGRAM), "-i", str(place), str(ROOT / "playbooks/check.yml"), *more]
     environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
