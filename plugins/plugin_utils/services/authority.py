@@ -8,13 +8,16 @@ Only clients of the fleet trust the authority, by a file that the roles write; a
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from ipaddress import ip_address
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+# ansible-core brings it to every controller; only what imports plugins to look at them, as ansible-test does, may lack it.
+with contextlib.suppress(ImportError):
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from . import derived
 
