@@ -144,7 +144,6 @@ def serve(requests: socket.socket) -> None:
 
     import ansible.cli.playbook  # noqa: F401  (what all runs share)
 
-    warm()
     gc.collect()
     gc.freeze()
     while True:
@@ -159,16 +158,6 @@ def serve(requests: socket.socket) -> None:
             minding(json.loads(text), *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-
-
-def warm() -> None:
-    """Read the options of Ansible's own plugins, which are YAML in their code: a third of what a short run costs."""
-    from ansible.plugins import loader
-
-    kinds = ("become", "cache", "callback", "connection", "inventory", "shell", "strategy", "vars")
-    for kind in kinds:
-        for _ in getattr(loader, f"{kind}_loader").all(class_only=True):
-            pass
 
 
 def minding(arguments: list[str], out: int, errors: int, result: int) -> None:

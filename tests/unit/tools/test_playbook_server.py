@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from tools.playbook_server import PROGRAM, Server, Servers
-from tools.project import ROOT
 
 #: What a run can see of the process that it is in.
 SEEN = """\
@@ -162,18 +161,14 @@ def test_the_first_run_of_each_environment_is_an_ordinary_process(
     servers.close()
 
 
-#: What `warm` reads, of what every run needs.
-WARMED = """
-import ansible.cli.playbook
-from ansible import constants
-from tools import playbook_server
-
-known = [("callback", "default"), ("connection", "ssh"), ("shell", "sh"), ("become", "sudo"), ("vars", "host_group_vars")]
-assert not all(constants.config.has_configuration_definition(*plugin) for plugin in known)
-playbook_server.warm()
-assert [plugin for plugin in known if not constants.config.has_configuration_definition(*plugin)] == []
-"""
-
-
-def test_the_options_of_ansibles_plugins_are_read_once_for_all_runs() -> None:
-    subprocess.run([sys.executable, "-c", WARMED], cwd=ROOT, check=True)
+def test_a_run_has_the_variables_beside_its_inventory(server: Server, place: Path, tmp_path: Path) -> None:
+    """Ansible finds the plugin that reads them only where nothing has looked for such plugins before."""
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text("planted: of the group\n")
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {localhost: {}}}\n")
+    task = {"debug": {"msg": "{{ planted }}"}}
+    play = [{"hosts": "all", "gather_facts": False, "connection": "local", "tasks": [task]}]
+    (tmp_path / "show.yml").write_text(yaml.safe_dump(play))
+    done = server.run(["-i", str(tmp_path / "hosts.yml"), str(tmp_path / "show.yml")], 60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "of the group" in done.stdout
