@@ -6,7 +6,7 @@ import grp
 import json
 import os
 import pwd
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +127,7 @@ def ensure_all(module: Module) -> dict[str, Any]:
     names = {app["name"] for app in apps}
     users = app_users.Users(names)
     results = {app["name"]: ensure_app(app, users, module.check_mode) for app in apps}
+    results |= take_logins_away(names, module.check_mode)
     changes = [line for one in results.values() for line in one["changes"]]
     if line := write_sizes(processes, module.check_mode):
         changes.append(line)
@@ -145,8 +146,11 @@ def ensure_app(app: dict[str, Any], users: app_users.Users, check_mode: bool) ->
     name, old = app["name"], app["renamed_from"]
     changes: list[str] = []
     try:
+        # First: nothing that is in the way of the app, which it may itself have put there, keeps a login alive.
+        for line in logins.take_away(name, app["deploy_keys"], check_mode):
+            changes.append(line)
         if refused := users.refusal(name, old) or renaming.refusal(old, name):
-            return {"changes": [], "error": f"{refused}. Nothing of it was changed"}
+            return {"changes": changes, "error": f"{refused}. Nothing of it was changed"}
         for line in app_users.ensure(app, check_mode):
             changes.append(line)
         # In check mode there may be nobody yet to own them.
@@ -162,6 +166,22 @@ def ensure_app(app: dict[str, Any], users: app_users.Users, check_mode: bool) ->
         # Whatever it is that this app's files or its name bring about, the others go on.
         return {"changes": changes, "error": f"{type(error).__name__}: {error}"}
     return {"changes": changes}
+
+
+def take_logins_away(apps: Collection[str], check_mode: bool) -> dict[str, Any]:
+    """Let nobody log in for another app than *apps*, such as one that was taken out of the inventory and runs on."""
+    results: dict[str, Any] = {}
+    for app in logins.there():
+        if app in apps:
+            continue
+        changes: list[str] = []
+        results[app] = {"changes": changes}
+        try:
+            for line in logins.take_away(app, [], check_mode):
+                changes.append(line)
+        except Exception as error:
+            results[app]["error"] = f"{type(error).__name__}: {error}"
+    return results
 
 
 def hold_disk(app: dict[str, Any], check_mode: bool) -> list[str]:

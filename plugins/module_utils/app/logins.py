@@ -6,6 +6,7 @@ has belongs to root, and its shell is a program that starts `deploy-login` as ro
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -16,6 +17,8 @@ from typing import Any
 from ..files.atomic import write_atomically
 from ..host import layout
 from ..host.command import run
+from ..values import names
+from . import ending
 
 #: Stands in the comment field of these users.
 MARK = "Emperor Stack deploys of "
@@ -58,16 +61,59 @@ def account_of(app: str) -> pwd.struct_passwd | None:
     return account
 
 
-def ensure(app: dict[str, Any], check_mode: bool) -> Iterator[str]:
-    """Let exactly the `deploy_keys` of *app* log in; yields what was done. Raises Taken and CommandFailed."""
-    name, keys = app["name"], app["deploy_keys"]
-    account = account_of(name)
+def take_away(app: str, keys: Sequence[str], check_mode: bool) -> Iterator[str]:
+    """Let nobody log in for *app* any more but the holders of *keys*, new ones among them not yet; yields what was done.
+
+    Sessions that a key which goes has opened end with it: sshd asks for no key again in a connection that stands.
+    """
+    try:
+        account = account_of(app)
+    except Taken:
+        # Nobody came in by us.
+        account = None
+    path = layout.login_keys(app)
     if not keys:
-        if account is not None or os.path.lexists(layout.login_home(name)):
-            yield f"user {layout.login_user(name)}: removed"
+        if account is not None or os.path.lexists(layout.login_home(app)):
+            yield f"user {layout.login_user(app)}: removed"
             if not check_mode:
-                forget(name)
+                forget(app)
         return
+    wanted = set(keys_text(keys).splitlines())
+    bodies = {_body(line) for line in wanted}
+    there = _read(path).splitlines(keepends=True)
+    kept = [line for line in there if _body(line.rstrip("\n")) in bodies]
+    if kept != there:
+        yield f"{path}: {len(there) - len(kept)} key(s) taken away"
+        if not check_mode:
+            write_atomically(path, "".join(kept), mode=0o644)
+            if account is not None:
+                ending.kill(account.pw_uid)
+
+
+def _body(line: str) -> str:
+    """Which key a line of the file lets in, whatever its comment; of a line that lets none in, the line."""
+    return line if line.startswith("#") else " ".join(line.split(" ")[-2:])
+
+
+def there() -> list[str]:
+    """The apps that somebody may log in for, or could when a run died."""
+    prefix = layout.login_user("")
+    found = {one.pw_name for one in pwd.getpwall() if one.pw_gecos.startswith(MARK)}
+    apps = {name.removeprefix(prefix) for name in found if name.startswith(prefix)}
+    with contextlib.suppress(FileNotFoundError):
+        apps |= set(os.listdir(layout.LOGINS))
+    return sorted(app for app in apps if names.name(app) is None)
+
+
+def ensure(app: dict[str, Any], check_mode: bool) -> Iterator[str]:
+    """Let the `deploy_keys` of *app* log in, beside whom `take_away` has left; yields what was done.
+
+    Raises Taken and CommandFailed.
+    """
+    name, keys = app["name"], app["deploy_keys"]
+    if not keys:
+        return
+    account = account_of(name)
     if account is None:
         yield f"user {layout.login_user(name)}: created"
         if not check_mode:
@@ -135,5 +181,7 @@ def forget(app: str) -> None:
     except Taken:
         return
     if account is not None:
-        # A deploy that goes on is root's, and comes to its end.
+        # Its connections first: they outlive the user, and the next login that is made may get its number. A phase of a
+        # deploy that runs is root's, and comes to its end.
+        ending.kill(account.pw_uid)
         run(["userdel", "--force", account.pw_name], what=f"removing {account.pw_name}", timeout=SECONDS)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.app import accounts as app_accounts
-from ansible_collections.emperor.stack.plugins.module_utils.app import renaming, traces
+from ansible_collections.emperor.stack.plugins.module_utils.app import logins, renaming, traces
 from ansible_collections.emperor.stack.plugins.module_utils.app import users as app_users
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout, sizing
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
@@ -276,3 +276,38 @@ def test_the_module_does_not_fail_for_one_app(
     assert not result.get("failed")
     assert "groupdel bad" in result["apps"]["bad"]["error"]
     assert traces.found_apps
+
+
+@as_root
+def test_nothing_in_the_way_of_an_app_keeps_a_login_alive(
+    commands: list[str], accounts: Accounts, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bad` has put a link in the place of its ~/tmp, `gone` is in the inventory no more; nobody may log in for any."""
+    done: list[str] = []
+    monkeypatch.setattr(layout, "LOGINS", f"{layout.HOST_STATE}/logins")
+    monkeypatch.setattr(logins, "run", lambda words, **_: done.append(f"{words[0]} {words[-1]}"))
+    monkeypatch.setattr(logins.ending, "kill", lambda uid: done.append(f"kill {uid}"))
+    for number, name in enumerate(("bad", "gone")):
+        accounts.user(f"deploy_{name}", 990 + number, comment=f"{logins.MARK}{name}")
+        os.makedirs(layout.login_home(name))
+    make, _ = TROUBLE["a link in the place of ~/tmp"]
+    make(accounts)
+    for check_mode in (True, False):
+        assert done == []
+        found = ask(declared("bad"), check_mode=check_mode)
+        assert "cache/tmp is a link" in found["apps"]["bad"]["error"]
+        assert found["changed"]
+        for name in ("bad", "gone"):
+            assert f"user deploy_{name}: removed" in found["apps"][name]["changes"]
+    assert done == [
+        *(f"rm {layout.login_home('bad')}", "kill 990", "userdel deploy_bad"),
+        *(f"rm {layout.login_home('gone')}", "kill 991", "userdel deploy_gone"),
+    ]
+
+
+@as_root
+def test_a_persons_user_is_not_in_the_way_of_an_app_without_logins(
+    commands: list[str], accounts: Accounts, ask: Ask
+) -> None:
+    accounts.user("deploy_blog", 1001, comment="Ann")
+    assert "error" not in ask(declared("blog"))["apps"]["blog"]

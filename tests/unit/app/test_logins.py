@@ -31,6 +31,9 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def getpwnam(name: str) -> Any:
         return known[name]
 
+    def kill(uid: int) -> None:
+        calls.append(["kill", str(uid)])
+
     def run(command: list[str], **_: Any) -> str:
         calls.append(command)
         if command[0] == "useradd":
@@ -51,7 +54,9 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return ""
 
     monkeypatch.setattr(pwd, "getpwnam", getpwnam)
+    monkeypatch.setattr(pwd, "getpwall", lambda: list(known.values()))
     monkeypatch.setattr(logins, "run", run)
+    monkeypatch.setattr(logins.ending, "kill", kill)
     return {"known": known, "calls": calls}
 
 
@@ -77,12 +82,35 @@ def test_a_login_has_roots_keys_and_a_shell_that_is_none(users: dict[str, Any]) 
 
 def test_keys_that_go_and_come(users: dict[str, Any]) -> None:
     list(logins.ensure(app(f"{KEY} one"), False))
+    assert list(logins.take_away("blog", [f"{KEY} two"], False)) == []
     (line,) = logins.ensure(app(f"{KEY} two"), False)
     assert line.endswith("authorized_keys: written")
     assert 'command="two"' in Path(layout.login_keys("blog")).read_text()
-    assert list(logins.ensure(app(), False)) == ["user deploy_blog: removed"]
+    assert list(logins.take_away("blog", [], False)) == ["user deploy_blog: removed"]
     assert users["known"] == {} and not os.path.lexists(layout.login_home("blog"))
-    assert list(logins.ensure(app(), False)) == []
+    assert list(logins.ensure(app(), False)) == list(logins.take_away("blog", [], False)) == []
+    # Before the user: its number would be the next login's, and a connection that stands asks for no key again.
+    assert [call[0] for call in users["calls"][-3:]] == ["rm", "kill", "userdel"]
+
+
+def test_a_key_that_goes_takes_its_sessions_along(users: dict[str, Any]) -> None:
+    other = KEY.replace("AAAAI", "AAAAJ")
+    list(logins.ensure(app(f"{KEY} one", f"{other} two"), False))
+    (line,) = logins.take_away("blog", [f"{other} three"], True)
+    assert line.endswith("authorized_keys: 1 key(s) taken away")
+    assert KEY in Path(layout.login_keys("blog")).read_text() and ["kill", "990"] not in users["calls"]
+    assert list(logins.take_away("blog", [f"{other} three"], False)) == [line]
+    text = Path(layout.login_keys("blog")).read_text()
+    assert KEY not in text and f'command="two" {other}' in text
+    assert users["calls"][-1] == ["kill", "990"]
+
+
+def test_who_may_log_in_for_which_apps(users: dict[str, Any]) -> None:
+    assert logins.there() == []
+    list(logins.ensure(app(KEY), False))
+    users["known"]["ann"] = SimpleNamespace(pw_name="ann", pw_gecos="Ann", pw_uid=1000)
+    os.makedirs(layout.login_home("shop"))
+    assert logins.there() == ["blog", "shop"]
 
 
 def test_a_user_of_somebody_else_is_left_alone(users: dict[str, Any]) -> None:
@@ -91,6 +119,8 @@ def test_a_user_of_somebody_else_is_left_alone(users: dict[str, Any]) -> None:
     )
     with pytest.raises(logins.Taken, match=r"user deploy_blog \(uid 1000, Ann\) exists"):
         list(logins.ensure(app(KEY), False))
+    # Nor is it in the way of an app that nobody logs in for.
+    assert list(logins.take_away("blog", [], False)) == list(logins.ensure(app(), False)) == []
     logins.forget("blog")
     assert "deploy_blog" in users["known"] and users["calls"] == []
 
