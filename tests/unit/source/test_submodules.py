@@ -35,3 +35,17 @@ def test_where_a_submodule_comes_from(above: str, url: str, expected: str) -> No
 def test_submodules_that_are_not_fetched(url: str) -> None:
     with pytest.raises(ReleaseError, match="the submodule's URL"):
         submodules.submodule_url("https://git.example.com/blog.git", url)
+
+
+@pytest.mark.parametrize(
+    "url", ["../shop.git", "./x", "/srv/apps/shop/repo.git", "file:///var/lib/emperor-stack/pushed/shop.git"]
+)
+@pytest.mark.parametrize("above", ["file:///var/lib", "/var/lib", "file:////var/lib/../lib"])
+def test_who_pushes_reads_no_other_repository_of_the_host(above: str, url: str) -> None:
+    with pytest.raises(ReleaseError, match=r"is a path of this host, and .* gets its contents by a push"):
+        submodules.submodule_url(f"{above}/emperor-stack/pushed/blog.git", url)
+
+
+def test_who_pushes_may_have_submodules_from_elsewhere() -> None:
+    above = "file:///var/lib/emperor-stack/pushed/blog.git"
+    assert submodules.submodule_url(above, "https://git.example.com/x") == "https://git.example.com/x"
