@@ -7,6 +7,8 @@ taken back and the push fails.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import resource
@@ -19,6 +21,7 @@ from typing import BinaryIO, NoReturn
 from ..host import layout
 from ..release.known_app import KnownApp
 from ..source.git_calls import COMMON, HARMLESS, SETTINGS, as_variables
+from ..source.references import is_commit
 from ..values.versions import git_version
 from .surroundings import PATH, WHO
 
@@ -47,7 +50,7 @@ class Command:
     @property
     def version(self) -> str:
         """The name of the tag or of the branch."""
-        return self.ref.removeprefix("refs/tags/").removeprefix("refs/heads/")
+        return self.ref.split("/", 2)[2]
 
 
 def settings() -> dict[str, str]:
@@ -83,7 +86,10 @@ def _size(directory: str) -> int:
     """Bytes of the files below it; nobody but root can write there."""
     total = 0
     for place, _, names in os.walk(directory):
-        total += sum(os.lstat(f"{place}/{name}").st_size for name in names)
+        for name in names:
+            # Another push may be moving it into its place.
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(f"{place}/{name}").st_size
     return total
 
 
@@ -122,6 +128,10 @@ def checked(commands: list[Command]) -> Command:
     (one,) = commands
     if not re.fullmatch(r"refs/(heads|tags)/.+", one.ref) or git_version(one.version) is not None:
         raise NotPushed("push a branch or a tag whose name has letters, digits and . _ / @ + # - only")
+    if is_commit(one.version):
+        raise NotPushed(
+            "the name is the id of a commit, and that commit would be deployed: push it by another name"
+        )
     if one.new == NOTHING:
         raise NotPushed("nothing can be deleted here")
     return one
@@ -154,29 +164,57 @@ def process(stdin: BinaryIO, stdout: BinaryIO, deploy: Callable[[str], int], rep
 
 
 def _done(one: Command, deploy: Callable[[str], int], repository: str) -> str:
-    """Write the reference, deploy it, and take it back where that failed; what git is told."""
+    """Write the reference, deploy it, and take it back where that failed; what git is told.
+
+    One after the other: a deploy looks up the reference by its name, and must not find what another push has put there.
+    """
+    place = os.open(repository, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _deployed(one, deploy, repository)
+    except BlockingIOError:
+        return f"ng {one.ref} another push is being deployed: wait for it, and push again"
+    finally:
+        os.close(place)
+
+
+def _deployed(one: Command, deploy: Callable[[str], int], repository: str) -> str:
+    """The same, for whom the repository is locked."""
+    if one.ref.startswith("refs/heads/") and _exists(repository, f"refs/tags/{one.version}"):
+        return f"ng {one.ref} there is a tag of that name, which would be deployed instead"
     before = _set(repository, one.ref, one.new, one.old)
     if before:
         return f"ng {one.ref} {before}"
-    if deploy(one.version) == 0:
-        return f"ok {one.ref}"
-    _set(repository, one.ref, one.old, one.new)
-    return f"ng {one.ref} the deploy failed"
+    good = False
+    try:
+        good = deploy(one.version) == 0
+    finally:
+        # Whatever it failed of: git sends nothing again that it finds here, so that the same push would deploy nothing.
+        if not good:
+            _set(repository, one.ref, one.old, one.new)
+    return f"ok {one.ref}" if good else f"ng {one.ref} the deploy failed"
+
+
+def _exists(repository: str, ref: str) -> bool:
+    return _git(repository, "show-ref", "--verify", "--quiet", ref)
 
 
 def _set(repository: str, ref: str, new: str, old: str) -> str:
     """Let *ref* go from *old* to *new*; why not, where that failed."""
     words = ["update-ref", "-d", ref, old] if new == NOTHING else ["update-ref", ref, new, old]
+    return "" if _git(repository, *words) else "the reference changed meanwhile"
+
+
+def _git(repository: str, *words: str) -> bool:
+    """Whether git does it."""
     done = subprocess.run(
         ["git", "-C", repository, *words],
         env={**COMMON, **as_variables(SETTINGS), "PATH": PATH},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
-        errors="replace",
         check=False,
     )
-    return "" if done.returncode == 0 else "the reference changed meanwhile"
+    return done.returncode == 0
 
 
 def _packets(stream: BinaryIO) -> list[bytes]:

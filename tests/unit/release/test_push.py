@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import shlex
@@ -31,6 +32,15 @@ known_app.read = lambda app: {{"name": app}}
 def deploy(known, version, words):
     print(known["name"], "gets", version)
     print("... a step", file=sys.stderr)
+    if version == "fall":
+        raise MemoryError
+    if version == "lost":
+        # Its client has gone.
+        reading, writing = os.pipe()
+        os.dup2(writing, 2)
+        os.close(reading)
+        os.close(writing)
+        print("is live", flush=True)
     return 2 if version == "bad" else 0
 
 verbs.deploy = deploy
@@ -99,9 +109,48 @@ def test_a_deploy_that_fails_fails_the_push_which_can_be_repeated(place: Path) -
     assert references(place) == ""
 
 
+def test_a_deploy_that_falls_leaves_no_reference(place: Path) -> None:
+    """git would find the same push up to date, and deploy nothing."""
+    commit(place, "fall")
+    for _ in range(2):
+        assert pushed(place, "fall").returncode != 0
+        assert references(place) == ""
+
+
+def test_a_client_that_has_gone_makes_no_deploy_a_failed_one(place: Path) -> None:
+    commit(place, "lost")
+    done = pushed(place, "lost")
+    assert done.returncode == 0, done.stderr
+    assert references(place) == "refs/tags/lost\n"
+
+
+def test_what_is_deployed_is_what_was_pushed(place: Path) -> None:
+    assert pushed(place, "one").returncode == 0
+    commit(place, "two")
+    done = pushed(place, "two:refs/heads/one")
+    assert done.returncode != 0 and "there is a tag of that name" in done.stderr
+    assert "gets" not in done.stderr and references(place) == "refs/tags/one\n"
+    done = pushed(place, "two:refs/tags/refs/heads/main")
+    assert done.returncode == 0 and "remote: blog gets refs/heads/main" in done.stderr, done.stderr
+    # A branch has priority over nothing.
+    assert pushed(place, "two:refs/heads/two").returncode == 0
+    assert pushed(place, "two:refs/tags/two").returncode == 0
+
+
+def test_one_push_is_deployed_at_a_time(place: Path) -> None:
+    held = os.open(layout.pushed("blog"), os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    done = pushed(place, "one")
+    assert done.returncode != 0 and "another push is being deployed" in done.stderr, done.stderr
+    assert "gets" not in done.stderr and references(place) == ""
+    os.close(held)
+    assert pushed(place, "one").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
+        (["one:refs/heads/0123456789abcdef0123456789abcdef01234567"], "the name is the id of a commit"),
         (["one", "main"], "push one branch or tag, not 2"),
         (["one:refs/notes/x"], "push a branch or a tag"),
         (["one:refs/heads/a;b"], "push a branch or a tag"),
