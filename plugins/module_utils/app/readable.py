@@ -59,7 +59,11 @@ def allow(directory: str, name: str) -> bool:
 
 
 def as_app(app: str, directory: str, name: str) -> bool:
-    """The same as the user of *app*, in a process that ends with it: root follows no path of an app's."""
+    """The same with the rights of *app*'s user, in a process that ends with it: root follows no path of an app's.
+
+    Of its user that process has the rights, and stays root's: the app could otherwise stop it for ever (`kill -STOP -1`),
+    and with it the helper of all apps.
+    """
     user = pwd.getpwnam(app)
     pid = os.fork()
     if pid == 0:
@@ -68,8 +72,9 @@ def as_app(app: str, directory: str, name: str) -> bool:
             signal.alarm(PATIENCE)
             os.setgroups([])
             os.setgid(user.pw_gid)
-            os.setuid(user.pw_uid)
-            code = 0 if os.getuid() and allow(directory, name) else 1
+            # Without an effective user of root's the kernel takes all capabilities away.
+            os.setresuid(0, user.pw_uid, 0)
+            code = 0 if os.geteuid() and allow(directory, name) else 1
         finally:
             os._exit(code)
     return os.waitpid(pid, 0)[1] == 0

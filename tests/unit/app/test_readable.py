@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
+import signal
 import socket
+import subprocess
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,6 +59,45 @@ def test_a_file_of_somebody_else_stays_as_it_is(tmp_path: Path) -> None:
     os.chown(file, 12345, 12345)
     assert not readable.allow(str(tmp_path), "others")
     assert mode(file) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+@pytest.mark.parametrize("owner", [12345, 12346])
+def test_the_app_changes_what_is_its_own_and_cannot_stop_who_does_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, owner: int
+) -> None:
+    file = put(place / "moved")
+    os.chown(file, owner, owner)
+    place.chmod(0o755)
+    account = SimpleNamespace(pw_uid=12345, pw_gid=12345)
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: account)
+    real, fork = readable.allow, os.fork
+    tried: list[int] = []
+
+    def slowly(directory: str, name: str) -> bool:
+        time.sleep(0.5)
+        return real(directory, name)
+
+    def stop(pid: int) -> None:
+        time.sleep(0.2)
+        words = ["setpriv", "--reuid=12345", "--clear-groups", "--", "kill", "-STOP", str(pid)]
+        tried.append(subprocess.run(words, capture_output=True, check=False).returncode)
+        time.sleep(1)
+        os.kill(pid, signal.SIGCONT) if tried == [0] else None
+
+    def watched() -> int:
+        pid = fork()
+        if pid:
+            threading.Thread(target=stop, args=(pid,)).start()
+        return pid
+
+    monkeypatch.setattr(readable, "allow", slowly)
+    monkeypatch.setattr(os, "fork", watched)
+    assert readable.as_app("blog", str(place), "moved") is (owner == 12345)
+    assert mode(file) == (0o644 if owner == 12345 else 0o600)
+    while not tried:
+        time.sleep(0.05)
+    assert tried != [0]
 
 
 def question(**changes: str) -> dict[str, str]:
