@@ -142,6 +142,29 @@ def test_all_of_an_apps_locations_are_behind_its_guards(render: Render) -> None:
     assert 'uwsgi_param HTTP_AUTHORIZATION "" if_not_empty;' in location(text, "/")
 
 
+UPLOADS = {"static": {"/media/": "media"}, "persistent": ["media"]}
+
+
+def test_directories_of_uploads_are_no_files_and_shown_to_nobody_who_is_kept_out(render: Render) -> None:
+    """By the phase of `return`, everybody could ask which there are. Below a path, the name that is looked up is the
+    stripped one, and a redirect to it would lead to another app."""
+    away = "if (-d $request_filename) { root /usr/local/lib/emperor-stack/nginx/no-directory; }"
+    files = location(vhost(render, {**BLOG, **UPLOADS, "users": {"alice": "A"}}), "^~ /media/")
+    assert away in files and "return 404" not in files.replace(away, "") and " break;" not in files
+    files = location(vhost(render, {**SHOP, **UPLOADS}, BLOG), "^~ /shop/media/")
+    assert 'rewrite "(?s)^/shop(/.*)$" $1; include' in files
+    assert files.index(away) < files.index(" break;")
+    assert files.count(" break;") == 1
+
+
+def test_who_is_refused_has_no_file_made_readable(render: Render) -> None:
+    text = vhost(render, {**BLOG, **UPLOADS, "deny": ["10.0.0.0/8"], "users": {"alice": "A"}})
+    asking = location(text, "@app_blog_unread_1")
+    assert "scgi_pass unix:/run/emperor-stack/let-read.sock;" in asking
+    assert "if ($app_blog_refused) { return 403; }" in asking
+    assert "auth_basic $app_blog_realm;" in asking
+
+
 def test_private_files_are_internal_and_for_one_app(render: Render) -> None:
     text = vhost(render, {**BLOG, "private": {"/p/": "data"}, "persistent": ["data"]})
     assert location(text, "^~ /p/") == (
