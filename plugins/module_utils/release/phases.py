@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Event
 from typing import Any, cast
 
 from . import failure
@@ -184,20 +184,28 @@ def in_turn(names: Sequence[str], specs: Sequence[ReleaseSpec], options: Options
     serves then. No app waits for another, but where a phase has as many as may be in it at once: one whose build takes long
     holds up none that is ready.
 
-    Where nobody waits any more, such as after a Ctrl-C at the controller, no phase is begun that leads to a switch; the lock
-    tells the next run what is left.
+    Where nobody waits any more, such as after a Ctrl-C here or at the controller, no phase is begun that leads to a switch;
+    the lock tells the next run what is left.
     """
     gates = {name: BoundedSemaphore(PHASES[name].apps_at_once) for name in names}
-    # As many as can be in all phases together. Those before a gate wait with their own threads, and keep none from going on.
-    with ThreadPoolExecutor(max_workers=sum(PHASES[name].apps_at_once for name in names)) as pool:
-        each = pool.map(lambda spec: _through(gates, spec, options), specs)
-        outcomes = {spec["name"]: outcome for spec, outcome in zip(specs, each, strict=True)}
+    interrupted = Event()
+    # A thread for each app: one that waits before a gate must not keep others from those that are open.
+    with ThreadPoolExecutor(max_workers=max(len(specs), 1)) as pool:
+        try:
+            each = pool.map(lambda spec: _through(gates, spec, options, interrupted), specs)
+            outcomes = {spec["name"]: outcome for spec, outcome in zip(specs, each, strict=True)}
+        except BaseException:
+            # Of a person at this host. The end of the block waits for the phases that run.
+            interrupted.set()
+            raise
     if names == ["status"]:
         return outcomes
     return {app: {**one, **serving(app, options)} for app, one in outcomes.items()}
 
 
-def _through(gates: Mapping[str, BoundedSemaphore], spec: ReleaseSpec, options: Options) -> Outcome:
+def _through(
+    gates: Mapping[str, BoundedSemaphore], spec: ReleaseSpec, options: Options, interrupted: Event
+) -> Outcome:
     """Take one app through the phases that *gates* name, each once its gate lets it in."""
     outcomes: dict[str, Outcome] = {}
     for name, gate in gates.items():
@@ -205,7 +213,7 @@ def _through(gates: Mapping[str, BoundedSemaphore], spec: ReleaseSpec, options: 
         if name in spec.get("done", ()):
             continue
         with gate:
-            if outcomes and phase.leads_to_switch and not somebody_waits():
+            if phase.leads_to_switch and (interrupted.is_set() or (outcomes and not somebody_waits())):
                 break
             found = _contained(phase, spec, options)
         outcomes = together(outcomes, {spec["name"]: found})

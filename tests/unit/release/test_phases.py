@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections import Counter
 from threading import Event, Lock
 
@@ -142,6 +144,57 @@ def test_an_app_that_is_ready_goes_live_before_a_slow_build_has_ended(
     outcomes = in_turn(list(table), [{"name": name} for name in names], Options())
     assert outcomes == {name: {"activation": f"{name}@1"} for name in names}
     assert (most["prepare"], most["switch"]) == (2, 1)
+
+
+def test_no_app_waits_behind_those_before_a_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: an app that needs no build is done before the builds of forty others are."""
+    done = Event()
+
+    def plan(name: str, spec: ReleaseSpec, _: Options) -> Outcome:
+        if spec["name"] == "quick":
+            done.set()
+            return {"action": "none"}
+        return {"action": "deploy", "revision": "r"}
+
+    def build(name: str, spec: ReleaseSpec, _: Options) -> Outcome:
+        if done.wait(5):
+            return {}
+        done.set()
+        return {"error": "the quick one waits"}
+
+    table = {"plan": Phase("plan", "", plan, apps_at_once=8), "prepare": Phase("prepare", "", build)}
+    monkeypatch.setattr(release_phases, "PHASES", table)
+    monkeypatch.setattr(release_phases, "serving", lambda *_: {})
+    names = [*(f"slow{number}" for number in range(40)), "quick"]
+    outcomes = in_turn(list(table), [{"name": name} for name in names], Options())
+    assert not [name for name in names if outcomes[name].get("error")]
+
+
+def test_after_ctrl_c_no_phase_is_begun_that_leads_to_a_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The phase that runs ends, and others wait for their turn at its gate."""
+    calls: list[str] = []
+
+    def build(name: str, spec: ReleaseSpec, _: Options) -> Outcome:
+        calls.append(f"{name} {spec['name']}")
+        if name == "prepare":
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        calls.append(f"{name} {spec['name']} ended")
+        return {}
+
+    table = {
+        name: Phase(name, "", build, leads_to_switch=name != "plan") for name in ("plan", "prepare", "switch")
+    }
+    monkeypatch.setattr(release_phases, "PHASES", table)
+    monkeypatch.setattr(release_phases, "somebody_waits", lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        in_turn(list(table), [{"name": "blog"}, {"name": "shop"}], Options())
+    first = calls[2].split()[-1] if calls[2].startswith("prepare") else calls[1].split()[-1]
+    assert sorted(one for one in calls if not one.startswith("plan")) == [
+        f"prepare {first}",
+        f"prepare {first} ended",
+    ]
 
 
 def test_each_phase_of_the_architecture_is_one_of_the_table_and_the_other_way_round() -> None:
