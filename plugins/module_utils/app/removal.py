@@ -137,6 +137,8 @@ def remove(
     if not found:
         return {**found.described(), "archive": None}
     check(found, successor, archive, break_lock, dead)
+    # Whoever pushes would write into what is deleted.
+    logins.forget(app)
     kept: str | None = None
     not_kept: list[str] = []
     with contextlib.ExitStack() as stack:
@@ -226,7 +228,6 @@ def without_directories(tmpfiles: str, gone: Iterable[str]) -> str:
 def _remove_user(found: Listing) -> None:
     """The user goes last: it is what a killed removal is found by."""
     app = found.app
-    logins.forget(app)
     with contextlib.suppress(KeyError):
         grp.getgrnam(app)
         run(["groupdel", "--force", app], what=f"removing group {app}", timeout=60)

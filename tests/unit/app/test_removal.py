@@ -753,3 +753,14 @@ def test_the_emperors_temporary_files_of_a_user_go_with_it(monkeypatch: pytest.M
         ["nsenter", "--target=77", "--mount", "--", "find", "/tmp", "/var/tmp", "/dev/shm"]
         + ["-xdev", "-uid", "4001", "-delete"]
     ]
+
+
+def test_nobody_logs_in_for_it_while_it_is_removed(
+    machine: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    end = app_ending.end
+    monkeypatch.setattr(app_removal.logins, "forget", lambda app: done.append(f"login {app}"))
+    monkeypatch.setattr(app_ending, "end", lambda *words: (done.append("end"), end(*words)))
+    app_removal.remove("app")
+    assert done == ["login app", "end"]
