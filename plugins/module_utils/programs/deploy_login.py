@@ -32,7 +32,12 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
         return do(app, user, asked)
-    except (Unknown, verbs.Refused, push.NotPushed) as error:
+    except Unknown:
+        # Its message, which is for administrators, names the other apps of the host.
+        return shown.complain(
+            f"this host does not know how to deploy {app}: an administrator's site.yml tells it"
+        )
+    except (verbs.Refused, push.NotPushed) as error:
         return shown.complain(str(error))
     except BrokenPipeError:
         # The client is gone.

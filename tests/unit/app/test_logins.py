@@ -226,3 +226,19 @@ def test_the_program_is_for_nobody_else(
     monkeypatch.setattr(deploy_login, "do", lambda *_: pytest.fail("it was done"))
     assert deploy_login.main() == 2
     assert "this login can do" in capsys.readouterr().err
+
+
+def test_a_login_is_not_told_which_other_apps_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "shop.json").touch()
+    monkeypatch.setattr(layout, "KNOWN_APPS", str(tmp_path))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="deploy_blog"))
+    monkeypatch.setattr(deploy_login.surroundings, "as_a_module_runs", lambda: None)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    monkeypatch.setenv("SUDO_UID", "990")
+    monkeypatch.setenv("SUDO_USER", "deploy_blog")
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", "status")
+    assert deploy_login.main() == 2
+    said = capsys.readouterr().err
+    assert "does not know how to deploy blog" in said and "shop" not in said
