@@ -27,7 +27,7 @@ select json_build_object(
     where right(r.rolname, 6) = '_owner'),
   'databases', (select json_object_agg(datname, json_build_object('owner', pg_get_userbyid(datdba),
       'public', has_database_privilege('public', oid, 'connect') or has_database_privilege('public', oid, 'temp')))
-    from pg_database where datallowconn),
+    from pg_database where datname <> 'template0'),
   'acting', (select coalesce(json_agg(json_build_array(d.datname, r.rolname, s.setconfig)), '[]')
     from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase join pg_authid r on r.oid = s.setrole))
 """

@@ -16,6 +16,20 @@ from . import catalog
 CLUSTERS = "/etc/postgresql"
 SOCKETS = "/run/postgresql"
 PROGRAMS = "/usr/lib/postgresql"
+#: What an app may set for all sessions in its own database, those of the superuser as well: none of it is to reach ours.
+OVERRIDDEN = {
+    "search_path": "pg_catalog",
+    "role": "none",
+    "local_preload_libraries": "",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "standard_conforming_strings": "on",
+    "client_encoding": "UTF8",
+}
+#: The same, since version 17.
+OVERRIDDEN_17 = {"transaction_timeout": "0"}
 #: Seconds that PostgreSQL may take to start, after a crash as well, or to load its settings.
 START, LOAD = 300, 10
 
@@ -34,9 +48,14 @@ class Server:
     def program(self, name: str) -> str:
         return f"{PROGRAMS}/{self.version}/bin/{name}"
 
+    def environment(self) -> dict[str, str]:
+        """Of a client: it connects to this cluster, and no setting of a database counts for it."""
+        settings = {**OVERRIDDEN, **(OVERRIDDEN_17 if self.version >= "17" else {})}
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        return {"PGHOST": SOCKETS, "PGPORT": "5432", "PGOPTIONS": options}
+
     def as_postgres(self, argv: list[str], what: str, script: str = "", timeout: float = 300) -> str:
         """The output of *argv*, run as user postgres with *script* as its input. Raises CommandFailed."""
-        env = {"PGHOST": SOCKETS, "PGPORT": "5432", "PGOPTIONS": "-c search_path=pg_catalog"}
         with tempfile.TemporaryFile() as file:
             # Not as an argument, which every user of the host can read.
             file.write(script.encode())
@@ -44,7 +63,7 @@ class Server:
             return run(
                 ["runuser", "-u", "postgres", "--", *argv],
                 what=what,
-                env=env,
+                env=self.environment(),
                 stdin=file,
                 whole=ANSWER,
                 timeout=timeout,
@@ -145,7 +164,7 @@ class Server:
         run(
             ["sh", "-c", command, self.program("pg_dump"), database, path],
             what=f"pg_dump of {database}",
-            env={"PGHOST": SOCKETS, "PGPORT": "5432"},
+            env=self.environment(),
             timeout=24 * 3600,
         )
         with open(path, "rb") as file:

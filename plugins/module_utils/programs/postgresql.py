@@ -90,6 +90,8 @@ def remove() -> int:
         if app not in state["roles"]:
             continue
         for database in catalog.only_of(state, app):
+            # An app may make a template of its database, which could not be dropped.
+            server.sql(f"alter database {catalog.name(database)} with allow_connections true is_template false")
             if wanted["archive"]:
                 print(f"{database} is in {_archive(server, app, database)}")
             server.sql(f"drop database {catalog.name(database)} with (force)")

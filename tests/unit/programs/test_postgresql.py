@@ -139,6 +139,8 @@ def test_an_absent_app_goes_after_its_archive(
     (archive,) = (tmp_path / "backups").iterdir()
     assert code == 0 and said == f"blog is in {archive}\n" and archive.read_text() == "blog"
     assert server.said == [
+        # A database that its app made a template of could not be dropped.
+        'postgres: alter database "blog" with allow_connections true is_template false',
         'postgres: drop database "blog" with (force)',
         'postgres: drop role "blog_owner"',
         'postgres: drop role "blog"',
