@@ -1,0 +1,38 @@
+"""When upgrade.yml takes an app for healthy after a reboot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from ansible.template import Templar, trust_as_template
+from ansible_collections.emperor.stack.plugins.plugin_utils.schema.apps import complete_all
+
+from tools.project import ROOT
+
+APP: dict[str, Any] = {
+    "name": "blog",
+    "domains": ["blog.example.com"],
+    "wsgi": "blog:app",
+    "source": {"path": "."},
+}
+
+
+@pytest.mark.parametrize(
+    ("health", "status", "healthy"),
+    [({}, 302, True), ({}, 404, False), ({"status": [401]}, 401, True), ({"status": [401]}, 200, False)],
+)
+def test_an_app_answers_with_what_its_deploys_take_for_healthy(
+    health: dict[str, Any], status: int, healthy: bool
+) -> None:
+    """A page of logging in, for example, is a redirect."""
+    (app,) = complete_all([{**APP, "health": health}])
+    tasks = [
+        task
+        for play in yaml.safe_load((ROOT / "playbooks/upgrade.yml").read_text())
+        for task in play.get("tasks", ())
+    ]
+    (asked,) = (task["ansible.builtin.uri"] for task in tasks if "ansible.builtin.uri" in task)
+    wanted = trust_as_template(asked.get("status_code", "{{ [200] }}"))
+    assert (status in Templar(loader=None, variables={"__app": app}).template(wanted)) is healthy
