@@ -8,10 +8,19 @@ from typing import Any
 from ..services import databases
 
 
+def steady(memory: int) -> int:
+    """*memory* in MiB, rounded up to an eighth of the power of two below it or to less.
+
+    A new kernel takes some MiB more or fewer for itself, and PostgreSQL would have to restart for each of them.
+    """
+    step = max(1, 1 << max(0, memory.bit_length() - 4))
+    return -(-memory // step) * step
+
+
 def settings(apps: Iterable[Mapping[str, Any]], memory: int, percent: int) -> dict[str, str]:
     """For *apps*, entries of `postgresql_apps`, on a host with *memory* MiB, of which PostgreSQL may count on *percent*."""
     connections = databases.connection_count(apps)
-    share = max(128, memory * percent // 100)
+    share = max(128, steady(memory) * percent // 100)
     # The usual quarter for its own cache; the kernel caches the files as well.
     buffers = share // 4
     # A query may use it several times, but few connections of web apps work at the same moment.
