@@ -40,7 +40,7 @@ App = Mapping[str, Any]
 
 
 class Foreign(Exception):
-    """A database of a wanted name belongs to somebody else."""
+    """A database or a role of a wanted name belongs to somebody else."""
 
 
 def name(text: str) -> str:
@@ -93,6 +93,11 @@ def _app(state: State, app: App) -> Iterator[str]:
     role, database = app["name"], app["database"]
     owner, password = f"{database}{OWNER}", app["password"] or None
     there = state["roles"].get(role)
+    if there and there["strong"] and not ours(state, role):
+        raise Foreign(
+            f"role {role} is there already, has rights that an app never has, and is not Emperor Stack's. Give the app "
+            f"another name, or hand the role over: grant {name(owner)} to {name(role)}"
+        )
     wanted = {"login": True, "limit": app["connections"], "password": password, "strong": False}
     if there != wanted:
         yield (
@@ -117,16 +122,17 @@ def extensions(apps: Sequence[App]) -> dict[str, list[str]]:
     return {database: sorted(wanted) for database, wanted in sorted(found.items()) if wanted}
 
 
+def ours(state: State, role: str) -> bool:
+    """Whether *role* is an app's: then it uses a database of ours."""
+    return any(member == role for _, member in state["members"])
+
+
 def only_of(state: State, role: str) -> list[str]:
-    """Databases that no app but *role* uses."""
+    """Databases that no app but *role* uses; a removal that was interrupted may have dropped one already."""
     members: dict[str, set[str]] = {}
     for group, member in state["members"]:
         members.setdefault(group, set()).add(member)
-    return sorted(
-        group.removesuffix(OWNER)
-        for group, those in members.items()
-        if those == {role} and group.removesuffix(OWNER) in state["databases"]
-    )
+    return sorted(group.removesuffix(OWNER) for group, those in members.items() if those == {role})
 
 
 def shared_with(state: State, role: str) -> list[str]:

@@ -75,8 +75,8 @@ def apply() -> int:
 
 def absent_state() -> int:
     wanted = _wanted("absent")
-    roles = Server(wanted["version"]).state()["roles"]
-    there = [app for app in wanted["absent"] if app in roles]
+    state = Server(wanted["version"]).state()
+    there = [app for app in wanted["absent"] if catalog.ours(state, app)]
     print(wanted["digest"] if not there else f"differs: {', '.join(there)}")
     return 0
 
@@ -87,21 +87,29 @@ def remove() -> int:
     server = Server(wanted["version"])
     for app in wanted["absent"]:
         state = server.state()
-        if app not in state["roles"]:
+        # A role of the same name that somebody else made stays.
+        if not catalog.ours(state, app):
             continue
+        drops = [f"drop role {catalog.name(app)}"]
         for database in catalog.only_of(state, app):
-            # An app may make a template of its database, which could not be dropped.
-            server.sql(f"alter database {catalog.name(database)} with allow_connections true is_template false")
-            if wanted["archive"]:
-                print(f"{database} is in {_archive(server, app, database)}")
-            server.sql(f"drop database {catalog.name(database)} with (force)")
-            server.sql(f"drop role {catalog.name(database + catalog.OWNER)}")
+            if database in state["databases"]:
+                _drop(server, app, database, wanted["archive"])
+            drops.append(f"drop role {catalog.name(database + catalog.OWNER)}")
         for database in catalog.shared_with(state, app):
             owner = catalog.name(database + catalog.OWNER)
             role = catalog.name(app)
             server.sql(f"reassign owned by {role} to {owner}; drop owned by {role}", database)
-        server.sql(f"drop role {catalog.name(app)}")
+        # Together: the app's role is known as ours by the other one.
+        server.sql(f"begin; {'; '.join(drops)}; commit")
     return 0
+
+
+def _drop(server: Server, app: str, database: str, archive: bool) -> None:
+    # An app may make a template of its database, which could not be dropped.
+    server.sql(f"alter database {catalog.name(database)} with allow_connections true is_template false")
+    if archive:
+        print(f"{database} is in {_archive(server, app, database)}")
+    server.sql(f"drop database {catalog.name(database)} with (force)")
 
 
 def _archive(server: Server, app: str, database: str) -> str:

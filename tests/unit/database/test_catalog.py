@@ -103,6 +103,12 @@ def test_a_database_of_somebody_else_is_refused() -> None:
         catalog.statements(state(databases=theirs), [app()])
 
 
+def test_an_administrator_with_the_name_of_an_app_keeps_his_rights() -> None:
+    theirs = {"blog": {**ROLE, "strong": True}}
+    with pytest.raises(catalog.Foreign, match="role blog is there already"):
+        catalog.statements(state(roles=theirs, members=[]), [app()])
+
+
 def test_quotes_end_nothing() -> None:
     assert catalog.name('a"b') == '"a""b"' and catalog.text("a'b") == "'a''b'"
 

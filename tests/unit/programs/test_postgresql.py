@@ -142,9 +142,25 @@ def test_an_absent_app_goes_after_its_archive(
         # A database that its app made a template of could not be dropped.
         'postgres: alter database "blog" with allow_connections true is_template false',
         'postgres: drop database "blog" with (force)',
-        'postgres: drop role "blog_owner"',
-        'postgres: drop role "blog"',
+        'postgres: begin; drop role "blog"; drop role "blog_owner"; commit',
     ]
+
+
+def test_a_removal_that_was_killed_goes_on(
+    server: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer["databases"] = {}
+    assert run(monkeypatch, capsys, "absent-state") == (0, "differs: blog\n")
+    assert run(monkeypatch, capsys, "remove") == (0, "")
+    assert server.said == ['postgres: begin; drop role "blog"; drop role "blog_owner"; commit']
+
+
+def test_a_role_of_somebody_else_with_the_name_of_an_absent_app_stays(
+    server: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer |= {"members": [], "databases": {}, "roles": {"blog": {**ROLE, "strong": True}}}
+    assert run(monkeypatch, capsys, "absent-state") == (0, "d1\n")
+    assert run(monkeypatch, capsys, "remove") == (0, "") and server.said == []
 
 
 def test_a_database_that_another_app_uses_stays(
@@ -154,5 +170,5 @@ def test_a_database_that_another_app_uses_stays(
     assert run(monkeypatch, capsys, "remove") == (0, "")
     assert server.said == [
         'blog: reassign owned by "blog" to "blog_owner"; drop owned by "blog"',
-        'postgres: drop role "blog"',
+        'postgres: begin; drop role "blog"; commit',
     ]
