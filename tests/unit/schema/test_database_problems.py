@@ -39,6 +39,8 @@ def found(values: dict[str, str] | None = None, **keys: Any) -> list[tuple[str, 
             "the name of an extension",
         ),
         ({"database": "postgresql", "renamed_from": "diary"}, "database.name", "is not renamed with its app"),
+        ({"database": "postgresql", "name": "public"}, "name", "the app's role in PostgreSQL"),
+        ({"database": "postgresql", "name": "template1"}, "database.name", "the app's database"),
         (
             {"database": "postgresql", "env": {"DATABASE_URL": "x"}},
             "env.DATABASE_URL",
@@ -49,6 +51,11 @@ def found(values: dict[str, str] | None = None, **keys: Any) -> list[tuple[str, 
 def test_what_is_refused(keys: dict[str, Any], place: str, reason: str) -> None:
     (one,) = found({"URL": "postgresql://x"} if "url" in str(keys) else None, **keys)
     assert one[0].endswith(f".{place}") and reason in one[1] and one[2]
+
+
+def test_an_app_may_have_a_name_that_only_its_database_cannot_have() -> None:
+    assert found(name="template1", database={"engine": "postgresql", "name": "shop"}) == []
+    assert found(name="public") == []
 
 
 def test_a_url_is_a_secret_that_has_to_be_there() -> None:

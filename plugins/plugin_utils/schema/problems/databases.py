@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..faults import Fault
+from ..rules import databases
 from .found import Controller
 
 URL = "DATABASE_URL"
@@ -25,6 +26,8 @@ def database_faults(app: Mapping[str, Any], where: str, _controller: Controller)
     elif wanted.get("url") is None and wanted.get("engine") is None:
         yield Fault(f"{where}.database", "`engine` is missing", "engine: postgresql")
     yield from _taken(app, where, wanted)
+    if wanted.get("engine") is not None:
+        yield from _reserved(app.get("name"), where, wanted)
     if (
         app.get("renamed_from") is not None
         and wanted.get("engine") is not None
@@ -33,6 +36,15 @@ def database_faults(app: Mapping[str, Any], where: str, _controller: Controller)
         reason = "the old name's database would stay behind: a database is not renamed with its app"
         fix = f"name: {app['renamed_from']}    # the app's database keeps its old name"
         yield Fault(f"{where}.database.name", reason, fix)
+
+
+def _reserved(app: Any, where: str, database: Mapping[str, Any]) -> Iterator[Fault]:
+    if app in databases.RESERVED_ROLES:
+        reason = "the app's role in PostgreSQL would have its name, which PostgreSQL uses for something else"
+        yield Fault(f"{where}.name", reason, f"name: {app}-app")
+    elif app in databases.RESERVED and database.get("name") is None:
+        reason = "the app's database would have the app's name, which PostgreSQL uses for something else"
+        yield Fault(f"{where}.database.name", reason, f"name: {app}-data")
 
 
 def _taken(app: Mapping[str, Any], where: str, database: Mapping[str, Any]) -> Iterator[Fault]:

@@ -9,6 +9,9 @@ from ....module_utils.values.texts import Wrong, words
 #: PostgreSQL's own databases, and words that its access rules read as something else.
 RESERVED = words("postgres template0 template1 all sameuser samerole samegroup replication")
 
+#: Names that no role can have.
+RESERVED_ROLES = words("public none")
+
 #: After it, the role that owns a database. No app has an underscore in its name.
 OWNER = "_owner"
 
