@@ -9,9 +9,21 @@ import hmac
 #: Rounds of PBKDF2 in what PostgreSQL stores of a password; its own default.
 ROUNDS = 4096
 
+#: Characters of the secret: what is derived from less could be guessed.
+SHORTEST = 32
+
+
+class TooShort(ValueError):
+    """The secret is missing or too short."""
+
 
 def of(secret: str, *purpose: str) -> bytes:
-    """32 bytes for *purpose*, which nobody can compute without *secret*."""
+    """32 bytes for *purpose*, which nobody can compute without *secret*. Raises TooShort."""
+    if len(secret) < SHORTEST:
+        raise TooShort(
+            f"vault_services_secret is missing or shorter than {SHORTEST} characters. Set it for all hosts, in a vaulted "
+            "file; openssl rand -hex 32 prints one"
+        )
     return hmac.new(secret.encode(), "\0".join(("emperor-stack", *purpose)).encode(), hashlib.sha256).digest()
 
 

@@ -9,10 +9,8 @@ from typing import Any
 from ..schema.faults import Unresolved
 from ..schema.fields.data import uses_postgresql
 from ..schema.problems.found import Problem
-from . import databases
+from . import databases, derived
 
-#: Characters of `vault_services_secret`: passwords that are derived from less could be guessed.
-SHORTEST_SECRET = 32
 #: Each connection is a process of PostgreSQL. Beyond it a server needs settings that somebody has thought about.
 MOST_CONNECTIONS = 500
 
@@ -74,10 +72,10 @@ def _of_connections(
         if isinstance(secret, Unresolved):
             # Without the vault's password, as for playbooks/check.yml. Whatever needs the value says so.
             return
-        if not isinstance(secret, str) or len(secret) < SHORTEST_SECRET:
+        if not isinstance(secret, str) or len(secret) < derived.SHORTEST:
             reason = (
                 "passwords and certificates between hosts are derived from it, and it is missing or shorter than "
-                f"{SHORTEST_SECRET} characters"
+                f"{derived.SHORTEST} characters"
             )
             fix = "vault_services_secret: …    # for all hosts, in a vaulted file; openssl rand -hex 32 prints one"
             yield Problem((name,), "vault_services_secret", reason, fix)

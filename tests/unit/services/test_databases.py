@@ -53,6 +53,18 @@ def test_apps_of_other_hosts_have_an_address_each_and_one_password() -> None:
     assert found["connections"] == 2 * databases.connections_of(databases.with_database([app()])[0])
 
 
+@pytest.mark.parametrize("secret", ["", "guess"])
+def test_nothing_is_derived_from_a_secret_that_everybody_could_guess(secret: str) -> None:
+    """`site.yml --limit db1` checks no apps, and so no secret either."""
+    for derive in (
+        lambda: databases.databases("db1", [on("web1", app(), address="10.0.0.2")], secret),
+        lambda: databases.connections([app()], "web1", "db1", "10.0.0.5", secret, {}),
+        lambda: authority.certificate(secret),
+    ):
+        with pytest.raises(derived.TooShort, match="vault_services_secret is missing or shorter than 32"):
+            derive()
+
+
 def test_apps_without_a_database_of_ours_have_none() -> None:
     others = [
         app(database=None),
