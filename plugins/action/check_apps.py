@@ -69,7 +69,8 @@ class ActionModule(ActionBase):
         only_used = UsedOnly(arguments["used_secrets"])
         fleet = {host: only_used(inventory.declared(host)) for host in hosts}
         renamed = {host: inventory.values(host, renamed_variables.NAMES) for host in hosts}
-        found = problems(fleet, Controller(os.path.abspath(root)))
+        balanced = bool(variables["groups"].get("balancers"))
+        found = problems(fleet, Controller(os.path.abspath(root)), balanced)
         unchecked = [problem for problem in found if problem.reason == NotNeeded.reason]
         wrong = [problem for problem in found if problem not in unchecked] if unchecked else found
         if wrong := [*wrong, *renamed_variables.contradictions(renamed)]:

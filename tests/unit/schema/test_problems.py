@@ -1162,3 +1162,13 @@ def test_one_default_site_for_each_host() -> None:
     ]
     below = found({**first, "path": "/below/"})
     assert [one.where for one in below] == ["python_apps[0] (blog).default_site"]
+
+
+def test_one_default_site_for_all_hosts_behind_balancers() -> None:
+    first = {**BLOG, "default_site": True}
+    other = {**BLOG, "name": "shop", "domains": ["shop.example.com"], "default_site": True}
+    fleet = {"web1": HostApps([first]), "web2": HostApps([first]), "web3": HostApps([other])}
+    assert problems(fleet, CONTROLLER) == []
+    (clash,) = problems(fleet, CONTROLLER, balanced=True)
+    assert (clash.hosts, clash.where) == (("web3",), "python_apps[0] (shop).default_site")
+    assert clash.reason == "python_apps[0] (blog) on host web1 is the default site of the balancers already"

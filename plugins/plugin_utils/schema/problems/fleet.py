@@ -57,6 +57,19 @@ def default_site_clashes(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
             yield Problem((host,), f"{where}.default_site", reason, "remove it from one of the two")
 
 
+def default_sites_of_balancers(fleet: Mapping[str, HostApps]) -> Iterator[Problem]:
+    """The same of different hosts, which have their visitors from the same balancers."""
+    first: tuple[str, str, str] | None = None
+    for host, declared in fleet.items():
+        for where, app in present(declared.apps):
+            if app.get("default_site") is not True:
+                continue
+            first = first or (name_of(app) or where, host, where)
+            if host != first[1] and name_of(app) != first[0]:
+                reason = f"{first[2]} on host {first[1]} is the default site of the balancers already"
+                yield Problem((host,), f"{where}.default_site", reason, "remove it from one of the two")
+
+
 def _different(app: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     if app == other:
         return []

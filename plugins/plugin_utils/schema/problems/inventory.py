@@ -15,13 +15,22 @@ from ..faults import Fault, Unresolved, given, shown, unresolved
 from ..fields.app import APP
 from .app import CROSS_RULES
 from .entries import entries, good_text, name_of, present, schema_of
-from .fleet import default_site_clashes, domain_clashes, name_clashes, shared_machines
+from .fleet import (
+    default_site_clashes,
+    default_sites_of_balancers,
+    domain_clashes,
+    name_clashes,
+    shared_machines,
+)
 from .found import APPS, SECRETS, Controller, HostApps, Problem, grouped
 from .secrets import hiding, secret_faults, secret_forms, without_secrets
 
 
-def problems(fleet: Mapping[str, HostApps], controller: Controller) -> list[Problem]:
-    """All problems, in the order of hosts and apps; one that several hosts share is listed once."""
+def problems(fleet: Mapping[str, HostApps], controller: Controller, balanced: bool = False) -> list[Problem]:
+    """All problems, in the order of hosts and apps; one that several hosts share is listed once.
+
+    *balanced* says whether the hosts are behind balancers.
+    """
     known = {label for host in fleet.values() for _, app in entries(host.apps) if (label := name_of(app))}
     check = _Check(known, controller)
     listed = [
@@ -30,6 +39,7 @@ def problems(fleet: Mapping[str, HostApps], controller: Controller) -> list[Prob
         *name_clashes(fleet),
         *domain_clashes(fleet),
         *default_site_clashes(fleet),
+        *(default_sites_of_balancers(fleet) if balanced else ()),
     ]
     return without_secrets(listed, fleet)
 
