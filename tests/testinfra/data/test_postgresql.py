@@ -76,7 +76,7 @@ def test_what_is_foreign_is_refused(controller: Controller, server: Host, client
     }
     refusal = re.compile(
         r"refused: .*(permission denied|Peer authentication failed|no pg_hba.conf entry|password authentication failed"
-        r"|certificate verify failed)"
+        r"|certificate verify failed|pg_hba.conf rejects connection)"
     )
     www = server.run("runuser -u www-data -- psql -h /run/postgresql -d blog -c 'select 1'")
     said["www-data"] = f"refused: {www.stderr}" if www.rc else www.stdout

@@ -22,3 +22,24 @@ def test_it_waits_for_the_address_that_it_listens_on() -> None:
     assert {"Wants=network-online.target", "After=network-online.target"} <= set(
         unit.split()
     ) and "10.0.0.5" in unit
+
+
+def test_an_app_reaches_no_database_but_its_own() -> None:
+    """A database that was there before lets every role in, unless somebody has taken that away."""
+    apps = [
+        {"name": "blog", "database": "shared", "local": True, "addresses": []},
+        {"name": "shop", "database": "shop", "local": False, "addresses": ["10.0.0.3"]},
+    ]
+    templar = Templar(
+        loader=None, variables={"postgresql_apps": apps, "postgresql_access": ["host x y z trust"]}
+    )
+    text = templar.template(trust_as_template((ROLE / "templates/pg_hba.conf.j2").read_text()))
+    # The first line that fits decides.
+    assert [line for line in text.splitlines() if line and not line.startswith("#")] == [
+        'local "shared" "blog" peer',
+        'local all "blog" reject',
+        'local all "shop" reject',
+        "local all all peer",
+        'hostssl "shop" "shop" 10.0.0.3/32 scram-sha-256',
+        "host x y z trust",
+    ]
