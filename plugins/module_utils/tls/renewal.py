@@ -18,13 +18,15 @@ from . import certificates
 from .acme import directory_error, place_order
 from .certificates import Certificate
 from .self_signed import issue_self_signed
+from .serving import HAPROXY, service, stale
 from .serving import name as server_name
-from .serving import stale
 from .store import (
     App,
     Unusable,
+    add_key_of_haproxy,
     directory_digest,
     install,
+    lacks_key_of_haproxy,
     last_errors,
     live,
     problems,
@@ -63,6 +65,11 @@ def prepare(apps: Sequence[App], settings: Mapping[str, Any], check_mode: bool) 
             changed = True
             if not check_mode:
                 found = issue_self_signed(app)
+        elif service(settings) == HAPROXY and lacks_key_of_haproxy(app["name"]):
+            # This balancer was a host of apps before.
+            changed = True
+            if not check_mode:
+                add_key_of_haproxy(app["name"])
         errors = {"": error} if error else {}
         outcome[app["name"]] = {"changed": changed, **certificates.summary(app, found, errors, now)}
         if app["provider"] == "files" and not check_mode:

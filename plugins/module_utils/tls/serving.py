@@ -12,6 +12,8 @@ from typing import Any
 from ..host.command import CommandFailed, run
 from .store import live, read_wanted
 
+HAPROXY = "haproxy.service"
+
 
 def served(domain: str, port: int) -> str:
     """The fingerprint of what this host shows for *domain*; empty when it shows nothing."""
@@ -40,7 +42,7 @@ def stale(wanted: Mapping[str, Any]) -> list[str]:
 
 def name(wanted: Mapping[str, Any]) -> str:
     """The server, as messages call it."""
-    return "HAProxy" if service(wanted) == "haproxy.service" else "nginx"
+    return "HAProxy" if service(wanted) == HAPROXY else "nginx"
 
 
 def service(wanted: Mapping[str, Any]) -> str:

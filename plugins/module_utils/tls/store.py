@@ -24,6 +24,8 @@ from .certificates import Certificate
 
 #: Versions of an app's certificate that stay, the live one included.
 KEEP = 2
+#: Where HAProxy looks for the key of `certificate.pem`.
+KEY_OF_HAPROXY = "certificate.pem.key"
 
 App = Mapping[str, Any]
 
@@ -137,8 +139,7 @@ def install(app: str, certificate: str, key: str, meta: Mapping[str, Any]) -> Ce
     try:
         write_atomically(f"{new}/key.pem", key)
         write_atomically(f"{new}/certificate.pem", certificate)
-        # Where HAProxy looks for it.
-        os.symlink("key.pem", f"{new}/certificate.pem.key")
+        os.symlink("key.pem", f"{new}/{KEY_OF_HAPROXY}")
         write_atomically(f"{new}/meta.json", json.dumps(meta, sort_keys=True) + "\n")
         found = _read(f"{new}/certificate.pem", meta)
         _require_pair(new)
@@ -153,6 +154,15 @@ def install(app: str, certificate: str, key: str, meta: Mapping[str, Any]) -> Ce
     for old in others[: max(len(others) - KEEP + 1, 0)]:
         shutil.rmtree(f"{versions}/{old}", ignore_errors=True)
     return found
+
+
+def lacks_key_of_haproxy(app: str) -> bool:
+    """Whether the live certificate was installed by a version of Emperor Stack that knew only nginx."""
+    return not os.path.lexists(f"{layout.live_certificate(app)}/{KEY_OF_HAPROXY}")
+
+
+def add_key_of_haproxy(app: str) -> None:
+    os.symlink("key.pem", f"{layout.live_certificate(app)}/{KEY_OF_HAPROXY}")
 
 
 def _require_pair(directory: str) -> None:

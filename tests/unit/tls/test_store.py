@@ -522,3 +522,16 @@ def test_on_a_balancer_haproxy_takes_up_the_certificates(
     # HAProxy looks for the key beside the certificate.
     directory = Path(layout.live_certificate("blog"))
     assert (directory / "certificate.pem.key").read_text() == (directory / "key.pem").read_text()
+
+
+def test_a_balancer_that_was_a_host_of_apps_finds_the_keys_of_its_certificates() -> None:
+    """An earlier version, or a host that serves by nginx, put no key beside the certificate."""
+    renewal.prepare([app()], SETTINGS, False)
+    beside = Path(layout.live_certificate("blog")) / store.KEY_OF_HAPROXY
+    beside.unlink()
+    assert not renewal.prepare([app()], SETTINGS, False)["blog"]["changed"] and not beside.exists()
+    balancer = {**SETTINGS, "service": "haproxy.service"}
+    assert renewal.prepare([app()], balancer, True)["blog"]["changed"] and not beside.exists()
+    assert renewal.prepare([app()], balancer, False)["blog"]["changed"]
+    assert beside.read_text() == beside.with_name("key.pem").read_text()
+    assert not renewal.prepare([app()], balancer, False)["blog"]["changed"]
