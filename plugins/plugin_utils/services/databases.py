@@ -20,6 +20,8 @@ AUTHORITY_FILE = "/etc/emperor-stack/services-ca.pem"
 
 #: Processes of an app without `web.processes`: one for each core, and the controller does not know how many there are.
 UNKNOWN_PROCESSES = 8
+#: Connections of a process of an ASGI app, which has no threads to count: as many as asyncpg's pool has by default.
+POOL = 10
 #: For migrations, hooks, a shell.
 SPARE = 3
 #: For administrators, backups, and PostgreSQL itself.
@@ -49,7 +51,8 @@ def database_of(app: App) -> str:
 
 def connections_of(app: App) -> int:
     """Connections that the processes of *app* on one host may have: twice in a deploy, by the old release and the new."""
-    web = (app["web"]["processes"] or UNKNOWN_PROCESSES) * app["web"]["threads"]
+    of_process = POOL if app["asgi"] else app["web"]["threads"]
+    web = (app["web"]["processes"] or UNKNOWN_PROCESSES) * of_process
     workers = sum(worker["count"] for worker in app["workers"].values())
     return 2 * (web + workers) + len(app["schedule"]) + SPARE
 

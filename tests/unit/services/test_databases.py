@@ -80,6 +80,10 @@ def test_apps_without_a_database_of_ours_have_none() -> None:
         ({}, 2 * (databases.UNKNOWN_PROCESSES * 2) + databases.SPARE),
         ({"web": {"processes": 4, "threads": 8}}, 2 * 32 + databases.SPARE),
         (
+            {"wsgi": None, "asgi": "app:app", "web": {"processes": 2}},
+            2 * 2 * databases.POOL + databases.SPARE,
+        ),
+        (
             {"web": {"processes": 1, "threads": 1}, "workers": {"jobs": {"command": "x", "count": 5}}},
             2 * 6 + databases.SPARE,
         ),
