@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from ansible_collections.emperor.stack.plugins.plugin_utils.balancer import backends
 
 from tests.templates.test_argument_specs import refused
+from tools.project import ROOT
 
 Render = Callable[..., str]
 
@@ -33,6 +35,15 @@ def made(*apps: dict[str, Any]) -> list[dict[str, Any]]:
 
 SECURED = app("blog", tls={"provider": "acme", "hsts": {"max_age": 60}})
 MOUNTED = app("shop", path="/shop")
+
+
+def test_headers_that_nginx_takes_fit(render: Render) -> None:
+    """What does not fit is a 400 or a 502, which the app would not have with a single host."""
+    nginx = (ROOT / "roles/nginx/templates/emperor-stack/http.conf.j2").read_text()
+    answer = re.search(r"^uwsgi_buffer_size (\d+)k;", nginx, re.MULTILINE)
+    size = re.search(r"^ *tune.bufsize (\d+)$", render("haproxy", "global.cfg.j2"), re.MULTILINE)
+    # HAProxy keeps 1024 bytes free for what it adds.
+    assert answer and size and int(size[1]) >= int(answer[1]) * 1024 + 1024
 
 
 def lines(text: str) -> list[str]:
