@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from . import catalog
 CLUSTERS = "/etc/postgresql"
 SOCKETS = "/run/postgresql"
 PROGRAMS = "/usr/lib/postgresql"
+DATA = "/var/lib/postgresql"
+PORT = "5432"
 #: What an app may set for all sessions in its own database, those of the superuser as well: none of it is to reach ours.
 OVERRIDDEN = {
     "search_path": "pg_catalog",
@@ -52,7 +55,7 @@ class Server:
         """Of a client: it connects to this cluster, and no setting of a database counts for it."""
         settings = {**OVERRIDDEN, **(OVERRIDDEN_17 if self.version >= "17" else {})}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        return {"PGHOST": SOCKETS, "PGPORT": "5432", "PGOPTIONS": options}
+        return {"PGHOST": SOCKETS, "PGPORT": PORT, "PGOPTIONS": options}
 
     def as_postgres(self, argv: list[str], what: str, script: str = "", timeout: float = 300) -> str:
         """The output of *argv*, run as user postgres with *script* as its input. Raises CommandFailed."""
@@ -82,13 +85,26 @@ class Server:
 
     def check_version(self) -> None:
         """Raises ServerError where an upgrade of Debian has left the databases in a cluster of another version."""
+        if self._port() == PORT:
+            # pg_upgradecluster gives it to the cluster that has the data, and the old cluster may stay for a while.
+            return
         there = sorted(os.listdir(CLUSTERS)) if os.path.isdir(CLUSTERS) else []
         for other in there:
-            if other != self.version and os.path.isdir(f"/var/lib/postgresql/{other}/main/base"):
+            if other != self.version and os.path.isdir(f"{DATA}/{other}/main/base"):
                 raise ServerError(
                     f"this host has a cluster of PostgreSQL {other}, and PostgreSQL {self.version} is wanted. Either move "
                     f"the data (docs/databases.md, Upgrade PostgreSQL), or set postgresql_version: '{other}' for this host"
                 )
+
+    def _port(self) -> str:
+        """The port in the cluster's own configuration; empty where there is none."""
+        with (
+            contextlib.suppress(OSError),
+            open(f"{CLUSTERS}/{self.version}/main/postgresql.conf", encoding="utf-8") as file,
+        ):
+            ports = re.findall(r"^port *= *([0-9]+)", file.read(), re.MULTILINE)
+            return ports[-1] if ports else ""
+        return ""
 
     def is_active(self) -> bool:
         with contextlib.suppress(CommandFailed):
@@ -122,7 +138,7 @@ class Server:
         """Let it recognise blocks that the disk has changed: in a cluster without data, where that takes a second."""
         self.control("stop")
         try:
-            data = f"/var/lib/postgresql/{self.version}/main"
+            data = f"{DATA}/{self.version}/main"
             self.as_postgres(
                 [self.program("pg_checksums"), "--enable", "--pgdata", data], "enabling checksums"
             )
