@@ -43,14 +43,25 @@ def problems(hosts: Mapping[str, Variables], servers: Mapping[str, Variables]) -
 
 def _on_several_hosts(wanting: Mapping[str, Sequence[Variables]]) -> Iterator[Problem]:
     places: dict[str, list[str]] = defaultdict(list)
+    users: dict[str, list[str]] = defaultdict(list)
     for host, apps in wanting.items():
         for app in apps:
-            places[app["name"]].append(host)
-    for name, hosts in places.items():
+            database = databases.database_of(app)
+            if host not in places[database]:
+                places[database].append(host)
+            if app["name"] not in users[database]:
+                users[database].append(app["name"])
+    for database, hosts in places.items():
         if len(hosts) > 1:
-            reason = f"{name} runs on {len(hosts)} hosts, and each would have a database of its own for it"
+            first, *others = users[database]
+            which = (
+                f"{first} runs"
+                if not others
+                else f"{' and '.join((first, *others))} share {database} and run"
+            )
+            reason = f"{which} on {len(hosts)} hosts, and each would have a database of its own for it"
             fix = "name the host that is to have the databases in the inventory:\ndatabases:\n  hosts:\n    db1.example.com:"
-            yield Problem(tuple(hosts), f"python_apps ({name}).database", reason, fix)
+            yield Problem(tuple(hosts), f"python_apps ({first}).database", reason, fix)
 
 
 def _of_connections(

@@ -198,6 +198,15 @@ def host(*apps: dict[str, Any], address: str = "10.0.0.2", **more: Any) -> dict[
             "python_apps (blog).database",
             "blog runs on 2 hosts",
         ),
+        (
+            {
+                "web1": host(app(database={"engine": "postgresql", "name": "shared"})),
+                "web2": host(app("shop", database={"engine": "postgresql", "name": "shared"})),
+            },
+            {},
+            "python_apps (blog).database",
+            "blog and shop share shared and run on 2 hosts",
+        ),
         ({"web1": host(app())}, {"db1": host(), "db2": host()}, "group databases", "it has 2 hosts"),
         ({"web1": host(app(), address="")}, {"db1": host()}, "host_address", "is not known"),
         ({"web1": host(app())}, {"db1": host(address="db1.example.com")}, "host_address", "is not known"),
