@@ -26,19 +26,21 @@ MEGABYTES_PER_SCENARIO = 3000
 AT_MOST = 3
 #: What takes longest begins first, so that nothing long is left to run alone at the end.
 LONGEST = (
-    "walls",
-    "processes",
     "fleet",
+    "hardened",
+    "processes",
+    "walls",
     "tls",
     "deploy",
-    "chaos",
-    "sources",
-    "hardened",
-    "many_apps",
     "default",
+    "sources",
+    "chaos",
+    "many_apps",
+    "upgrade",
     "front",
-    "real_apps",
     "remove_app",
+    "data",
+    "real_apps",
 )
 
 CLOSING = re.compile(r"=+ ((?:\d+ \w+(?:, )?)+) in [\d.]+s.*?=+")
