@@ -197,9 +197,15 @@ def lines(identifiers, word):
 # Credentials
 
 
+def roots_alone(status, mode):
+    return (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, 0, mode)
+
+
 def mentions(words, places):
-    """Files below *places* that hold one of *words*, but for what only root may read and has to know."""
+    """Files below *places* that hold one of *words*, but for what root alone can read and has to know: the command `emperor`
+    deploys by it."""
     found = []
+    known = "/var/lib/emperor-stack/apps"
     for place in places:
         for directory, _, names in os.walk(place):
             for name in names:
@@ -207,7 +213,14 @@ def mentions(words, places):
                 with contextlib.suppress(OSError):
                     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                     with os.fdopen(descriptor, "rb") as file:
-                        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                        status = os.fstat(descriptor)
+                        if not stat.S_ISREG(status.st_mode):
+                            continue
+                        if (
+                            directory == known
+                            and roots_alone(status, 0o600)
+                            and roots_alone(os.stat(known), 0o700)
+                        ):
                             continue
                         content = file.read(4 * 2**20)
                     found += [[path, word] for word in words if word.encode() in content]
