@@ -11,7 +11,7 @@ from .console import run
 
 #: What it asks for and is not so here, with the reason.
 SKIPPED = {
-    "try_files_is_evil_too": "it wants open_file_cache, which would serve the static files of the release before",
+    "try_files_is_evil_too": "it wants open_file_cache for uploads too, which an app may replace and delete at any time",
     "ssl_ecdh_curve": "the curve that it warns of is given to Debian 13 only, whose OpenSSL has it",
 }
 

@@ -20,6 +20,9 @@ ENDINGS = {
 #: Bytes: nginx sends a smaller file as it is (gzip_min_length), and root holds a file of at most the larger size in memory.
 SMALLEST, LARGEST = 1024, 16 << 20
 
+#: Bytes of a directory of static files that are compressed: some seconds of a processor, which are root's and not the app's.
+MOST_BYTES = 256 << 20
+
 #: zlib's own default: 9 takes twice the time for one percent less.
 LEVEL = 6
 #: The largest window of zlib, in the format of gzip (zlib's manual, deflateInit2).
@@ -34,11 +37,13 @@ def compress(directory: int, gid: int, room: Room, what: str) -> None:
     nginx sends it to visitors that accept gzip (gzip_static). Its time is that of the file, of which an ETag is made.
     Raises ReleaseError.
     """
+    left = MOST_BYTES
     for entry in walk(directory, what):
         ending = os.path.splitext(entry.name)[1].lower()
         if not stat.S_ISREG(entry.status.st_mode) or ending not in ENDINGS:
             continue
-        if SMALLEST <= entry.status.st_size <= LARGEST:
+        if SMALLEST <= entry.status.st_size <= min(LARGEST, left):
+            left -= entry.status.st_size
             try:
                 _compress(entry, gid, room, what)
             except OSError as error:

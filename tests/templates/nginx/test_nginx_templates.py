@@ -118,6 +118,14 @@ def test_every_included_part_is_one_that_the_role_writes(
             assert name in written
 
 
+def test_all_sites_share_one_cache_of_open_files(everything: dict[str, str]) -> None:
+    """One of each location would keep a thousand descriptors of its own, and a worker has a limit for all."""
+    caches = [name for name, text in everything.items() if "open_file_cache max=" in squeezed(text)]
+    assert caches == ["http"]
+    assert "open_file_cache_valid 0;" in squeezed(everything["http"])
+    assert "open_file_cache off;" in squeezed(everything["persistent"])
+
+
 def test_the_first_domain_serves_and_the_others_redirect(render: Render) -> None:
     _, serving, redirecting = squeezed(render("nginx", "vhost.conf.j2", site=SITE)).split("} server {")
     assert "server_name blog.example.com;" in serving

@@ -175,7 +175,7 @@ def test_private_files_are_internal_and_for_one_app(render: Render) -> None:
         "add_header Referrer-Policy $upstream_http_referrer_policy always; "
         "add_header Strict-Transport-Security $upstream_http_strict_transport_security always; "
         "add_header Content-Security-Policy $front_upload_policy always; "
-        "disable_symlinks if_not_owner from=$document_root/p; "
+        "open_file_cache off; disable_symlinks if_not_owner from=$document_root/p; "
         "try_files $uri =404; }"
     )
 

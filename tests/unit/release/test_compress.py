@@ -73,6 +73,16 @@ def test_the_longest_file_is_bounded(host: Path, source: Path, monkeypatch: pyte
     assert sorted(path.name for path in (top / "s").iterdir()) == ["a.css", "a.css.gz", "b.css", "css"]
 
 
+def test_so_much_of_a_directory_is_compressed_and_no_more(
+    host: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compress, "MOST_BYTES", 2 * len(TEXT))
+    for name in ("a.css", "b.css", "c.css"):
+        (source / name).write_bytes(TEXT)
+    top = published(host)
+    assert sorted(path.name for path in (top / "s").glob("*.gz")) == ["a.css.gz", "b.css.gz"]
+
+
 def test_what_the_build_compressed_stays(host: Path, source: Path) -> None:
     (source / "a.css").write_bytes(TEXT)
     (source / "a.css.gz").write_bytes(b"by the build")
