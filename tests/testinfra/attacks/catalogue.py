@@ -393,11 +393,13 @@ def paths() -> Iterator[Attack]:
         "http://victim.localhost/static/../../code/app.py",
         "/static/",
         "/static",
-        "/static/deeper",
         "/static/deeper/",
         "/media/",
     ):
         yield attack(path, name=path if len(path) < 70 else f"{path[:40]}… ({len(path)} bytes)")
+    yield Attack(
+        "path: /static/deeper, a directory", get("/static/deeper"), ((301,),), None, only_its_slash_is_missing
+    )
     for path in (
         "/static/passwd",
         "/static/root/etc/passwd",
@@ -441,6 +443,12 @@ def file_served(outcome: Outcome) -> str:
     if 200 in outcome.statuses and not outcome.seen:
         return "something was served that is not the app's answer"
     return ""
+
+
+def only_its_slash_is_missing(outcome: Outcome) -> str:
+    """The redirect leads to the directory's own URL, which is answered by 404."""
+    targets = outcome.header("Location")
+    return "" if targets == ["/static/deeper/"] else f"the redirect leads to {targets}"
 
 
 # Headers of answers
