@@ -123,6 +123,15 @@ def test_statistics_of_an_app_are_not_for_its_neighbours(host: Host, app: App) -
             assert connect(host, f"{directory}/{name}", user) == "EACCES", user
 
 
+def data(host: Host, app: App) -> list[str]:
+    """The app's database and its directory, unless PostgreSQL has it, which scenario data asks."""
+    environment = json.loads(host.file(f"{live(host, app)}/environment.json").content_string)
+    if "postgresql:" in json.dumps(environment):
+        return []
+    directory = f"{layout.shared(app.name)}/data"
+    return [directory, f"{directory}/{app.name}.sqlite3"]
+
+
 def test_nobody_else_reads_code_settings_data_or_dependencies(host: Host, app: App) -> None:
     release = live(host, app)
     paths = [
@@ -133,8 +142,7 @@ def test_nobody_else_reads_code_settings_data_or_dependencies(host: Host, app: A
         f"{release}/environment.json",
         f"{release}/{settings(host, release)}",
         f"{release}/release.json",
-        f"{layout.shared(app.name)}/data",
-        f"{layout.shared(app.name)}/data/{app.name}.sqlite3",
+        *data(host, app),
         layout.releases(app.name),
         layout.state(app.name),
         layout.cache(app.name),

@@ -21,7 +21,7 @@ def app_from_git(name: str, repository: Repository, version: str, **settings: An
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bare(machine: Host, directory: Path) -> Repository:
     repository = Repository(machine, "bare", HERE / "apps" / "bare", directory)
     repository.version("v0")
@@ -29,7 +29,7 @@ def bare(machine: Host, directory: Path) -> Repository:
     return repository
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def notes(machine: Host, directory: Path) -> Repository:
     """The Django example with its versions."""
     repository = Repository(machine, "notes", ROOT / "examples" / "django", directory)
@@ -39,7 +39,7 @@ def notes(machine: Host, directory: Path) -> Repository:
     return repository
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stack(machine: Host, directory: Path, bare: Repository, notes: Repository) -> Stack:
     inventory = Path(os.environ["MOLECULE_INVENTORY_FILE"])
     django = app_from_git(
