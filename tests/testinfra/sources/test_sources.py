@@ -191,9 +191,15 @@ def test_secrets_are_nowhere_else(machine: Host, stack: Vaulted, private_index: 
     ]
     assert outcomes[0].code == 0, outcomes[0].output[-3000:]
     assert told(stack, "tarred", "/python")["packages"]["privately"] == "1.0"
+    # What the host knows of its apps, for the command emperor: root's alone.
+    known = "/var/lib/emperor-stack/apps"
+    assert machine.check_output("stat -c '%%a %%U' %s", known) == "700 root"
+    modes = machine.check_output("find %s -type f -printf '%%m %%u\\n'", known).splitlines()
+    assert set(modes) == {"600 root"}
     # [c]: the search must not find itself.
     places = "/etc /run /var/lib /var/log /usr/local /root /tmp"
     found = machine.check_output(f"grep -rlIs 'planted-5e7[c]' {places} || true").split()
+    found = [path for path in found if not path.startswith(f"{known}/")]
     found += machine.check_output(
         "grep -la 'planted-5e7[c]' /proc/[0-9]*/cmdline 2>/dev/null || true"
     ).split()
