@@ -66,6 +66,9 @@ _VERSION_VARIABLES = (
     "UV_DYNAMIC_VERSIONING_BYPASS",
 )
 
+#: What a source distribution says of its own version, above everything that its author wrote.
+_OWN_VERSION = re.compile(r"^Version: ([0-9A-Za-z.!+-]{1,60})$", re.MULTILINE)
+
 #: A plain version, in front of which tags have a `v`.
 _VERSION = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,5}(?:(?:a|b|rc|\.post|\.dev)\d{1,9})?)")
 
@@ -343,11 +346,19 @@ def _version(code: str, directory: str, wanted: Wanted) -> dict[str, str]:
     names_none = "project" not in project or (isinstance(dynamic, list) and "version" in dynamic)
     if not project or not names_none:
         return {}
-    found = _VERSION.fullmatch(wanted.version)
+    found = _own_version(code, directory) or _VERSION.fullmatch(wanted.version)
     version = (
         found[1] if found else "0+" + (re.sub(r"[^a-z0-9]+", ".", wanted.version.lower()).strip(".") or "0")
     )
     return dict.fromkeys(_VERSION_VARIABLES, version)
+
+
+def _own_version(code: str, directory: str) -> re.Match[str] | None:
+    """The version of a source distribution, which has no history that a build backend could ask."""
+    try:
+        return _OWN_VERSION.search(text(code, posixpath.join(directory, "PKG-INFO")) or "")
+    except ReleaseError:
+        return None
 
 
 def _export(name: str, wanted: Wanted) -> list[str]:

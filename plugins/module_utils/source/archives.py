@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import bz2
+import calendar
 import contextlib
 import gzip
 import lzma
+import math
 import os
 import stat
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -44,6 +47,8 @@ class Entry:
     size: int = 0
     executable: bool = False
     target: str = ""
+    #: Of a file, in seconds: builds compare the times of sources with those of what was made from them.
+    changed: int = 0
     #: The archive's own member, to read the file by.
     member: Any = None
 
@@ -79,7 +84,7 @@ def _write(entries: Iterable[Entry], opened: _Opener, plain: str) -> None:
             info = tarfile.TarInfo(entry.name)
             info.mode = 0o755 if entry.executable or entry.kind == "directory" else 0o644
             if entry.kind == "file":
-                info.size = entry.size
+                info.size, info.mtime = entry.size, entry.changed
                 with opened(entry) as file:
                     made.addfile(info, file)
             else:
@@ -226,7 +231,9 @@ def _tar_entry(members: dict[str, tarfile.TarInfo], info: tarfile.TarInfo) -> En
         real = members[info.linkname]
     if not real.isreg():
         raise ReleaseError(f"the archive's {printable(info.name)} is a device or a pipe")
-    return Entry(info.name, "file", real.size, bool(real.mode & 0o100), member=real)
+    return Entry(
+        info.name, "file", real.size, bool(real.mode & 0o100), changed=_time(real.mtime), member=real
+    )
 
 
 # zip
@@ -259,10 +266,19 @@ def _zip_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
             target = os.fsdecode(file.read(LONGEST_NAME + 1))
         _check_name(target)
         return Entry(info.filename, "link", target=target)
-    return Entry(info.filename, "file", info.file_size, bool(mode & 0o100), member=info)
+    changed = 0
+    with contextlib.suppress(ValueError):
+        # In local time of whoever made the archive; many tools write none.
+        changed = _time(calendar.timegm((*info.date_time, 0, 0, 0)))
+    return Entry(info.filename, "file", info.file_size, bool(mode & 0o100), changed=changed, member=info)
 
 
-# Names
+# Times and names
+
+
+def _time(seconds: float) -> int:
+    """*seconds* in whole ones, not before 1970 and not after now; 1970 where it is no time."""
+    return int(min(max(seconds, 0), time.time())) if math.isfinite(seconds) else 0
 
 
 def _check_name(name: str) -> None:

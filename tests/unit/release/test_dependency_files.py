@@ -217,6 +217,16 @@ def test_the_version_of_a_project_that_names_none(code: Any, version: str, known
     assert found[-1].environment["SETUPTOOLS_SCM_PRETEND_VERSION"] == known
 
 
+def test_a_source_distribution_says_its_version_itself(code: Any) -> None:
+    place = code(pyproject_toml=FROM_GIT)
+    (Path(place) / "PKG-INFO").write_text("Metadata-Version: 2.4\nName: x\nVersion: 1.30.9\n\nVersion: 2\n")
+    found = dependency_files.steps(place, "/venv", Wanted(version="x-1.30.9.tar.gz"))
+    assert found[-1].environment["SETUPTOOLS_SCM_PRETEND_VERSION"] == "1.30.9"
+    (Path(place) / "PKG-INFO").write_bytes(b"Version: 2\nAuthor: \xe9\n")
+    found = dependency_files.steps(place, "/venv", Wanted(version="v3"))
+    assert found[-1].environment["SETUPTOOLS_SCM_PRETEND_VERSION"] == "3"
+
+
 @pytest.mark.parametrize(
     ("content", "package"),
     [

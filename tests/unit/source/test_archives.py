@@ -9,6 +9,7 @@ import lzma
 import os
 import struct
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,31 @@ def test_what_archives_are_compressed_by(tmp_path: Path, compress: Callable[[byt
     content = os.urandom(1 << 20) * 2
     archive = tar_of(member("t/large", size=len(content)), content=content)
     assert repacked(tmp_path, compress(archive)) == {"large": content}
+
+
+def times(tmp_path: Path, archive: bytes) -> list[float]:
+    repacked(tmp_path, archive)
+    with tarfile.open(tmp_path / "plain.tar") as made:
+        return [info.mtime for info in made]
+
+
+def test_files_keep_their_times(tmp_path: Path) -> None:
+    """Builds compare them. A time that is none, or is still to come, would only confuse."""
+    before = int(time.time())
+    link = member("t/e", type=tarfile.LNKTYPE, linkname="t/a")
+    odd = {"t/b": 1e11, "t/c": -5.0, "t/d": float("nan"), "t/f": float("inf")}
+    members = [member("t/a", mtime=1764633600), *(member(name, mtime=value) for name, value in odd.items())]
+    with_odd = io.BytesIO()
+    with tarfile.open(fileobj=with_odd, mode="w", format=tarfile.PAX_FORMAT) as made:
+        for one in [*members, link]:
+            one.pax_headers = {"mtime": str(one.mtime)}
+            one.mtime = 0 if one.name in odd else one.mtime
+            made.addfile(one)
+    found = times(tmp_path, with_odd.getvalue())
+    assert found[0] == found[5] == 1764633600
+    assert before <= found[1] <= time.time() and found[2:5] == [0, 0, 0]
+    assert times(tmp_path, zip_of("t/a", date_time=(2025, 12, 2, 0, 0, 0))) == [1764633600]
+    assert times(tmp_path, zip_of("t/a", date_time=(1980, 0, 0, 0, 0, 0))) == [0]
 
 
 def test_names_that_are_no_utf8_come_through(tmp_path: Path) -> None:
