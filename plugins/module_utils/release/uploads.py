@@ -25,8 +25,12 @@ _FILES = rf"-type f -group {_GROUP} ! -perm -g=r -o -type f ! -group {_GROUP} ! 
 #: Exists while nginx runs, for which the app's user lets files be read when a visitor wants them (app/readable.py).
 NGINX = "/run/nginx.pid"
 
-#: Not for directories with the setgid bit, whose mode no process of an app may set (RestrictSUIDSGID); their group reads.
-_CORRECTION = "find {}/ -mindepth 1 -not -perm /g=s -not -perm -go=r -exec chmod go+rX {{}} +"
+#: A directory that gets another mode loses its setgid bit: no process of an app may set a mode with it (RestrictSUIDSGID).
+#: One whose group may read stays as it is.
+_CORRECTION = (
+    "find {}/ -mindepth 1 -type d -not -perm -g=rxs -not -perm -go=rx -exec chmod g-s,go+rx {{}} + "
+    "-o -type f -not -perm -go=r -exec chmod go+r {{}} +"
+)
 
 
 def unreadable(app: str, directories: Iterable[PersistentDirectory]) -> list[str]:

@@ -37,6 +37,12 @@ def warnings(served: bool = True) -> list[str]:
     return uploads.unreadable("blog", [{"path": "media", "served": served}])
 
 
+def correct(media: Path, warning: str) -> None:
+    """Run the command that *warning* ends with."""
+    (command,) = re.findall(r"-e app=blog -e \"command='([^']*)'\"$", warning)
+    subprocess.run(["/bin/sh", "-ec", command], cwd=media.parent, check=True)
+
+
 def put(path: Path, mode: int) -> None:
     path.write_text("x")
     path.chmod(mode)
@@ -57,8 +63,7 @@ def test_what_was_moved_from_a_temporary_file(media: Path) -> None:
     (found,) = warnings()
     assert found.startswith("media: the web server cannot read -rw------- moved, so visitors get 404. A file")
     assert warnings(served=False) == []
-    (command,) = re.findall(r"-e app=blog -e \"command='([^']*)'\"$", found)
-    subprocess.run(["/bin/sh", "-ec", command], cwd=media.parent, check=True)
+    correct(media, found)
     assert warnings() == []
     assert media.stat().st_mode & 0o7777 == 0o2750, "no process of an app may set that again"
 
@@ -70,7 +75,17 @@ def test_in_its_own_group_what_all_others_may_does_not_count(media: Path) -> Non
 
 def test_a_directory_that_it_cannot_enter(media: Path) -> None:
     (media / "inner").mkdir(mode=0o700)
-    assert "drwx--S--- inner," in warnings()[0]
+    put(media / "inner" / "x", 0o600)
+    (found,) = warnings()
+    assert "drwx--S--- inner," in found
+    (media / "good").mkdir(mode=0o750)
+    (media / "odd").mkdir()
+    (media / "odd").chmod(0o744)
+    correct(media, found)
+    assert warnings() == []
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in media.rglob("*")}
+    # With the setgid bit, the kernel would refuse the new mode: systemd's RestrictSUIDSGID.
+    assert modes == {"inner": 0o755, "x": 0o644, "good": 0o2750, "odd": 0o755}
 
 
 def test_names_are_bounded_and_printable(media: Path) -> None:
