@@ -18,7 +18,7 @@ from ..plugin_utils.schema.faults import Encrypted, NotNeeded
 from ..plugin_utils.schema.problems.found import APPS, SECRETS, Controller, HostApps, Problem, grouped
 from ..plugin_utils.schema.problems.inventory import app_count, problems, shared_apps
 from ..plugin_utils.schema.resolving import Resolver
-from ..plugin_utils.services.databases import with_database
+from ..plugin_utils.services.databases import with_services
 from ..plugin_utils.services.problems import problems as service_problems
 from ..plugin_utils.settings import front, tls
 
@@ -100,7 +100,7 @@ class ActionModule(ActionBase):
         self, inventory: Inventory, fleet: Mapping[str, HostApps], servers: list[str]
     ) -> list[Problem]:
         """Problems of the apps' databases, for which the apps themselves have to be valid."""
-        if not servers and not any(with_database(host.apps or ()) for host in fleet.values()):
+        if not servers and not any(with_services(host.apps or ()) for host in fleet.values()):
             return []
         return service_problems(
             {host: inventory.values(host, SERVICE_VARIABLES) | {APPS: fleet[host].apps} for host in fleet},

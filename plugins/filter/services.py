@@ -8,18 +8,25 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils.controller.native import readable, to_native
-from ..plugin_utils.services import authority, databases
+from ..plugin_utils.services import authority, databases, redis
+from ..plugin_utils.services.connections import connections
 from ..plugin_utils.settings import postgresql
 
 
 def hosts_of(hostvars: Mapping[str, Any], names: Sequence[str]) -> list[databases.HostOfApps]:
-    """Only what is needed of each: the variables of a whole fleet are much."""
+    """The apps of hosts that use a service. To convert all apps of a large host takes longer than everything else here."""
     return [
         databases.HostOfApps(
-            name, readable(hostvars[name].get("python_apps") or []), databases.address(hostvars[name])
+            name,
+            [readable(app) for app in declared(hostvars, name) if app.get("database") or app.get("redis")],
+            databases.address(hostvars[name]),
         )
         for name in names
     ]
+
+
+def declared(hostvars: Mapping[str, Any], name: str) -> Sequence[Any]:
+    return hostvars[name].get("python_apps") or []
 
 
 def postgresql_apps(
@@ -29,7 +36,20 @@ def postgresql_apps(
 
 
 def postgresql_absent(hostvars: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
-    return databases.absent(hosts_of(hostvars, hosts))
+    apps = [
+        (str(app["name"]), app.get("state") == "absent") for name in hosts for app in declared(hostvars, name)
+    ]
+    return sorted({name for name, gone in apps if gone} - {name for name, gone in apps if not gone})
+
+
+def redis_apps(
+    hostvars: Mapping[str, Any], host: str, hosts: Sequence[str], secret: str = ""
+) -> list[dict[str, Any]]:
+    return redis.apps(host, hosts_of(hostvars, hosts), str(secret))
+
+
+def redis_admin_password(secret: str, host: str) -> str:
+    return redis.admin_password(str(secret), host)
 
 
 def app_connections(
@@ -48,7 +68,7 @@ def app_connections(
         if isinstance(app.get("database"), Mapping) and app["database"].get("url")
     ]
     named = {app["name"]: to_native(known[app["name"]]) for app in wanting if app["name"] in known}
-    return databases.connections(to_native(apps), host, server, address, str(secret), named)
+    return connections(to_native(apps), host, server, address, str(secret), named)
 
 
 def service_address(variables: Mapping[str, Any]) -> str:
@@ -78,6 +98,8 @@ class FilterModule:
             "postgresql_apps": postgresql_apps,
             "postgresql_absent": postgresql_absent,
             "postgresql_settings": postgresql.settings,
+            "redis_apps": redis_apps,
+            "redis_admin_password": redis_admin_password,
             "app_connections": app_connections,
             "service_address": service_address,
             "service_certificate": service_certificate,

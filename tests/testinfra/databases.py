@@ -16,6 +16,7 @@ from testinfra.host import Host
 from tools import playbook_server
 
 HERE = Path(__file__).resolve().parent
+QUEUE = {"path": str(HERE / "apps/queue")}
 SECRET = "only-for-this-test-0123456789abcdef0123456789abcdef"
 
 
@@ -70,3 +71,18 @@ class Controller(Stack):
                 return True
         except OSError:
             return False
+
+
+def get(host: Host, name: str, path: str) -> str:
+    return host.check_output("curl -sS -H %s %s", f"Host: {name}.localhost", f"http://127.0.0.1{path}")
+
+
+def sql(server: Host, statement: str, database: str = "postgres") -> str:
+    return server.check_output(
+        "runuser -u postgres -- psql -XAtq -h /run/postgresql -d %s -c %s", database, statement
+    )
+
+
+def environment(host: Host, name: str) -> dict[str, str]:
+    path = f"/srv/apps/{name}/active/release/environment.json"
+    return dict(json.loads(host.check_output("cat %s", path))["environment"])

@@ -11,6 +11,7 @@ from ...module_utils.host import layout
 from ..front import traffic
 from . import kinds as schema
 from .fields.app import APP
+from .fields.data import REDIS_VARIABLES
 from .fields.serving import DEFAULT_REQUEST_TIMEOUT
 from .fields.visitors import FRONT_ONLY
 from .rules import nginx_syntax
@@ -23,7 +24,10 @@ def complete(app: App) -> dict[str, Any]:
     completed = APP.complete(app)
     # Only apps that are to be there are completed.
     completed.pop("state")
-    completed["connections"] = ["DATABASE_URL"] if any(completed["database"].values()) else []
+    completed["connections"] = [
+        *(["DATABASE_URL"] if any(completed["database"].values()) else []),
+        *(REDIS_VARIABLES if completed["redis"] else []),
+    ]
     if completed["asgi"]:
         # The only one for it; the check has refused any other.
         completed["server"] = "gunicorn"

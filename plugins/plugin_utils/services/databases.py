@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from ..schema.apps import absent_apps, complete_all, is_present
+from ..schema.apps import complete_all
 from ..schema.fields.data import uses_postgresql
 from . import derived
 
@@ -40,9 +40,9 @@ def address(host: Mapping[str, Any]) -> str:
     return ""
 
 
-def with_database(apps: Iterable[App]) -> list[dict[str, Any]]:
-    """Those of the declared *apps* that have the key, completed: most hosts have many without."""
-    return complete_all(app for app in apps if app.get("database"))
+def with_services(apps: Iterable[App]) -> list[dict[str, Any]]:
+    """Those of the declared *apps* that use a database or Redis, completed: most hosts have many that do not."""
+    return complete_all(app for app in apps if app.get("database") or app.get("redis"))
 
 
 def database_of(app: App) -> str:
@@ -73,7 +73,7 @@ def databases(server: str, hosts: Iterable[HostOfApps], secret: str = "") -> lis
     """
     found: dict[str, dict[str, Any]] = {}
     for host in hosts:
-        for app in with_database(host.apps):
+        for app in with_services(host.apps):
             if not uses_postgresql(app):
                 continue
             one = found.setdefault(
@@ -103,13 +103,6 @@ def connection_count(apps: Iterable[Mapping[str, Any]]) -> int:
     return max(LEAST, -(-wanted // 100) * 100)
 
 
-def absent(hosts: Iterable[HostOfApps]) -> list[str]:
-    """Apps that are to go, and that no other host has."""
-    hosts = list(hosts)
-    staying = {app["name"] for host in hosts for app in host.apps if is_present(app)}
-    return sorted({app["name"] for host in hosts for app in absent_apps(host.apps)} - staying)
-
-
 def url(app: App, host: str, server: str, server_address: str, secret: str) -> str:
     """`DATABASE_URL` of the completed *app* on *host*, whose databases are on *server*."""
     name, database = app["name"], database_of(app)
@@ -120,21 +113,3 @@ def url(app: App, host: str, server: str, server_address: str, secret: str) -> s
     password = derived.password(secret, "postgresql", name)
     verified = f"sslmode=verify-full&sslrootcert={AUTHORITY_FILE}"
     return f"postgresql://{name}:{password}@{place}:{PORT}/{database}?{verified}"
-
-
-def connections(
-    apps: Iterable[App],
-    host: str,
-    server: str,
-    server_address: str,
-    secret: str,
-    secrets: Mapping[str, Mapping[str, str]],
-) -> dict[str, dict[str, str]]:
-    """What role python_apps takes as `python_apps_connections`: by app, its derived variables of the environment."""
-    found: dict[str, dict[str, str]] = {}
-    for app in with_database(apps):
-        if uses_postgresql(app):
-            found[app["name"]] = {"DATABASE_URL": url(app, host, server, server_address, secret)}
-        elif named := app["database"]["url"]:
-            found[app["name"]] = {"DATABASE_URL": str(secrets.get(app["name"], {}).get(named, ""))}
-    return found

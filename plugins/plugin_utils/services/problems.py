@@ -24,7 +24,9 @@ def problems(hosts: Mapping[str, Variables], servers: Mapping[str, Variables]) -
         for name, host in hosts.items()
         if (
             apps := [
-                app for app in databases.with_database(host.get("python_apps") or ()) if uses_postgresql(app)
+                app
+                for app in databases.with_services(host.get("python_apps") or ())
+                if uses_postgresql(app) or app["redis"]
             ]
         )
     }
@@ -34,7 +36,8 @@ def problems(hosts: Mapping[str, Variables], servers: Mapping[str, Variables]) -
     if not wanting:
         return []
     if not servers:
-        return [*_on_several_hosts(wanting), *_too_many(wanting, hosts)]
+        alone = [name for name, apps in wanting.items() if any(app["redis"] for app in apps)]
+        return [*_on_several_hosts(wanting), *_of_secret(alone, hosts), *_too_many(wanting, hosts)]
     (server,) = servers
     remote = [name for name in wanting if name != server]
     together = {server: [app for apps in wanting.values() for app in apps]}
@@ -46,7 +49,8 @@ def _on_several_hosts(wanting: Mapping[str, Sequence[Variables]]) -> Iterator[Pr
     users: dict[str, list[str]] = defaultdict(list)
     for host, apps in wanting.items():
         for app in apps:
-            database = databases.database_of(app)
+            # A Redis is not shared by name.
+            database = databases.database_of(app) if uses_postgresql(app) else f"Redis of {app['name']}"
             if host not in places[database]:
                 places[database].append(host)
             if app["name"] not in users[database]:
@@ -59,7 +63,9 @@ def _on_several_hosts(wanting: Mapping[str, Sequence[Variables]]) -> Iterator[Pr
                 if not others
                 else f"{' and '.join((first, *others))} share {database} and run"
             )
-            reason = f"{which} on {len(hosts)} hosts, and each would have a database of its own for it"
+            reason = (
+                f"{which} on {len(hosts)} hosts, and each would have a database or Redis of its own for it"
+            )
             fix = "name the host that is to have the databases in the inventory:\ndatabases:\n  hosts:\n    db1.example.com:"
             yield Problem(tuple(hosts), f"python_apps ({first}).database", reason, fix)
 
@@ -74,25 +80,32 @@ def _of_connections(
     if not databases.address(of_server):
         unknown = [server, *unknown]
     if unknown:
-        reason = "their apps' databases are on another host, and the address of these hosts is not known"
+        reason = (
+            "the databases of their apps are on another host, and the address of these hosts is not known"
+        )
         yield Problem(
             tuple(unknown), "host_address", reason, "host_address: 10.0.0.5    # of the host, in host_vars"
         )
-    for name in (server, *remote):
-        secret = (of_server if name == server else hosts[name]).get("vault_services_secret")
+    yield from _of_secret([server, *remote], {**hosts, server: of_server})
+
+
+def _of_secret(names: Sequence[str], hosts: Mapping[str, Variables]) -> Iterator[Problem]:
+    """What is wrong with the secret of the hosts *names*, which have to agree with the first of them."""
+    for name in names:
+        secret = hosts[name].get("vault_services_secret")
         if isinstance(secret, Unresolved):
             # Without the vault's password, as for playbooks/check.yml. Whatever needs the value says so.
             return
         if not isinstance(secret, str) or len(secret) < derived.SHORTEST:
             reason = (
-                "passwords and certificates between hosts are derived from it, and it is missing or shorter than "
+                "passwords and certificates of services are derived from it, and it is missing or shorter than "
                 f"{derived.SHORTEST} characters"
             )
             fix = "vault_services_secret: …    # for all hosts, in a vaulted file; openssl rand -hex 32 prints one"
             yield Problem((name,), "vault_services_secret", reason, fix)
             return
-        if secret != of_server.get("vault_services_secret"):
-            reason = f"{server} has another one, so that no password of {name} would be right there"
+        if secret != hosts[names[0]].get("vault_services_secret"):
+            reason = f"{names[0]} has another one, so that no password of {name} would be right there"
             yield Problem((name,), "vault_services_secret", reason, "set it once, in group_vars/all")
 
 
@@ -102,7 +115,10 @@ def _too_many(
     for host, apps in wanting.items():
         given = (hosts[host].get("postgresql_settings") or {}).get("max_connections")
         limit = int(str(given)) if str(given or "").isdecimal() else MOST_CONNECTIONS
-        counted = sorted(((databases.connections_of(app), app["name"]) for app in apps), reverse=True)
+        counted = sorted(
+            ((databases.connections_of(app), app["name"]) for app in apps if uses_postgresql(app)),
+            reverse=True,
+        )
         wanted = sum(count for count, _ in counted) + databases.RESERVE
         if wanted > limit:
             most = ", ".join(f"{name} {count}" for count, name in counted[:3])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from authority import host_named
-from databases import Controller, app
+from databases import QUEUE, Controller, app
 from testinfra.host import Host
 
 
@@ -22,7 +22,12 @@ def client() -> Host:
 
 @pytest.fixture(scope="session")
 def controller(server: Host, client: Host, directory: Path) -> Controller:
+    database = {"engine": "postgresql", "extensions": ["pg_trgm"]}
     worker = {"jobs": {"command": "python work.py"}}
+    celery = {
+        "jobs": {"command": "celery --app tasks worker --concurrency 1 --without-gossip --without-mingle"}
+    }
+    queue = {"source": QUEUE, "database": None, "migrate": None, "redis": True, "workers": celery}
     made = Controller(
         server,
         directory / "hosts.yml",
@@ -32,10 +37,11 @@ def controller(server: Host, client: Host, directory: Path) -> Controller:
         },
         by_host={
             server.backend.host: [
-                app("blog", database={"engine": "postgresql", "extensions": ["pg_trgm"]}, workers=worker),
+                app("blog", database=database, workers=worker),
                 app("other"),
+                app("queue", **queue),
             ],
-            client.backend.host: [app("my-shop", workers=worker)],
+            client.backend.host: [app("my-shop", workers=worker), app("mail-queue", **queue)],
         },
     )
     made.good("site.yml")

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from databases import Controller, app
+from databases import Controller, app, environment, get, sql
 from deploying import Profile, figure
 from testinfra.host import Host
 
 LOCAL = "host=/run/postgresql"
 
 
-def get(host: Host, name: str, path: str) -> str:
-    return host.check_output("curl -sS -H %s %s", f"Host: {name}.localhost", f"http://127.0.0.1{path}")
-
-
 def tried(host: Host, name: str, url: str) -> str:
     """What becomes of a connection to *url* by a web process of app *name*."""
     return get(host, name, f"/try?url={quote(url, safe='')}")
-
-
-def sql(server: Host, statement: str, database: str = "postgres") -> str:
-    return server.check_output(
-        "runuser -u postgres -- psql -XAtq -h /run/postgresql -d %s -c %s", database, statement
-    )
-
-
-def environment(host: Host, name: str) -> dict[str, str]:
-    path = f"/srv/apps/{name}/active/release/environment.json"
-    return dict(json.loads(host.check_output("cat %s", path))["environment"])
 
 
 def test_each_app_acts_as_the_owner_of_its_database(
@@ -121,7 +105,8 @@ def test_a_removed_app_leaves_an_archive_of_its_database(
 ) -> None:
     rows = int(get(client, "my-shop", "/add").split()[0])
     apps: list[dict[str, Any]] = controller.by_host[client.backend.host]
-    controller.by_host[client.backend.host] = [{"name": "my-shop", "state": "absent"}, app("next")]
+    staying = [one for one in apps if one["name"] != "my-shop"]
+    controller.by_host[client.backend.host] = [{"name": "my-shop", "state": "absent"}, *staying, app("next")]
     outcome = controller.good("site.yml")
     (dump,) = server.check_output("ls /var/backups/emperor-stack").split()
     assert dump in outcome.output and re.fullmatch(r"my-shop-\d{8}T\d{6}Z\.my-shop\.dump", dump)

@@ -18,6 +18,7 @@ ROLES = {
     "hardening",
     "uwsgi_emperor",
     "postgresql",
+    "redis",
     "python_apps",
     "tls",
     "nginx",

@@ -86,6 +86,7 @@ def test_every_default() -> None:
         "env": {},
         "secrets": [],
         "database": {"engine": None, "name": None, "extensions": [], "url": None},
+        "redis": False,
         "connections": [],
         "health": {"path": "/", "status": [], "answers": 3, "timeout": 60},
         "web": {"processes": None, "threads": 2, "max_requests": 1000000, "preload": True},

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.emperor.stack.plugins.filter import services
 from ansible_collections.emperor.stack.plugins.plugin_utils.schema.faults import Unresolved
-from ansible_collections.emperor.stack.plugins.plugin_utils.services import authority, databases, derived
+from ansible_collections.emperor.stack.plugins.plugin_utils.services import (
+    authority,
+    databases,
+    derived,
+    redis,
+)
+from ansible_collections.emperor.stack.plugins.plugin_utils.services.connections import connections
 from ansible_collections.emperor.stack.plugins.plugin_utils.services.problems import problems
 
 SECRET = "a secret of thirty-two characters, or more"
@@ -50,7 +57,7 @@ def test_apps_of_other_hosts_have_an_address_each_and_one_password() -> None:
     (found,) = databases.databases("db1", hosts, SECRET)
     assert (found["local"], found["addresses"]) == (False, ["10.0.0.2", "10.0.0.3"])
     assert found["password"] == derived.verifier(SECRET, "postgresql", "blog")
-    assert found["connections"] == 2 * databases.connections_of(databases.with_database([app()])[0])
+    assert found["connections"] == 2 * databases.connections_of(databases.with_services([app()])[0])
 
 
 @pytest.mark.parametrize("secret", ["", "guess"])
@@ -58,7 +65,8 @@ def test_nothing_is_derived_from_a_secret_that_everybody_could_guess(secret: str
     """`site.yml --limit db1` checks no apps, and so no secret either."""
     for derive in (
         lambda: databases.databases("db1", [on("web1", app(), address="10.0.0.2")], secret),
-        lambda: databases.connections([app()], "web1", "db1", "10.0.0.5", secret, {}),
+        lambda: connections([app()], "web1", "db1", "10.0.0.5", secret, {}),
+        lambda: redis.admin_password(secret, "db1"),
         lambda: authority.certificate(secret),
     ):
         with pytest.raises(derived.TooShort, match="vault_services_secret is missing or shorter than 32"):
@@ -96,7 +104,7 @@ def test_apps_without_a_database_of_ours_have_none() -> None:
 def test_connections_are_counted_for_the_old_and_the_new_release(
     keys: dict[str, Any], connections: int
 ) -> None:
-    (completed,) = databases.with_database([app(**keys)])
+    (completed,) = databases.with_services([app(**keys)])
     assert databases.connections_of(completed) == connections
 
 
@@ -107,8 +115,9 @@ def test_a_further_app_seldom_needs_a_restart(wanted: int, count: int) -> None:
 
 def test_an_app_that_one_host_keeps_does_not_go() -> None:
     gone = {"name": "old", "state": "absent"}
-    assert databases.absent([on("web1", gone)]) == ["old"]
-    assert databases.absent([on("web1", gone), on("web2", app("old"))]) == []
+    assert services.postgresql_absent({"web1": {"python_apps": [gone]}}, ["web1"]) == ["old"]
+    both = {"web1": {"python_apps": [gone]}, "web2": {"python_apps": [app("old")]}}
+    assert services.postgresql_absent(both, ["web1", "web2"]) == []
 
 
 def test_urls() -> None:
@@ -116,7 +125,7 @@ def test_urls() -> None:
         declared: list[dict[str, Any]], server: str, address: str = "10.0.0.5"
     ) -> dict[str, dict[str, str]]:
         secrets = {"shop": {"SHOP_DB": "postgresql://elsewhere/shop"}}
-        return databases.connections(declared, "web1", server, address, SECRET, secrets)
+        return connections(declared, "web1", server, address, SECRET, secrets)
 
     shared = app("my-app", database={"engine": "postgresql", "name": "blog"})
     external = app("shop", database={"url": "SHOP_DB"})

@@ -218,6 +218,14 @@ APP = Section(
             "database: postgresql",
         ),
         Field(
+            "redis",
+            Flag(),
+            "A user of Redis (Debian 12) or Valkey (Debian 13) for queues, caches and channels, given as `REDIS_URL`. Its "
+            "keys and channels begin with `REDIS_PREFIX`, the app's name and a colon: [databases.md](../databases.md).",
+            "redis: true",
+            default=False,
+        ),
+        Field(
             "health",
             HEALTH,
             "Health gate that a new release must pass.",

@@ -64,6 +64,10 @@ DATABASE = Short(
 )
 
 
+#: What `redis` puts into the environment.
+REDIS_VARIABLES = ("REDIS_URL", "REDIS_PREFIX")
+
+
 def uses_postgresql(app: Mapping[str, Any]) -> bool:
     """Whether the completed *app* has a database of Emperor Stack's."""
     return bool(app["database"]["engine"])

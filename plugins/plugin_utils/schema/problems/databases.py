@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..faults import Fault
+from ..fields.data import REDIS_VARIABLES
 from ..rules import databases
 from .found import Controller
 
-URL = "DATABASE_URL"
+#: Users of the server itself, and the beginning of those by whose names the role sees what is loaded.
+RESERVED_USERS = "default|loaded-.*"
 
 
 def database_faults(app: Mapping[str, Any], where: str, _controller: Controller) -> Iterator[Fault]:
+    if app.get("redis") is True:
+        yield from _taken(app, where, "redis", REDIS_VARIABLES)
+        if re.fullmatch(RESERVED_USERS, str(app.get("name"))):
+            reason = "Redis or Emperor Stack has a user of this name, and the app's user would have its name"
+            yield Fault(f"{where}.redis", reason, "give the app another name, or remove redis")
     database = app.get("database")
-    if database is None:
-        return
     wanted = {"engine": database} if isinstance(database, str) else database
     if not isinstance(wanted, Mapping):
         return
@@ -25,7 +31,8 @@ def database_faults(app: Mapping[str, Any], where: str, _controller: Controller)
         yield Fault(f"{where}.database.{managed[0]}", reason, "keep one of the two")
     elif wanted.get("url") is None and wanted.get("engine") is None:
         yield Fault(f"{where}.database", "`engine` is missing", "engine: postgresql")
-    yield from _taken(app, where, wanted)
+    elsewhere = "" if wanted.get("url") else ", or database: {url: DATABASE_URL}"
+    yield from _taken(app, where, "database", ("DATABASE_URL",), elsewhere)
     if wanted.get("engine") is not None:
         yield from _reserved(app.get("name"), where, wanted)
     if (
@@ -47,18 +54,18 @@ def _reserved(app: Any, where: str, database: Mapping[str, Any]) -> Iterator[Fau
         yield Fault(f"{where}.database.name", reason, f"name: {app}-data")
 
 
-def _taken(app: Mapping[str, Any], where: str, database: Mapping[str, Any]) -> Iterator[Fault]:
+def _taken(
+    app: Mapping[str, Any], where: str, key: str, variables: Iterable[str], elsewhere: str = ""
+) -> Iterator[Fault]:
+    """Variables that *key* sets, and that somebody else sets too."""
     env, secrets = app.get("env"), app.get("secrets")
-    if isinstance(env, Mapping) and URL in env:
-        yield Fault(
-            f"{where}.env.{URL}", f"`database` sets {URL}", f"remove {URL} from env, or remove database"
-        )
-    if isinstance(secrets, list | tuple) and URL in secrets:
-        reason = f"`database` sets {URL}"
-        fix = f"remove {URL} from secrets" + (
-            "" if database.get("url") else ", or database: {url: DATABASE_URL}"
-        )
-        yield Fault(f"{where}.secrets[{list(secrets).index(URL)}]", reason, fix)
+    for name in variables:
+        if isinstance(env, Mapping) and name in env:
+            fix = f"remove {name} from env, or remove {key}"
+            yield Fault(f"{where}.env.{name}", f"`{key}` sets {name}", fix)
+        if isinstance(secrets, list | tuple) and name in secrets:
+            place = f"{where}.secrets[{list(secrets).index(name)}]"
+            yield Fault(place, f"`{key}` sets {name}", f"remove {name} from secrets{elsewhere}")
 
 
 def secret_of(app: Mapping[str, Any]) -> str:
