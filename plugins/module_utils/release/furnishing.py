@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Iterable, Mapping
 
@@ -14,6 +15,7 @@ from .spec import PersistentDirectory
 #: each persistent directory: `link`, the path in the code, the directory. The group of what is copied is left to the
 #: directory, which may give its files to nginx. For each persistent file: `keep`, the path in the code, the file.
 _FURNISH = """
+set -e
 umask 027
 while [ $# -gt 0 ]; do
     trap 'echo "$2: failed"' EXIT
@@ -78,8 +80,10 @@ def furnish(
         file.seek(0)
         run_as(
             app,
-            ["/bin/sh", "-ec", _FURNISH, "sh", *words],
+            ["/bin/sh", "-c", 'eval "`printenv SCRIPT`"'],
             what="putting `files` and persistent directories into the code",
+            # systemd changes some characters of arguments (`app_process.CHANGED`).
+            env={"SCRIPT": f"set -- {shlex.join(words)}\n{_FURNISH}"},
             stdin=file,
             writable=(code,),
             shown_as=" ".join(word.removeprefix(f"{code}/") for word in words[1::3]),

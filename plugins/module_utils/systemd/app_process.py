@@ -40,11 +40,16 @@ OOM_SCORE = 1000
 #: What systemd says of a process that it could not begin (systemd.exec(5)); a command may end with these itself.
 NOT_BEGUN = {200: "CHDIR", 203: "EXEC", 216: "GROUP", 217: "USER", 226: "NAMESPACE", 228: "SECCOMP"}
 
+#: It reads a script on its standard input.
+SHELL = "/bin/sh"
+
 #: Numbers for units, of which one process makes several at once.
 _serial = itertools.count(1)
 
-#: The environment comes first on standard input: systemd shows the properties and the arguments of units to everybody.
-_WITH_ENVIRONMENT = 'eval "$(head -c "$1")"; shift; exec "$@" </dev/null'
+#: What systemd changes in the arguments of a transient unit. At every daemon-reload it reads the unit again from the file
+#: that it made of it, and takes `\\$` and `\\;` (systemd 252) or `$$` (257) for the arguments themselves. Whoever reloads
+#: between the request for a command and its beginning gave it other arguments.
+CHANGED = re.compile(r"[\r$;]")
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,9 @@ class Service:
         try:
             with self._prepared(unit, argv, env, stdin) as (command, given):
                 ended = self._end_of(unit, command, given, whole)
+                # A shell that finds nothing on its standard input ends well.
+                if stdin is None and ended.code == 0 and _is_unread(given):
+                    raise OSError("systemd did not pass the command to the shell that runs it")
         except (OSError, ValueError, KeyError) as error:
             raise CommandFailed(self.what, " ".join(argv), str(error), "") from error
         if ended.code == 0:
@@ -115,10 +123,15 @@ class Service:
         """
         lines = [*app_units.sandbox(self.app), *self._lines()]
         if stdin is None:
-            text = exports(env)
+            # systemd shows the properties and the arguments of units to everybody, and changes arguments.
+            text = script(argv, env)
             with _in_memory(text) as file:
-                yield self._command(unit, lines, [*_wrapper(len(text)), *argv]), file
+                yield self._command(unit, lines, [SHELL]), file
             return
+        if changed := [word for word in argv if CHANGED.search(word)]:
+            raise ValueError(
+                f"systemd may change the argument {changed[0]!r}: it has a $, a ; or a carriage return"
+            )
         # Its standard input is its own, and with a credential in it (`uv_settings`) the first program has to be uv, which
         # the app's user cannot read: any other could be looked into by the app's processes until it becomes uv, and they
         # would take the pipe. systemd reads this file as root, before the command begins, and shows its name.
@@ -148,8 +161,7 @@ class Service:
             *("systemd-run", "--quiet", "--pipe", "--wait", "--service-type=oneshot", f"--unit={unit}"),
             f"--description={self.app}: {masking.hidden(self.what)}",
             *(f"--property={line}" for line in lines),
-            # systemd would put variables of its own in the place of a single $.
-            *("--", *(word.replace("$", "$$") for word in argv)),
+            *("--", *argv),
         ]
 
     def _failed(self, ended: child_process.Ended, state: Mapping[str, str], refused: int) -> Outcome:
@@ -242,14 +254,19 @@ def _in_memory(content: bytes) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _wrapper(size: int) -> list[str]:
-    return ["/bin/sh", "-c", _WITH_ENVIRONMENT, "sh", str(size)]
+def _is_unread(file: IO[bytes]) -> bool:
+    """Whether those who share the open *file* have left something of it."""
+    return os.lseek(file.fileno(), 0, os.SEEK_CUR) < os.fstat(file.fileno()).st_size
 
 
-def exports(env: Mapping[str, str]) -> bytes:
-    """*env* as lines of a shell, every value byte for byte."""
-    lines = (f"export {name}={shlex.quote(value)}\n" for name, value in env.items())
-    return "".join(lines).encode(errors="surrogateescape")
+def script(argv: Sequence[str], env: Mapping[str, str]) -> bytes:
+    """What a shell reads to become *argv* with *env*, every value byte for byte.
+
+    In braces: the shell runs nothing of it before it has read all of it.
+    """
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in env.items()]
+    text = "\n".join(["{", *lines, f"exec {shlex.join(argv)} </dev/null", "}", ""])
+    return text.encode(errors="surrogateescape")
 
 
 def environment_file(env: Mapping[str, str]) -> bytes:

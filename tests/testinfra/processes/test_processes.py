@@ -260,6 +260,43 @@ BUILDS = {
 }
 
 
+#: Commands of an app, three at a time, while somebody reloads systemd over and over; prints what came of each.
+RELOADED = r"""
+import json, subprocess, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+sys.path.insert(0, "/usr/local/lib/emperor-stack/python")
+from emperor_stack.host.command import CommandFailed
+from emperor_stack.systemd.app_process import run_as
+
+def command(_):
+    try:
+        argv = ["/bin/sh", "-c", 'printf %s "$WORD"; printf $1', "sh", "a;b"]
+        return run_as("shop", argv, what="x", env={"WORD": "it's (a) $HOME; `x`"}, whole=1000)
+    except CommandFailed as error:
+        return str(error)
+
+def reload():
+    while not done.is_set():
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+
+done = threading.Event()
+reloading = threading.Thread(target=reload)
+reloading.start()
+with ThreadPoolExecutor(3) as pool:
+    said = list(pool.map(command, range(9)))
+done.set()
+reloading.join()
+print(json.dumps(said))
+"""
+
+
+def test_a_command_is_the_same_when_systemd_is_reloaded_before_it_begins(machine: Host, stack: Stack) -> None:
+    said = json.loads(machine.check_output("python3 -c %s", RELOADED))
+    wrong = [one for one in said if one != "it's (a) $HOME; `x`a;b"]
+    figure("commands_changed_by_reload", f"{len(wrong)}/{len(said)}")
+    assert not wrong
+
+
 @contextlib.contextmanager
 def memory_of(machine: Host, app: str, more: int) -> Iterator[None]:
     """The app's slice may take *more* bytes than it does now."""

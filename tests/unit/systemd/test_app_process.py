@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from ansible_collections.emperor.stack.plugins.module_utils.app import command a
 from ansible_collections.emperor.stack.plugins.module_utils.host import child_process, layout, masking, output
 from ansible_collections.emperor.stack.plugins.module_utils.host import command as host_command
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.release import furnishing
 from ansible_collections.emperor.stack.plugins.module_utils.systemd import app_process, app_units, unit_names
 from ansible_collections.emperor.stack.plugins.module_utils.systemd.app_process import (
     Service,
@@ -31,6 +33,7 @@ ODD = {
     "CONTROL": "a\rb\x1b[0m\x7f",
     "UMLAUT": "é",
     "EMPTY": "",
+    "ALL": "".join(map(chr, range(1, 256))),
     "LONG": "y" * 100_000,
 }
 
@@ -56,7 +59,8 @@ class Systemd:
             "for line in lines:\n"
             "    if line.startswith('WorkingDirectory='):\n"
             "        os.chdir(line.partition('=')[2])\n"
-            "words = [w.replace('$$', '$') for w in sys.argv[mark + 1:]]\n"
+            # Somebody always reloads before the command begins: see `app_process.CHANGED`.
+            "words = [re.sub(r'[;$]', r'\\\\\\g<0>', w) for w in sys.argv[mark + 1:]]\n"
             "open(f'{directory}/calls', 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
             "code = subprocess.run(words, env=env).returncode\n"
             "how = ('2', -code) if code < 0 else ('1', code)\n"
@@ -99,14 +103,13 @@ def shell(line: str, **options: Any) -> str:
 def test_the_environment_arrives_byte_for_byte_and_systemd_is_not_told(
     systemd: Systemd, tmp_path: Path, given: bool
 ) -> None:
-    wanted = {name: value for name, value in ODD.items() if not (given and name == "CONTROL")}
-    source = tmp_path / "source"
+    wanted = {name: value for name, value in ODD.items() if not (given and name in ("CONTROL", "ALL"))}
+    source, program = tmp_path / "source", tmp_path / "program"
     source.write_bytes(b"its own\0input")
-    line = (
-        f"{sys.executable} -c 'import json, os, sys; print(json.dumps([dict(os.environ), sys.stdin.read()]))'"
-    )
+    program.write_text("import json, os, sys; print(json.dumps([dict(os.environ), sys.stdin.read()]))")
+    argv = [sys.executable, str(program)]
     with open(source, "rb") as file:
-        said = shell(line, env=wanted, whole=10**6, stdin=file if given else None)
+        said = run_as("blog", argv, what="x", env=wanted, whole=10**6, stdin=file if given else None)
     seen, read = json.loads(said)
     assert {name: seen.get(name) for name in wanted} == wanted
     assert read == ("its own\0input" if given else "")
@@ -117,6 +120,41 @@ def test_the_environment_arrives_byte_for_byte_and_systemd_is_not_told(
 def test_a_value_that_systemd_would_drop_is_refused(systemd: Systemd, tmp_path: Path) -> None:
     with open(os.devnull, "rb") as nothing, pytest.raises(CommandFailed, match="variable A has a control"):
         shell("true", env={"A": "x\ry"}, stdin=nothing)
+
+
+def test_arguments_that_systemd_changes_stay_as_they_are(systemd: Systemd, tmp_path: Path) -> None:
+    """As when somebody reloads before the command begins: without an input by way of a script, with one they are refused."""
+    words = ["$HOME", "${X}", "$$", "a;b", "a\rb", "it's", '"', "\\", "%n", "é", ""]
+    echo = [sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))"]
+    assert json.loads(run_as("blog", [*echo, *words], what="x")) == words
+    assert systemd.asked()[-2:] == ["--", "/bin/sh"]
+    for word in words[:5]:
+        with open(os.devnull, "rb") as nothing, pytest.raises(CommandFailed, match="may change the argument"):
+            run_as("blog", ["/bin/echo", word], what="x", stdin=nothing)
+
+
+def test_files_are_put_into_the_code_whatever_systemd_does_to_arguments(systemd: Systemd, host: Path) -> None:
+    code = host / "code"
+    code.mkdir()
+    furnishing.furnish("blog", str(code), {"conf/a.ini": "x = $1; y\n", "b": ""}, [])
+    assert (code / "conf/a.ini").read_text() == "x = $1; y\n"
+    assert (code / "b").read_text() == ""
+
+
+def test_a_command_that_was_not_passed_on_has_not_ended_well(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_process, "SHELL", "/bin/true")
+    with pytest.raises(CommandFailed, match="did not pass the command"):
+        shell("true")
+
+
+def test_nothing_of_a_part_of_a_command_is_run(tmp_path: Path) -> None:
+    whole = app_process.script(["touch", f"{tmp_path}/ran"], {"A": "x\ny", "B": "z"})
+    for length in range(len(whole)):
+        subprocess.run(["/bin/sh"], input=whole[:length], capture_output=True, check=False)
+        assert not (tmp_path / "ran").exists() or length == len(whole) - 1
+    assert (tmp_path / "ran").exists()
 
 
 def test_it_is_told_the_sandbox_of_the_workers(systemd: Systemd, tmp_path: Path) -> None:
