@@ -128,7 +128,15 @@ def drain(state: AppState, held: Lock, manifest: Manifest, options: Options) -> 
     with ThreadPoolExecutor() as pool:
         # Old releases go meanwhile: the files of one take as long to delete as its activation takes to be quiet.
         pruning = pool.submit(prune, state, options)
-        idle = pool.map(lambda name: lifecycle.drain(state.app, name, seconds[name]), awaited)
+        idle = pool.map(
+            lambda name: lifecycle.drain(
+                state.app,
+                name,
+                seconds[name],
+                lifecycle.JUST_LEFT if name == previous else lifecycle.LONG_LEFT,
+            ),
+            awaited,
+        )
         busy = [name for name, is_idle in zip(awaited, idle, strict=True) if not is_idle]
         warnings = pruning.result()
     for activation in others:

@@ -104,8 +104,9 @@ class Host:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.state = AppState("blog")
         self.calls: list[str] = []
-        #: How long each activation was given to be quiet.
+        #: How long each activation was given to be quiet, and how often it was looked at.
         self.seconds: dict[str, float] = {}
+        self.looks: dict[str, int] = {}
         self.breaks: dict[str, BaseException] = {}
         self.options = Options(owner=MINE, keep_releases=3)
         self.revision = "a" * 40
@@ -182,8 +183,9 @@ class Host:
     def _probe_through_front(self, *_: Any) -> None:
         self._step("front")
 
-    def _drain(self, app: str, activation: str, timeout: float) -> bool:
+    def _drain(self, app: str, activation: str, timeout: float, looks: int = lifecycle.JUST_LEFT) -> bool:
         self.seconds[activation] = timeout
+        self.looks[activation] = looks
         self._step(f"drain {activation}")
         return True
 

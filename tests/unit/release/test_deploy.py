@@ -49,6 +49,15 @@ def test_what_is_kept_warm_for_longer_than_a_request_is_not_waited_for(
     deploys.settled()
 
 
+def test_one_that_was_left_before_this_deploy_is_looked_at_less_often(deploys: Host) -> None:
+    deploys.options = Options(owner=MINE, keep_releases=3, keep_warm=1)
+    deploys.deploy("a" * 40)
+    deploys.deploy("b" * 40)
+    deploys.deploy("c" * 40)
+    # The one before may have taken a connection in the moment of the switch.
+    assert deploys.looks == {"blog@1": lifecycle.LONG_LEFT, "blog@2": lifecycle.JUST_LEFT}
+
+
 def test_each_activation_has_the_time_of_its_own_requests(deploys: Host) -> None:
     deploys.deploy("a" * 40, hooks={})
     state = deploys.state

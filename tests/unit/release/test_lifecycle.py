@@ -337,17 +337,23 @@ def test_when_one_is_quiet(
 
 
 @pytest.mark.parametrize(
-    ("moments", "idle", "asked"),
+    ("moments", "looks", "idle", "asked"),
     [
-        ([True] * 5, True, 5),
-        ([False, True, True, False, True, True, True, True, True], True, 9),
-        ([False, None], True, 2),
-        ([False] * 100, False, 0),
+        ([True] * 5, lifecycle.JUST_LEFT, True, 5),
+        ([False, True, True, False, True, True, True, True, True], lifecycle.JUST_LEFT, True, 9),
+        ([True, False, True, True], lifecycle.LONG_LEFT, True, 4),
+        ([False, None], lifecycle.JUST_LEFT, True, 2),
+        ([False] * 100, lifecycle.JUST_LEFT, False, 0),
     ],
-    ids=["idle", "busy again", "gone", "never"],
+    ids=["idle", "busy again", "left long ago", "gone", "never"],
 )
 def test_a_drain_waits_for_quiet(
-    host: Path, monkeypatch: pytest.MonkeyPatch, moments: list[bool | None], idle: bool, asked: int
+    host: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moments: list[bool | None],
+    looks: int,
+    idle: bool,
+    asked: int,
 ) -> None:
     calls = []
 
@@ -356,7 +362,7 @@ def test_a_drain_waits_for_quiet(
         return moments[len(calls) - 1]
 
     monkeypatch.setattr(lifecycle, "is_quiet", is_quiet)
-    assert lifecycle.drain("blog", "blog@1", 5 if idle else 0.3) is idle
+    assert lifecycle.drain("blog", "blog@1", 5 if idle else 0.3, looks) is idle
     assert not asked or len(calls) == asked
 
 
