@@ -87,6 +87,11 @@ def _details(status: Status) -> Iterator[str]:
     if disk := status.get("disk"):
         used, limit = (-(-disk[name] // 2**20) for name in ("size", "limit"))
         yield f"{used} of {limit} MiB of the disk, {disk['inodes']} of {disk['inode_limit']} files"
+    if status.get("processor_divided") is False:
+        yield (
+            "this host has no CPU controller: an app with more busy processes gets more of the processor than one with "
+            "fewer, and limits.cpu has no effect"
+        )
     if since := status.get("maintenance"):
         yield f"in maintenance since {since}"
     if lock := status.get("lock"):

@@ -62,6 +62,7 @@ class _Seen(TypedDict, total=False):
     health: str
     #: Since when.
     maintenance: str | None
+    processor_divided: bool
     disk: dict[str, Any] | None
     lock: dict[str, Any] | None
     releases: list[dict[str, Any]]

@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import asdict
 
-from ..host import disk_quota, layout
+from ..host import control_groups, disk_quota, layout
 from ..systemd import app_units
 from . import lifecycle
 from .lifecycle import Health, NotHealthy
@@ -51,6 +51,7 @@ def status(spec: ReleaseSpec, options: Options) -> Outcome:
         "timers": units["timers"],
         "health": health,
         "maintenance": _maintenance_since(state.app),
+        "processor_divided": control_groups.divide_processor(),
         "disk": asdict(disk) if (disk := disk_quota.usage_of(state.app)) else None,
         "lock": lock.content() if (lock := state.lock()) else None,
         "releases": [

@@ -217,6 +217,7 @@ STATUS = {
         "health": "ok",
         "disk": {"size": 2**20, "limit": 2**21, "inodes": 5, "inode_limit": 9},
         "maintenance": "T1",
+        "processor_divided": False,
         "lock": {"who": "ann@laptop", "phase": "drain", "since": "T0"},
         "history": [{"kind": "deploy", "result": "good", "time": "2026-11-22T19:30:00Z"}],
     },
@@ -248,6 +249,8 @@ def test_the_status_of_a_host() -> None:
         "blog: worker jobs of blog@2 is running, restarted 3 times",
         "blog: nightly runs next at T3, ran last at - (success)",
         "blog: 1 of 2 MiB of the disk, 5 of 9 files",
+        "blog: this host has no CPU controller: an app with more busy processes gets more of the processor than one with "
+        "fewer, and limits.cpu has no effect",
         "blog: in maintenance since T1",
         "blog: a deploy by ann@laptop is in phase drain since T0",
         "",

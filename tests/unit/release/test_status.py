@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.module_utils.host import control_groups, layout
 from ansible_collections.emperor.stack.plugins.module_utils.release.lifecycle import NotHealthy
 
 from .playing import Host
@@ -36,3 +36,12 @@ def test_status_says_since_when_visitors_get_the_page_of_maintenance(
     flag.touch()
     os.utime(flag, (0, 0))
     assert deploys.phase("status")["maintenance"] == "1970-01-01T00:00:00Z"
+
+
+def test_status_says_whether_the_processor_is_divided(
+    deploys: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_groups, "TOP", str(tmp_path))
+    assert deploys.phase("status")["processor_divided"] is False
+    (tmp_path / "cgroup.controllers").write_text("cpu memory\n")
+    assert deploys.phase("status")["processor_divided"] is True
