@@ -27,6 +27,13 @@ options:
       - If omitted, O(state) applies to the emperor and all apps.
     type: list
     elements: str
+  leave_to_deploy:
+    description:
+      - Apps whose releases were made for another Python than the host has now, after an upgrade of Debian, stay on the
+        old emperor, which keeps running. Their next deploy starts them on the fresh one. A later task without this option
+        stops the old emperor.
+    type: bool
+    default: false
   http_port:
     description: Port of nginx on the host, for the probe after each switch.
     type: int
@@ -63,6 +70,11 @@ why:
   description: The reason for the change.
   type: str
   returned: when changed
+left:
+  description: Apps that were left to their deploy, with O(leave_to_deploy).
+  type: list
+  elements: str
+  returned: always
 moved:
   description: Activations that replaced earlier ones.
   type: list
@@ -89,6 +101,7 @@ def main() -> None:
         argument_spec={
             "state": {"type": "str", "choices": ["started", "replaced"], "default": "started"},
             "apps": {"type": "list", "elements": "str"},
+            "leave_to_deploy": {"type": "bool", "default": False},
             "http_port": {"type": "int", "default": 80},
         },
         supports_check_mode=True,
@@ -102,6 +115,8 @@ def main() -> None:
         restart(module, emperor, module.params["apps"])
         return
     moved: list[str] = []
+    kept: list[str] = []
+    why = None
     try:
         if not os.path.isdir(layout.RUN) and not module.check_mode:
             os.mkdir(layout.RUN)
@@ -109,25 +124,26 @@ def main() -> None:
         if not emperor_check.is_running(emperor):
             if not module.check_mode:
                 handover.start_unit(emperor)
-            module.exit_json(changed=True, emperor=emperor, why="it did not run", moved=[])
+            module.exit_json(changed=True, emperor=emperor, why="it did not run", moved=[], left=[])
         replaced = module.params["state"] == "replaced"
         emperor, left, why = chosen(emperor, replaced)
         if not why:
-            module.exit_json(changed=False, emperor=emperor, moved=[])
+            module.exit_json(changed=False, emperor=emperor, moved=[], left=[])
         if module.check_mode:
-            module.exit_json(changed=True, emperor=emperor, why=why, moved=[])
-        if failures := move(emperor, left, replaced, module.params["http_port"], moved):
+            module.exit_json(changed=True, emperor=emperor, why=why, moved=[], left=[])
+        kept = handover.awaiting_deploy(left) if module.params["leave_to_deploy"] else []
+        if failures := move(emperor, left, replaced, module.params["http_port"], moved, kept):
             module.fail_json(
                 msg=f"apps were moved to emperor@{emperor} because {why}; these stay on the old emperor "
                 "until they start on the new one:\n" + "\n".join(failures),
                 emperor=emperor,
                 moved=moved,
             )
-        if emperor_check.is_running(left):
+        if emperor_check.is_running(left) and not kept:
             handover.retire(left)
     except (NotHealthy, Locked, CommandFailed, OSError) as error:
         module.fail_json(msg=output.shown(str(error)), moved=moved)
-    module.exit_json(changed=True, emperor=emperor, why=why, moved=moved)
+    module.exit_json(changed=True, emperor=emperor, why=why, moved=moved, left=kept)
 
 
 def chosen(emperor: str, replaced: bool) -> tuple[str, str, str]:
@@ -152,10 +168,13 @@ def chosen(emperor: str, replaced: bool) -> tuple[str, str, str]:
     return emperor, left, ""
 
 
-def move(emperor: str, left: str, replaced: bool, http_port: int, moved: list[str]) -> list[str]:
+def move(
+    emperor: str, left: str, replaced: bool, http_port: int, moved: list[str], kept: list[str]
+) -> list[str]:
     """Move the apps from emperor *left* to *emperor*, and those with old sockets; a line for each that stays.
 
-    *replaced*: apps whose server is a unit of its own get fresh processes too. New activations are added to *moved*.
+    *replaced*: apps whose server is a unit of its own get fresh processes too. New activations are added to *moved*. The
+    apps of *kept* stay where they are.
     """
     reachable = old_sockets.apps()
     if not emperor_check.is_running(emperor):
@@ -163,7 +182,7 @@ def move(emperor: str, left: str, replaced: bool, http_port: int, moved: list[st
     handover.choose(emperor)
     failures = []
     apps = {*handover.apps_under(left), *(unit_names.apps_with_web() if replaced else ()), *reachable}
-    for app in sorted(apps):
+    for app in sorted(apps.difference(kept)):
         try:
             activation = handover.move_app(app, emperor, http_port, fresh=replaced)
             moved += [activation] if activation else []
@@ -186,6 +205,7 @@ def restart(module: AnsibleModule, emperor: str, apps: list[str]) -> None:
         "changed": bool(moved) or (module.check_mode and bool(apps)),
         "emperor": emperor,
         "moved": moved,
+        "left": [],
     }
     if failures:
         module.fail_json(msg="\n".join(failures), **outcome)

@@ -11,7 +11,7 @@ from ..app import front_sites
 from ..files.atomic import write_atomically
 from ..host import layout
 from ..host.command import CommandFailed, run
-from ..release import lifecycle
+from ..release import lifecycle, pythons
 from ..release import workers as release_workers
 from ..release.failure import Undoing, described
 from ..release.lifecycle import SYSTEMD, Health, NotHealthy
@@ -52,6 +52,20 @@ def apps_under(emperor: str) -> list[str]:
             if at and rest.endswith(".ini"):
                 names.add(owner)
     return sorted(names)
+
+
+def awaiting_deploy(emperor: str) -> list[str]:
+    """Apps under *emperor* whose live releases were made for the Python that the host had before an upgrade of Debian.
+
+    Their next deploy builds them for the Python of today. Until then what runs goes on where it is.
+    """
+    found = []
+    for app in apps_under(emperor):
+        state = AppState(app)
+        manifest = state.manifest(state.live_release() or "")
+        if manifest is not None and pythons.is_of_another_debian(manifest):
+            found.append(app)
+    return found
 
 
 def move_app(app: str, emperor: str, http_port: int, fresh: bool = False) -> str | None:

@@ -19,7 +19,7 @@ from ..host.command import CommandFailed
 from ..host.masking import hide
 from ..source import fetch
 from ..systemd.app_process import run_as
-from . import checks, dependency_files, environment
+from . import checks, dependency_files, environment, pythons
 from . import venv as release_venv
 from .dependency_files import Wanted
 from .furnishing import furnish
@@ -88,7 +88,11 @@ def _interpreter(spec: ReleaseSpec, named: Mapping[str, str]) -> _Interpreter:
     """Raises ReleaseError when the host has no Python of the wanted version."""
     version = wanted_python(spec)
     is_the_hosts = version == release_venv.python_version()
-    path = release_venv.PYTHON if is_the_hosts else release_venv.interpreter(spec["name"], version, named)
+    if is_the_hosts:
+        # By its full name, which an upgrade of Debian leaves to it.
+        path = pythons.of_debian(version) or release_venv.PYTHON
+    else:
+        path = release_venv.interpreter(spec["name"], version, named)
     return _Interpreter(version, path, release_venv.servers(not is_the_hosts, bool(spec.get("asgi"))))
 
 

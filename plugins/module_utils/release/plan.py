@@ -9,7 +9,7 @@ from typing import Any
 from ..host import layout
 from ..source.fetch import version_of
 from ..source.references import NoSuchVersion, resolve_git
-from . import build, lifecycle, takeover, venv, workers
+from . import build, lifecycle, pythons, takeover, venv, workers
 from .lock import Lock
 from .options import Options, Outcome
 from .spec import ReleaseSpec
@@ -42,6 +42,7 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
         outcome |= {"live_version": manifest.version, "live_revision": manifest.revision}
     if not options.check_mode:
         takeover.adopt(state, spec)
+        pythons.name_in_venvs(app)
     if manifest is not None:
         if manifest.revision == revision and takeover.asked([manifest], spec):
             return {**outcome, **TO_COMPARE}

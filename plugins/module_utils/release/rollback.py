@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..host.release_error import ReleaseError
+from . import pythons
 from .cleaning import warm_activation
 from .lock import Lock
 from .options import Options, Outcome
@@ -25,6 +26,7 @@ def rollback(spec: ReleaseSpec, options: Options) -> Outcome:
         outcome: Outcome = {"release": live, "from": state.release_of(left.previous), "changed": True}
         return outcome if options.check_mode else {**outcome, **adopt(spec, options), "warm": True}
     target = _target(state, live, options)
+    _check_python(state, target)
     current = state.manifest(live) if live else None
     crosses = current is not None and current.migrations != target.migrations
     if crosses and not options.across_migration:
@@ -60,6 +62,17 @@ def rollback(spec: ReleaseSpec, options: Options) -> Outcome:
             state.unlock()
             raise
     return {**outcome, "warm": warm is not None, "switch_now": warm is not None}
+
+
+def _check_python(state: AppState, target: Manifest) -> None:
+    """Raises ReleaseError where *target* cannot be started since Debian was upgraded. One that still runs needs no start."""
+    if state.release_of(warm_activation(state)) != target.release and (why := pythons.obstacle(target)):
+        others = [m.release for m in state.manifests() if m.status == "good" and m.release != target.release]
+        raise ReleaseError(
+            f"{target.release} cannot be started: {why}. Nothing was changed. Deploy its version instead, which builds it "
+            f"for this host: deploy.yml -e app={target.app} -e version={target.version}"
+            + (f". Or choose another release: {', '.join(others)}" if others else "")
+        )
 
 
 def _target(state: AppState, live: str | None, options: Options) -> Manifest:

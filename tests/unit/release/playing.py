@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
-from ansible_collections.emperor.stack.plugins.module_utils.release import build, environment, lifecycle
+from ansible_collections.emperor.stack.plugins.module_utils.release import build, environment, lifecycle, venv
 from ansible_collections.emperor.stack.plugins.module_utils.release import deploy as release_deploy
 from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
 from ansible_collections.emperor.stack.plugins.module_utils.release.phases import phases_of, run_phase
@@ -124,6 +124,7 @@ class Host:
         monkeypatch.setattr(app_units, "run", self.systemd)
         monkeypatch.setattr(app_units, "SETTLE_SECONDS", 0)
         monkeypatch.setattr(build, "wanted_python", lambda spec: "3.11")
+        monkeypatch.setattr(venv, "python_version", lambda: "3.11")
         monkeypatch.setattr(build, "new_release_id", self._new_release_id)
 
     def _new_release_id(self, revision: str) -> str:

@@ -121,6 +121,41 @@ def test_a_python_of_the_apps_own_has_its_own(place: Place) -> None:
     assert place.start_logged()[7:] == ["of the venv"]
 
 
+def of_debian(place: Place, number: int) -> Path:
+    """The library of a Debian, where role uwsgi_emperor installs it."""
+    made = place.top / f"pyuwsgi-{number}-0a1b2c"
+    made.mkdir(exist_ok=True)
+    return made
+
+
+def test_a_release_from_before_an_upgrade_of_debian_has_the_library_of_that_time(place: Place) -> None:
+    place.library = of_debian(place, 13)
+    place.environment = {"EMPEROR_STACK_UWSGI": str(place.library)}
+    (place.top / "python3").unlink()
+    (place.top / "python3").symlink_to("/bin/true")
+    (place.library / "pyuwsgi.cpython-399-x86_64-linux-gnu.so").touch()
+    (of_debian(place, 12) / "pyuwsgi.py").write_text(PYUWSGI.format(top=str(place.top)))
+    (of_debian(place, 12) / "setproctitle.py").write_text(
+        "from titles import said\nsetproctitle = said.append\n"
+    )
+    said = place.start_logged()[7:]
+    assert said[2:5] == [
+        "modules False",
+        f"title ['{NAME} uWSGI master']",
+        f"title ['{NAME} uWSGI worker']",
+    ]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_release_whose_python_has_no_uwsgi_any_more_says_so(place: Place, wanted: bool) -> None:
+    place.library = of_debian(place, 13)
+    place.environment = {"EMPEROR_STACK_UWSGI": str(place.library)} if wanted else {}
+    (place.top / "python3").unlink()
+    (place.top / "python3").symlink_to("/bin/true")
+    with pytest.raises(AssertionError, match=r"no uWSGI for this Python: .* Deploy the app again"):
+        place.start("--no-server")
+
+
 @pytest.mark.parametrize("why", ["not wanted", "not for this Python"])
 def test_it_is_debians_where_there_is_no_such_extension(place: Place, why: str) -> None:
     (place.packages / "pyuwsgi.py").write_text("def run(): print('the app brought it')\n")
