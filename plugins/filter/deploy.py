@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -133,8 +134,24 @@ def errors(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def status_of_hosts(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
-    """The status that each of *hosts* registered, by host."""
-    return {host: hostvars[host].get("__python_apps_status", {}).get("apps", {}) for host in hosts}
+    """The status that each of *hosts* registered, by host; each app has `backup`, the last backup of its host, or none."""
+    found: dict[str, Any] = {}
+    for host in hosts:
+        asked = hostvars[host].get("__backup_status")
+        backup = backup_status(asked) if asked and not asked.get("skipped") else None
+        apps = hostvars[host].get("__python_apps_status", {}).get("apps", {})
+        found[host] = {app: {**one, "backup": backup} for app, one in apps.items()}
+    return found
+
+
+def backup_status(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What the host's program of backups said when it was *asked*: good, time, hours, text, problems."""
+    try:
+        return dict(json.loads(asked.get("stdout") or ""))
+    except ValueError:
+        reason = str(asked.get("stderr") or asked.get("msg") or "no answer").strip()
+        text = f"the host does not say what became of its backups: {reason}"
+        return {"good": False, "time": None, "hours": None, "text": text, "problems": [text]}
 
 
 class FilterModule:
@@ -148,4 +165,5 @@ class FilterModule:
             "without_failed": without_failed,
             "errors": errors,
             "status_of_hosts": status_of_hosts,
+            "backup_status": backup_status,
         }

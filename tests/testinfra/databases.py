@@ -17,6 +17,7 @@ from tools import playbook_server
 
 HERE = Path(__file__).resolve().parent
 QUEUE = {"path": str(HERE / "apps/queue")}
+PASSWORD = "only-for-this-test-of-backups"
 SECRET = "only-for-this-test-0123456789abcdef0123456789abcdef"
 
 

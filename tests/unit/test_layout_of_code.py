@@ -32,6 +32,7 @@ ON_HOSTS = (
     "console",
     "operate",
     "balancer",
+    "backup",
     "programs",
 )
 ON_THE_CONTROLLER = (

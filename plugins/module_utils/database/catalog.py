@@ -135,6 +135,12 @@ def only_of(state: State, role: str) -> list[str]:
     return sorted(group.removesuffix(OWNER) for group, those in members.items() if those == {role})
 
 
+def owned(state: State, database: str) -> list[str]:
+    """*database*, where it is there, and what restores of it have kept aside."""
+    owner = f"{database}{OWNER}"
+    return sorted(name for name, there in state["databases"].items() if there["owner"] == owner)
+
+
 def shared_with(state: State, role: str) -> list[str]:
     """Databases that *role* uses together with other apps."""
     own = only_of(state, role)

@@ -35,6 +35,10 @@ OVERRIDDEN = {
 OVERRIDDEN_17 = {"transaction_timeout": "0"}
 #: Seconds that PostgreSQL may take to start, after a crash as well, or to load its settings.
 START, LOAD = 300, 10
+DAY = 24 * 3600
+#: Lines of a dump's table of contents: an extension, and its comment, which only its owner may set.
+EXTENSION = re.compile(r"\d+; \d+ \d+ EXTENSION - ([a-z][a-z0-9_-]*)")
+OF_EXTENSIONS = re.compile(r"\d+; \d+ \d+ (?:EXTENSION - |COMMENT - EXTENSION )")
 
 
 class ServerError(Exception):
@@ -47,6 +51,7 @@ class Server:
     def __init__(self, version: str) -> None:
         self.version = version
         self.unit = f"postgresql@{version}-main.service"
+        self.identities = f"{CLUSTERS}/{version}/main/pg_ident.conf"
 
     def program(self, name: str) -> str:
         return f"{PROGRAMS}/{self.version}/bin/{name}"
@@ -171,25 +176,60 @@ class Server:
             "select format('line %s: %s', line_number, error) from pg_hba_file_rules where error is not null limit 3"
         ).strip()
 
-    def dump(self, database: str, path: str) -> None:
-        """Write *database* to *path*, which is new, and look whether the copy is whole. Raises CommandFailed."""
+    def end_sessions(self, database: str) -> None:
+        """End all connections to *database*."""
+        which = "select pg_terminate_backend(pid) from pg_stat_activity where datname ="
+        self.sql(f"{which} {catalog.text(database)}")
+
+    def dump(self, database: str, path: str, compressed: bool = True) -> None:
+        """Write *database* to *path*, which is new, and look whether the copy is whole. Raises CommandFailed and OSError."""
         with open(path, "xb") as file:
             os.fchmod(file.fileno(), 0o600)
-        command = 'exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" --format=custom --dbname="$1" >"$2"'
         # The shell, as root, opens the file; pg_dump itself runs as postgres.
+        user = "setpriv --reuid=postgres --regid=postgres --init-groups"
+        command = f'exec {user} "$0" --format=custom "$3" --dbname="$1" >"$2"'
+        level = f"--compress={6 if compressed else 0}"
         run(
-            ["sh", "-c", command, self.program("pg_dump"), database, path],
+            ["sh", "-c", command, self.program("pg_dump"), database, path, level],
             what=f"pg_dump of {database}",
             env=self.environment(),
-            timeout=24 * 3600,
+            timeout=DAY,
         )
+        self._contents(path)
+
+    def _contents(self, path: str) -> list[str]:
+        """The table of contents of the dump at *path*, a line each."""
         with open(path, "rb") as file:
-            run(
+            return run(
                 [self.program("pg_restore"), "--list"],
-                what=f"reading the dump of {database}",
+                what="reading the dump",
                 stdin=file,
                 whole=64 * 1024 * 1024,
                 timeout=3600,
+            ).splitlines()
+
+    def load_dump(self, path: str, database: str, role: str, owner: str) -> None:
+        """Load the dump at *path* into the empty *database* as the app's *role*, acting as *owner*. Raises CommandFailed.
+
+        Not as postgres: a table may call functions of the app while its rows are loaded. Extensions are made before.
+        """
+        contents = self._contents(path)
+        for line in contents:
+            if found := EXTENSION.match(line):
+                self.sql(f"create extension if not exists {catalog.name(found[1])} schema public", database)
+        wanted = [line for line in contents if not OF_EXTENSIONS.match(line) and not line.startswith(";")]
+        with tempfile.NamedTemporaryFile("w", prefix="emperor-restore-") as listed, open(path, "rb") as dump:
+            listed.write("\n".join(wanted) + "\n")
+            listed.flush()
+            os.fchmod(listed.fileno(), 0o644)
+            words = ["--no-owner", "--no-privileges", "--exit-on-error", f"--use-list={listed.name}"]
+            run(
+                ["runuser", "-u", "postgres", "--", self.program("pg_restore"), *words]
+                + [f"--username={role}", f"--role={owner}", f"--dbname={database}"],
+                what=f"pg_restore into {database}",
+                env=self.environment(),
+                stdin=dump,
+                timeout=DAY,
             )
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..database import catalog
+from ..database import catalog, identities
 from ..database.server import Server, ServerError, lines
 from ..host import layout
 from ..host.command import CommandFailed
@@ -29,6 +29,8 @@ def _wanted(name: str) -> dict[str, Any]:
 def differences(server: Server, wanted: Mapping[str, Any]) -> list[str]:
     state = server.state()
     found = [*lines(state, wanted["digest"]), *catalog.statements(state, wanted["apps"])]
+    if identities.differ(server.identities, _roles(wanted)):
+        found.append("PostgreSQL's map of users lacks those who restore")
     if found:
         return found
     return [
@@ -36,6 +38,10 @@ def differences(server: Server, wanted: Mapping[str, Any]) -> list[str]:
         for database, those in catalog.extensions(wanted["apps"]).items()
         for extension in sorted(set(those) - server.installed_extensions(database))
     ]
+
+
+def _roles(wanted: Mapping[str, Any]) -> list[str]:
+    return [app["name"] for app in wanted["apps"]]
 
 
 def state() -> int:
@@ -56,6 +62,7 @@ def apply() -> int:
             server.add_checksums()
         else:
             print("checksums are off: docs/databases.md says how to enable them in a cluster with data")
+    identities.write(server.identities, _roles(wanted))
     server.load(wanted["digest"])
     if pending := server.state()["restart"]:
         server.control("restart")
@@ -92,8 +99,9 @@ def remove() -> int:
             continue
         drops = [f"drop role {catalog.name(app)}"]
         for database in catalog.only_of(state, app):
-            if database in state["databases"]:
-                _drop(server, app, database, wanted["archive"])
+            for one in catalog.owned(state, database):
+                # What a restore has kept aside goes without an archive.
+                _drop(server, app, one, wanted["archive"] and one == database)
             drops.append(f"drop role {catalog.name(database + catalog.OWNER)}")
         for database in catalog.shared_with(state, app):
             owner = catalog.name(database + catalog.OWNER)

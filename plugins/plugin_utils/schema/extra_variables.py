@@ -27,10 +27,11 @@ NUMBER = re.compile(r"[1-9][0-9]*")
 #: Every variable that a playbook takes from the command line, and what it may be.
 OPTIONS: dict[str, tuple[str, ...] | re.Pattern[str]] = {
     "across_migration": FLAG,
-    "action": ("issue", "backup", "restore"),
+    "action": ("issue", "backup", "restore", "now", "list", "check"),
     "again": FLAG,
     "app": TEXT,
     "archive": FLAG,
+    "at": TEXT,
     "break_lock": FLAG,
     "command": TEXT,
     "confirm": FLAG,
@@ -52,6 +53,7 @@ _DEPLOY = ("app", "version", "force", "again", "break_lock")
 
 #: Which playbook takes which. A unit test compares this table with what the playbooks read.
 PLAYBOOKS: dict[str, tuple[str, ...]] = {
+    "backup": ("action",),
     "certificates": ("action", "directory", "from", "force", "again"),
     "check": (),
     "deploy": _DEPLOY,
@@ -60,6 +62,7 @@ PLAYBOOKS: dict[str, tuple[str, ...]] = {
     "prune": ("confirm", "archive", "break_lock"),
     "remove": ("app", "archive", "break_lock"),
     "restart": ("app",),
+    "restore": ("app", "at", "from"),
     "rollback": ("app", "release", "across_migration", "break_lock"),
     "run": ("app", "command", "everywhere", "timeout"),
     "site": (*_DEPLOY, "archive", "full"),

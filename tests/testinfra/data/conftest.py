@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from authority import host_named
-from databases import QUEUE, Controller, app
+from databases import PASSWORD, QUEUE, Controller, app
 from testinfra.host import Host
 
 
@@ -37,12 +37,26 @@ def controller(server: Host, client: Host, directory: Path) -> Controller:
         },
         by_host={
             server.backend.host: [
-                app("blog", database=database, workers=worker),
+                app("blog", database=database, workers=worker, persistent=["data"]),
                 app("other"),
                 app("queue", **queue),
             ],
             client.backend.host: [app("my-shop", workers=worker), app("mail-queue", **queue)],
         },
     )
-    made.good("site.yml")
+    address = made.addresses[server.backend.host]
+    made.variables = {
+        "backup_repository": f"rest:http://{address}:8000/fleet",
+        "backup_password": PASSWORD,
+        # Never by itself: the tests say when.
+        "backup_at": "2099-01-01 02:00:00",
+        "hardening_firewall_allow": [{"port": 8000}],
+    }
+    server.check_output("DEBIAN_FRONTEND=noninteractive apt-get install -y -qq restic-rest-server")
+    server.check_output(
+        "systemd-run --unit=rest-server restic-rest-server --no-auth --path /srv/backups --listen %s",
+        f"{address}:8000",
+    )
+    # Five releases, on a machine that may have other work.
+    made.good("site.yml", patience=1500)
     return made

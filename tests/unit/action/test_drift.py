@@ -19,6 +19,7 @@ ROLES = {
     "uwsgi_emperor",
     "postgresql",
     "redis",
+    "backup",
     "python_apps",
     "tls",
     "nginx",

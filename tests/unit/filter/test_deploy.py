@@ -98,8 +98,30 @@ def test_where_a_command_runs(hosts: list[str], app: str, everywhere: bool, chos
 
 
 def test_the_status_of_hosts() -> None:
-    variables = {"h1": {"__python_apps_status": {"apps": {"a": {}}}}, "h2": {}}
-    assert deploy.status_of_hosts(["h1", "h2"], variables) == {"h1": {"a": {}}, "h2": {}}
+    variables = {"h1": {"__python_apps_status": {"apps": {"a": {"health": "ok"}}}}, "h2": {}}
+    assert deploy.status_of_hosts(["h1", "h2"], variables) == {
+        "h1": {"a": {"health": "ok", "backup": None}},
+        "h2": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "good", "problems"),
+    [
+        ({"stdout": '{"good": true, "hours": 7.1, "problems": []}'}, True, []),
+        (
+            {"stdout": "", "msg": "No such file"},
+            False,
+            ["the host does not say what became of its backups: No such file"],
+        ),
+    ],
+)
+def test_each_app_has_the_last_backup_of_its_host(
+    asked: dict[str, Any], good: bool, problems: list[str]
+) -> None:
+    variables = {"h1": {"__python_apps_status": {"apps": {"a": {}}}, "__backup_status": asked}}
+    backup = deploy.status_of_hosts(["h1"], variables)["h1"]["a"]["backup"]
+    assert (backup["good"], backup["problems"]) == (good, problems)
 
 
 def test_a_version_that_the_next_run_takes_back_is_said_with_the_line_to_change(tmp_path: Path) -> None:

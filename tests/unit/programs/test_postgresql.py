@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.database import identities
+from ansible_collections.emperor.stack.plugins.module_utils.database import server as database_server
 from ansible_collections.emperor.stack.plugins.module_utils.database.server import Server, ServerError
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.programs import postgresql
@@ -42,6 +46,12 @@ class Fake:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     fake = Fake()
+    map_of_users = tmp_path / "17/main/pg_ident.conf"
+    map_of_users.parent.mkdir(parents=True)
+    map_of_users.write_text(identities.merged("# MAPNAME\nadmins ann postgres\n", ["blog"]))
+    monkeypatch.setattr(database_server, "CLUSTERS", str(tmp_path))
+    monkeypatch.setattr(identities, "write_atomically", lambda path, text, *_: Path(path).write_text(text))
+    monkeypatch.setattr(grp, "getgrnam", lambda _: grp.getgrgid(os.getgid()))
     monkeypatch.setattr(postgresql, "PLACE", str(tmp_path))
     monkeypatch.setattr(layout, "BACKUPS", str(tmp_path / "backups"))
     monkeypatch.setattr(Server, "state", fake.state)
@@ -120,6 +130,23 @@ def test_apply_restarts_only_for_what_needs_it(
     assert "control restart" in server.said
 
 
+def test_a_map_of_users_without_those_who_restore_differs_and_keeps_lines_of_others(
+    server: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "17/main/pg_ident.conf"
+    for before in (
+        "# MAPNAME\nadmins ann postgres",
+        identities.merged("# MAPNAME\nadmins ann postgres", ["old"]),
+    ):
+        path.write_text(before)
+        assert run(monkeypatch, capsys, "state")[1].startswith("differs: PostgreSQL's map of users")
+        assert run(monkeypatch, capsys, "apply") == (0, "")
+        lines = path.read_text().splitlines()
+        assert lines[:2] == ["# MAPNAME", "admins ann postgres"]
+        assert lines[3:-1] == ['emperor-restore postgres "blog"']
+        assert run(monkeypatch, capsys, "state") == (0, "d1\n")
+
+
 def test_an_error_is_a_line_and_a_status(
     server: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +161,7 @@ def test_an_error_is_a_line_and_a_status(
 def test_an_absent_app_goes_after_its_archive(
     server: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    server.answer["databases"]["blog_before_20261201_080941"] = {"owner": "blog_owner", "public": False}
     assert run(monkeypatch, capsys, "absent-state") == (0, "differs: blog\n")
     code, said = run(monkeypatch, capsys, "remove")
     (archive,) = (tmp_path / "backups").iterdir()
@@ -142,6 +170,8 @@ def test_an_absent_app_goes_after_its_archive(
         # A database that its app made a template of could not be dropped.
         'postgres: alter database "blog" with allow_connections true is_template false',
         'postgres: drop database "blog" with (force)',
+        'postgres: alter database "blog_before_20261201_080941" with allow_connections true is_template false',
+        'postgres: drop database "blog_before_20261201_080941" with (force)',
         'postgres: begin; drop role "blog"; drop role "blog_owner"; commit',
     ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
@@ -33,9 +35,21 @@ def rows(path: str, name: str) -> str:
     return f"{count} {session} {acting}"
 
 
+def both(name: str) -> str:
+    """A row in PostgreSQL and one in SQLite; how many each has then."""
+    with contextlib.closing(sqlite3.connect("data/rows.sqlite3", timeout=20)) as file:
+        file.execute("pragma journal_mode=wal")
+        with file:
+            file.execute("create table if not exists rows (name text)")
+            file.execute("insert into rows values (?)", (name,))
+        (count,) = file.execute("select count(*) from rows").fetchone()
+    return f"{count} {rows('/add', name).split()[0]}"
+
+
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     query = parse_qs(environ["QUERY_STRING"])
     path = environ["PATH_INFO"]
-    said = tried(query["url"][0]) if path == "/try" else rows(path, query.get("name", ["row"])[0])
+    name = query.get("name", ["row"])[0]
+    said = tried(query["url"][0]) if path == "/try" else both(name) if path == "/both" else rows(path, name)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [said.encode()]

@@ -1,0 +1,163 @@
+"""backup: save the data of this host, show what is saved, and put the data of one app back.
+
+    backup save                                 save all of it, as emperor-stack-backup.service does each night
+    backup now                                  start that service, and show what becomes of it
+    backup show                                 what became of the last one
+    backup status                               the same as JSON
+    backup list                                 all backups of this host
+    backup check                                whether the repository is whole
+    backup fetch-files APP [HOST [TIME]]        get the files of an app; what it has stays as it is
+    backup fetch-database NAME [HOST [TIME]]    the same with a database
+    backup put-files APP                        let the files that were fetched take the place of the app's
+    backup put-database NAME                    the same with a database
+
+Role backup writes its settings. The last four are parts of playbooks/restore.yml. It keeps visitors away for the last two.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..app.owned_paths import Misplaced
+from ..backup import restoring, saving
+from ..backup.restic import DAY, Restic, settings
+from ..host.command import CommandFailed, run
+from ..host.output import clean
+from ..host.release_error import ReleaseError
+
+UNIT = "emperor-stack-backup.service"
+#: Seconds after which a backup is old: a day, and what a delay and a long run may add.
+OLD = 36 * 3600
+
+
+def save() -> int:
+    return _told(saving.save())
+
+
+def now() -> int:
+    """By the service: one at a time, and with its low priority. Where it runs already, wait for its end."""
+    began = int(time.time())
+    try:
+        run(["systemctl", "start", UNIT], what="the backup", timeout=DAY)
+    except CommandFailed:
+        # One that has problems has written them down. One that could not begin has not.
+        if saving.last_backup().get("began", 0) < began:
+            raise
+    return show()
+
+
+def show() -> int:
+    return _told(saving.last_backup())
+
+
+def status() -> int:
+    print(json.dumps(summary(saving.last_backup())))
+    return 0
+
+
+def summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What became of a backup, for people and for programs. `good`: it is whole, and not old."""
+    if not result:
+        return {
+            "good": False,
+            "time": None,
+            "hours": None,
+            "text": "no backup yet",
+            "problems": ["no backup yet"],
+        }
+    apps, databases = result["apps"], result["databases"]
+    began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(result["began"]))
+    hours = round((time.time() - result["began"]) / 3600, 1)
+    files = sum(one.get("files", 0) for one in apps.values())
+    copies = sum(one.get("databases", 0) for one in apps.values())
+    problems = [clean(problem) for problem in result["problems"]]
+    if time.time() - (result.get("last_good") or 0) > OLD:
+        problems.append("the last good backup is older than 36 hours, or there was none")
+    return {
+        "good": not problems,
+        "time": began,
+        "hours": hours,
+        "text": f"backup of {began} ({hours} h ago, {result['seconds']} s): {len(apps)} apps, {files} files, "
+        f"{copies} SQLite databases, {len(databases)} databases of PostgreSQL",
+        "problems": problems,
+    }
+
+
+def _told(result: Mapping[str, Any]) -> int:
+    """Say what became of a backup; 1 where it is not good, or old."""
+    said = summary(result)
+    print(said["text"])
+    for problem in said["problems"]:
+        if problem != said["text"]:
+            print(f"problem: {problem}")
+    return int(not said["good"])
+
+
+def listed() -> int:
+    restic = Restic(settings())
+    for one in restic.snapshots(restic.host):
+        apps = sorted(path.split("/")[3] for path in one["paths"] if path.startswith("/srv/apps/"))
+        print(f"{str(one['time'])[:19]}Z  {one['short_id']}  {' '.join(dict.fromkeys(apps))}")
+    return 0
+
+
+def check() -> int:
+    print(Restic(settings()).check())
+    return 0
+
+
+def fetch_files(app: str, host: str = "", at: str = "") -> int:
+    done = restoring.fetch_files(app, host, at)
+    print(f"fetched {done['files']} files of {app} as of {done['snapshot']}")
+    return 0
+
+
+def fetch_database(name: str, host: str = "", at: str = "") -> int:
+    done = restoring.fetch_database(name, host, at)
+    print(f"fetched database {name} as of {done['snapshot']}")
+    return 0
+
+
+def put_files(app: str) -> int:
+    print(f"the files of {app} are restored; what was there is in {restoring.put_files(app)['aside']}")
+    return 0
+
+
+def put_database(name: str) -> int:
+    aside = restoring.put_database(name)["aside"]
+    print(f"database {name} is restored" + (f"; what was there is database {aside}" if aside else ""))
+    return 0
+
+
+#: By name: what to call, and how many words it takes at least and at most.
+COMMANDS: Mapping[str, tuple[Callable[..., int], int, int]] = {
+    "save": (save, 0, 0),
+    "now": (now, 0, 0),
+    "show": (show, 0, 0),
+    "status": (status, 0, 0),
+    "list": (listed, 0, 0),
+    "check": (check, 0, 0),
+    "fetch-files": (fetch_files, 1, 3),
+    "fetch-database": (fetch_database, 1, 3),
+    "put-files": (put_files, 1, 1),
+    "put-database": (put_database, 1, 1),
+}
+
+
+def main() -> int:
+    name, *words = sys.argv[1:] or [""]
+    command, least, most = COMMANDS.get(name, (None, 0, 0))
+    if command is None or not least <= len(words) <= most:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        return command(*words)
+    except (CommandFailed, ReleaseError, Misplaced, restoring.CannotRestore) as error:
+        print(clean(str(error)), file=sys.stderr)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"{type(error).__name__}: {clean(str(error))}", file=sys.stderr)
+    return 1

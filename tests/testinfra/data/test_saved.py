@@ -1,0 +1,199 @@
+"""Backups under writes, and the way back: of one app beside live ones, and onto a host with other user numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from databases import Controller, get, sql
+from deploying import figure, load
+from testinfra.host import Host
+
+PROGRAM = "/usr/local/lib/emperor-stack/backup"
+
+#: Twenty times: what was acknowledged before, then a copy of both databases, then what that has. Processes of their own ask
+#: SQLite: one that had a connection to the app's database and then looked at its files, as a backup does, would lose its
+#: locks, and destroy the database.
+TWENTY = r"""
+import json, os, re, subprocess, sys
+sys.path.insert(0, "/usr/local/lib/emperor-stack/python")
+from emperor_stack.backup import saving
+from emperor_stack.database.server import Server
+os.makedirs(saving.DUMPS, exist_ok=True)
+ASK = (
+    "import sqlite3, sys; one = sqlite3.connect(sys.argv[1]); print("
+    "*one.execute('select count(*) from rows').fetchone(), *one.execute('pragma integrity_check(1)').fetchone())"
+)
+def asked(path, *before):
+    argv = [*before, "python3", "-c", ASK, path]
+    count, sound = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split(maxsplit=1)
+    return int(count), sound.strip() == "ok"
+whole = []
+for _ in range(20):
+    sqlite_before, sound = asked("/srv/apps/blog/shared/data/rows.sqlite3", "runuser", "-u", "blog", "--")
+    assert sound, "the app's own database is not whole"
+    postgresql_before = int(Server("17").sql("select count(*) from public.rows", "blog"))
+    saving.stage("blog")
+    saving.dump("17")
+    sqlite_rows, sound = asked("/srv/apps/blog/state/backup/data/rows.sqlite3")
+    dump = "/var/lib/emperor-stack/backup/databases/blog.dump"
+    listed = subprocess.run(
+        ["/usr/lib/postgresql/17/bin/pg_restore", "--data-only", "--table=rows", "--file=-", dump],
+        capture_output=True, text=True, check=True,
+    ).stdout
+    postgresql_rows = len(re.findall(r"^\d+\t", listed, re.MULTILINE))
+    whole.append(sound and sqlite_rows >= sqlite_before > 0 and postgresql_rows >= postgresql_before > 0)
+print(json.dumps(whole))
+"""
+
+#: A backup, and whether any process had the password in its arguments meanwhile.
+WATCHED = """
+import glob, json, subprocess, sys
+backup = subprocess.Popen([sys.argv[1], "now"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+password = open("/etc/emperor-stack/backup/password", "rb").read().strip()
+seen = 0
+while backup.poll() is None:
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            arguments = open(path, "rb").read()
+        except OSError:
+            continue
+        seen += password in arguments
+said = backup.stdout.read()
+print(json.dumps({"code": backup.returncode, "said": said, "seen": seen}))
+"""
+
+
+def rows(server: Host) -> tuple[int, int]:
+    """How many rows visitors have in SQLite and in PostgreSQL."""
+    path = "/srv/apps/blog/shared/data/rows.sqlite3"
+    count = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('select count(*) from rows').fetchone())"
+    in_sqlite = server.check_output("runuser -u blog -- python3 -c %s %s", count, path)
+    return int(in_sqlite), int(sql(server, "select count(*) from rows where name = 'row'", "blog"))
+
+
+def wrong_owners(host: Host, name: str) -> list[str]:
+    """Files and directories of *name* that do not belong to it; the top is root's."""
+    return host.check_output("find /srv/apps/%s/shared -mindepth 1 ! -user %s", name, name).split()
+
+
+def test_backups_under_writes_are_whole(controller: Controller, server: Host) -> None:
+    get(server, "blog", "/both")
+    with load(server, "blog.localhost", ["/both"], rate=10) as result:
+        whole = json.loads(server.check_output("python3 -c %s", TWENTY))
+        backup = json.loads(server.check_output("python3 -c %s %s", WATCHED, PROGRAM))
+    figure("backups_whole", f"{sum(whole)}/{len(whole)}")
+    figure("backup_failed_requests", f"{result.failed}/{result.total}")
+    assert all(whole) and len(whole) == 20
+    assert result.failed == 0 and result.total > 100, result.failures()
+    assert backup["code"] == 0 and backup["seen"] == 0, backup
+    assert re.search(
+        r"backup of .*: 3 apps, .* 1 SQLite databases, \d databases of PostgreSQL", backup["said"]
+    )
+
+
+def test_status_has_the_last_backup_of_each_host(
+    controller: Controller, server: Host, client: Host, directory: Path
+) -> None:
+    """The server made one in the test before this, the client none yet."""
+    path = directory / "status.json"
+    said = controller.good("playbooks/status.yml", json=str(path)).output
+    status = json.loads(path.read_text())
+    saved = status[server.backend.host]["blog"]["backup"]
+    missing = status[client.backend.host]["mail-queue"]["backup"]
+    assert saved["good"] and 0 <= saved["hours"] < 1 and saved["problems"] == [], saved
+    assert not missing["good"] and missing["problems"] == ["no backup yet"], missing
+    assert saved["text"] in said and "no backup yet" in said
+
+
+def test_nobody_but_root_reads_the_password(controller: Controller, server: Host) -> None:
+    for name in ("password", "settings.json"):
+        assert server.run("runuser -u blog -- cat /etc/emperor-stack/backup/%s", name).rc != 0
+    assert server.check_output("systemctl is-enabled emperor-stack-backup.timer") == "enabled"
+
+
+def test_an_app_comes_back_as_it_was_while_others_serve(controller: Controller, server: Host) -> None:
+    server.check_output(
+        "runuser -u blog -- sh -c 'echo before >/srv/apps/blog/shared/data/page; mkdir -p /srv/apps/blog/shared/data/a/b'"
+    )
+    before = rows(server)
+    said = controller.good("playbooks/backup.yml", "--limit", server.backend.host, action="now").output
+    assert "0 SQLite" not in said and "problem" not in said
+    for _ in range(5):
+        get(server, "blog", "/both")
+    server.check_output("runuser -u blog -- sh -c 'echo after >/srv/apps/blog/shared/data/page'")
+    with (
+        load(server, "other.localhost", ["/"], rate=30) as beside,
+        load(server, "blog.localhost", ["/"], rate=10) as visitors,
+    ):
+        outcome = controller.good("playbooks/restore.yml", app="blog")
+    after = rows(server)
+    figure("restored_rows", f"{sum(after)}/{sum(before)}")
+    # The page of maintenance is all that visitors see instead, and only after everything was fetched.
+    away = [answer for answer in visitors.answers if answer.get("failure")]
+    assert away
+    seconds = away[-1]["ended"] - away[0]["began"]
+    figure("restore_maintenance_seconds", f"{seconds:.1f}")
+    assert {answer["failure"] for answer in away} == {"status 503"}
+    figure("restore_beside_failed_requests", f"{beside.failed}/{beside.total}")
+    assert after == before and server.check_output("cat /srv/apps/blog/shared/data/page") == "before"
+    assert beside.failed == 0 and beside.total > 50, beside.failures()
+    # Visitors reach it again, and what was there is kept.
+    assert get(server, "blog", "/both").split()[0] == str(before[0] + 1)
+    (aside,) = re.findall(r"/srv/apps/blog/shared\.before-\w+", outcome.output)
+    assert server.check_output("cat %s/data/page", aside) == "after"
+    assert re.search(r"what was there is database blog_before_\d{8}_\d{6}", outcome.output)
+    assert wrong_owners(server, "blog") == []
+
+
+def test_what_cannot_be_restored_changes_nothing(controller: Controller, server: Host) -> None:
+    before = server.check_output("ls /srv/apps/blog")
+    outcome = controller.play("playbooks/restore.yml", app="blog", at="2020-01-01T00:00")
+    assert outcome.code != 0 and "no backup at or before 2020-01-01T00:00 has" in outcome.output
+    assert server.check_output("ls /srv/apps/blog") == before
+    server.check_output("systemctl stop rest-server")
+    with load(server, "blog.localhost", ["/"], rate=10) as visitors:
+        silent = controller.play("playbooks/restore.yml", app="blog")
+    server.check_output(
+        "systemd-run --unit=rest-server2 restic-rest-server --no-auth --path /srv/backups --listen %s",
+        f"{controller.addresses[server.backend.host]}:8000",
+    )
+    figure("restore_unreachable_failed_requests", f"{visitors.failed}/{visitors.total}")
+    assert visitors.failed == 0 and visitors.total > 50, visitors.failures()
+    assert silent.code != 0 and "connection refused" in silent.output
+    assert (
+        "backup_repository rest:http" in silent.output
+        and "let the host reach the repository" in silent.output
+    )
+    assert server.check_output("ls /srv/apps/blog") == before
+    assert get(server, "blog", "/").endswith("blog blog_owner")
+
+
+def test_an_app_moves_to_a_host_where_users_have_other_numbers(
+    controller: Controller, server: Host, client: Host
+) -> None:
+    """One site.yml and one restore.yml: nothing is done by hand."""
+    expected = rows(server)[0]
+    controller.good("playbooks/backup.yml", "--limit", server.backend.host, action="now")
+    on_server, on_client = (controller.by_host[host.backend.host] for host in (server, client))
+    moved = next(one for one in on_server if one["name"] == "blog")
+    controller.by_host |= {
+        server.backend.host: [one for one in on_server if one is not moved],
+        client.backend.host: [*on_client, moved],
+    }
+    # Whatever numbers the two hosts have given so far.
+    client.check_output("for number in 1 2 3 4 5; do useradd --system shifted-$number; done")
+    controller.good("site.yml")
+    steps = 0
+    controller.good(
+        "playbooks/restore.yml", "--limit", client.backend.host, app="blog", **{"from": server.backend.host}
+    )
+    assert server.check_output("id -u blog") != client.check_output("id -u blog")
+    wrong = wrong_owners(client, "blog")
+    in_sqlite = int(get(client, "blog", "/both").split()[0]) - 1
+    figure("restore_manual_steps", steps)
+    figure("restored_rows_on_a_fresh_host", f"{in_sqlite}/{expected}")
+    figure("wrong_owners", len(wrong))
+    assert wrong == [] and in_sqlite == expected
+    controller.by_host |= {server.backend.host: on_server, client.backend.host: on_client}
