@@ -10,6 +10,7 @@ from __future__ import annotations
 import select
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore, Event
 from typing import Any, cast
 
 from . import failure
@@ -179,22 +180,48 @@ def somebody_waits() -> bool:
 
 
 def in_turn(names: Sequence[str], specs: Sequence[ReleaseSpec], options: Options) -> dict[str, Outcome]:
-    """The phases *names*, each for the apps that came through those before. An app's outcome is that of all of them, with
-    what serves then.
+    """The phases *names* for each app, up to the first that it fails. An app's outcome is that of all of them, with what
+    serves then. No app waits for another, but where a phase has as many as may be in it at once: one whose build takes long
+    holds up none that is ready.
 
-    Where nobody waits any more, such as after a Ctrl-C at the controller, no phase is begun that leads to a switch; the lock
-    tells the next run what is left.
+    Where nobody waits any more, such as after a Ctrl-C here or at the controller, no phase is begun that leads to a switch;
+    the lock tells the next run what is left.
     """
-    outcomes: dict[str, Outcome] = {}
-    for name in names:
-        if outcomes and PHASES[name].leads_to_switch and not somebody_waits():
-            break
-        found = run_phase(name, [spec for spec in specs if name not in spec.get("done", ())], options)
-        outcomes = together(outcomes, found)
-        specs = [cast(ReleaseSpec, one) for one in going_on(specs, outcomes)]
+    gates = {name: BoundedSemaphore(PHASES[name].apps_at_once) for name in names}
+    interrupted = Event()
+    # A thread for each app: one that waits before a gate must not keep others from those that are open.
+    with ThreadPoolExecutor(max_workers=max(len(specs), 1)) as pool:
+        try:
+            each = pool.map(lambda spec: _through(gates, spec, options, interrupted), specs)
+            outcomes = {spec["name"]: outcome for spec, outcome in zip(specs, each, strict=True)}
+        except BaseException:
+            # Of a person at this host. The end of the block waits for the phases that run.
+            interrupted.set()
+            raise
     if names == ["status"]:
         return outcomes
     return {app: {**one, **serving(app, options)} for app, one in outcomes.items()}
+
+
+def _through(
+    gates: Mapping[str, BoundedSemaphore], spec: ReleaseSpec, options: Options, interrupted: Event
+) -> Outcome:
+    """Take one app through the phases that *gates* name, each once its gate lets it in."""
+    outcomes: dict[str, Outcome] = {}
+    for name, gate in gates.items():
+        phase = PHASES[name]
+        if name in spec.get("done", ()):
+            continue
+        with gate:
+            if phase.leads_to_switch and (interrupted.is_set() or (outcomes and not somebody_waits())):
+                break
+            found = _contained(phase, spec, options)
+        outcomes = together(outcomes, {spec["name"]: found})
+        further = going_on([spec], outcomes)
+        if not further:
+            break
+        spec = cast(ReleaseSpec, further[0])
+    return outcomes.get(spec["name"], {})
 
 
 def serving(app: str, options: Options) -> Outcome:

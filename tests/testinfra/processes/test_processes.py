@@ -573,3 +573,25 @@ def test_after_a_reboot_exactly_the_live_ones_run(machine: Host, stack: Stack) -
         outcome = stack.deploy(name, "v4")
         assert outcome.code == 0, outcome.output[-3000:]
     settled(machine)
+
+
+def test_an_app_goes_live_while_another_builds_and_fails(machine: Host, stack: Stack) -> None:
+    """The build of `shop` waits until the new release of `shop-a` is live, and fails then: of itself alone."""
+    before = live(machine, "shop"), live(machine, "shop-a")
+    wait = "until [ -e data/go ]; do sleep 0.2; done; printf 'the %s\\n' reason; exit 3"
+    for number, more in ((0, {"build": [wait]}), (1, {})):
+        app = stack.apps[number]
+        stack.apps[number] = {**app, **more, "source": {**app["source"], "version": "v1"}}
+    process = stack.start("playbooks/deploy.yml")
+    try:
+        eventually(lambda: live(machine, "shop-a") != before[1], 180)
+        assert process.poll() is None
+        assert stack.ask(GUNICORN, "/healthz") == "v1"
+    finally:
+        machine.check_output("runuser -u shop touch /srv/apps/shop/shared/data/go")
+        output, _ = process.communicate(timeout=180)
+    assert process.returncode == 2, output[-3000:]
+    assert live(machine, "shop") == before[0]
+    assert output.count("the reason") == 1, output[-3000:]
+    assert re.search(r"shop-a .*v1", output), output[-3000:]
+    assert not machine.file("/srv/apps/shop/state/lock.json").exists

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
+from collections import Counter
+from threading import Event, Lock
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 from ansible_collections.emperor.stack.plugins.module_utils.release import phases as release_phases
-from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
+from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options, Outcome
+from ansible_collections.emperor.stack.plugins.module_utils.release.phase import Phase
 from ansible_collections.emperor.stack.plugins.module_utils.release.phases import (
     going_on,
     in_turn,
@@ -17,6 +22,7 @@ from ansible_collections.emperor.stack.plugins.module_utils.release.phases impor
     run_phase,
     together,
 )
+from ansible_collections.emperor.stack.plugins.module_utils.release.spec import ReleaseSpec
 from ansible_collections.emperor.stack.plugins.module_utils.release.state import AppState, Manifest
 
 from tools.project import ROOT
@@ -103,6 +109,92 @@ def test_nothing_that_leads_to_a_switch_is_begun_for_nobody(
     waits = iter([True, True, True, True])
     in_turn(phases_of("deploy"), [deploys.spec()], deploys.options)
     deploys.settled()
+
+
+def test_an_app_that_is_ready_goes_live_before_a_slow_build_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And no more apps are in a phase at once than it lets in."""
+    live, inside, most = Event(), Counter[str](), Counter[str]()
+    counting = Lock()
+
+    def build(name: str, spec: ReleaseSpec, _: Options) -> Outcome:
+        with counting:
+            inside[name] += 1
+            most[name] = max(most[name], inside[name])
+        if spec["name"] == "slow":
+            assert live.wait(10), "an app that is ready waits for the slow build"
+        with counting:
+            inside[name] -= 1
+        return {}
+
+    def switch(name: str, spec: ReleaseSpec, options: Options) -> Outcome:
+        build(name, spec, options)
+        if spec["name"] == "last":
+            live.set()
+        return {"activation": f"{spec['name']}@1"}
+
+    table = {
+        "prepare": Phase("prepare", "", build, apps_at_once=2, leads_to_switch=True),
+        "switch": Phase("switch", "", switch, leads_to_switch=True),
+    }
+    monkeypatch.setattr(release_phases, "PHASES", table)
+    monkeypatch.setattr(release_phases, "serving", lambda *_: {})
+    names = ["slow", *(f"app{number}" for number in range(9)), "last"]
+    outcomes = in_turn(list(table), [{"name": name} for name in names], Options())
+    assert outcomes == {name: {"activation": f"{name}@1"} for name in names}
+    assert (most["prepare"], most["switch"]) == (2, 1)
+
+
+def test_no_app_waits_behind_those_before_a_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: an app that needs no build is done before the builds of forty others are."""
+    done = Event()
+
+    def plan(name: str, spec: ReleaseSpec, _: Options) -> Outcome:
+        if spec["name"] == "quick":
+            done.set()
+            return {"action": "none"}
+        return {"action": "deploy", "revision": "r"}
+
+    def build(name: str, spec: ReleaseSpec, _: Options) -> Outcome:
+        if done.wait(5):
+            return {}
+        done.set()
+        return {"error": "the quick one waits"}
+
+    table = {"plan": Phase("plan", "", plan, apps_at_once=8), "prepare": Phase("prepare", "", build)}
+    monkeypatch.setattr(release_phases, "PHASES", table)
+    monkeypatch.setattr(release_phases, "serving", lambda *_: {})
+    names = [*(f"slow{number}" for number in range(40)), "quick"]
+    outcomes = in_turn(list(table), [{"name": name} for name in names], Options())
+    assert not [name for name in names if outcomes[name].get("error")]
+
+
+def test_after_ctrl_c_no_phase_is_begun_that_leads_to_a_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The phase that runs ends, and others wait for their turn at its gate."""
+    calls: list[str] = []
+
+    def build(name: str, spec: ReleaseSpec, _: Options) -> Outcome:
+        calls.append(f"{name} {spec['name']}")
+        if name == "prepare":
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        calls.append(f"{name} {spec['name']} ended")
+        return {}
+
+    table = {
+        name: Phase(name, "", build, leads_to_switch=name != "plan") for name in ("plan", "prepare", "switch")
+    }
+    monkeypatch.setattr(release_phases, "PHASES", table)
+    monkeypatch.setattr(release_phases, "somebody_waits", lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        in_turn(list(table), [{"name": "blog"}, {"name": "shop"}], Options())
+    first = calls[2].split()[-1] if calls[2].startswith("prepare") else calls[1].split()[-1]
+    assert sorted(one for one in calls if not one.startswith("plan")) == [
+        f"prepare {first}",
+        f"prepare {first} ended",
+    ]
 
 
 def test_each_phase_of_the_architecture_is_one_of_the_table_and_the_other_way_round() -> None:
