@@ -32,6 +32,19 @@ for path in glob.glob("/proc/[0-9]*"):
 print(total / 1024)
 '"""
 
+#: Of everything that runs on a host, but for this itself.
+BASE = r"""python3 -c '
+import glob, os
+total = 0
+for path in set(glob.glob("/proc/[0-9]*")) - {f"/proc/{os.getpid()}", f"/proc/{os.getppid()}"}:
+    try:
+        lines = open(path + "/smaps_rollup").read().splitlines()
+    except OSError:
+        continue
+    total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+print(total / 1024)
+'"""
+
 #: Apps that ended because nobody asked would do so in their own time: here they are told to.
 SLEEP = "pkill --signal QUIT --full '^tiny-[0-9]+ .* uWSGI master$' || true"
 AWAKE = "pgrep --count --full '^tiny-[0-9]+ .* uWSGI master$' || true"
@@ -59,6 +72,8 @@ class Measured:
     live: dict[int, float] = field(default_factory=dict)
     no_change: dict[int, list[float]] = field(default_factory=dict)
     tasks: dict[int, int] = field(default_factory=dict)
+    #: MiB of all processes of a host without apps.
+    base: float = 0
 
 
 def tiny(number: int) -> dict[str, Any]:
@@ -99,6 +114,8 @@ def measure(hosts: Fleet, debian: int, steps: tuple[int, ...] = STEPS, repeats: 
     name = hosts.add("bench-many", debian)
     hosts.play("site.yml", [name], {"python_apps": []})
     empty = memory(name)
+    found.base = float(inside(name, BASE))
+    note(f"a host without apps: {found.base:.1f} MiB")
     for count in steps:
         apps = [tiny(number) for number in range(1, count + 1)]
         variables = {"python_apps": apps}

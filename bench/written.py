@@ -64,6 +64,8 @@ def figures(results: Results) -> dict[str, float]:
             found[f"check_cpu_seconds_{shape}_own"] = median(kinds["own"])
     if "density" in results:
         density = results["density"]
+        if "base" in density:
+            found["base_mib"] = density["base"]
         for kind in ("idle", "live"):
             for count, mib in density[kind].items():
                 found[f"{kind}_app_mib_of_{count}"] = mib
@@ -299,7 +301,12 @@ def density_page(part: Mapping[str, Any]) -> str:
             "",
             "The smallest WSGI app, `on_demand`, one process with two threads. MiB of PSS (what processes share counts "
             "once) of all processes of apps and of the emperor, beyond an emperor without an app. A sleeping app has no "
-            "process. Seconds are those of `site.yml` over SSH, when it changes nothing.",
+            "process. Seconds are those of `site.yml` over SSH, when it changes nothing."
+            + (
+                f" All processes of a host without apps take {part['base']:.1f} MiB."
+                if "base" in part
+                else ""
+            ),
             "",
             table(
                 ["apps", "MiB each, asleep", "MiB each, awake", "no-change run, seconds", "its tasks"], rows

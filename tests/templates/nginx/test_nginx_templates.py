@@ -385,6 +385,16 @@ def test_sites_are_loaded_by_name_and_may_be_missing(render: Render) -> None:
     assert "sites/*" not in text
 
 
+def test_a_host_without_sites_keeps_no_memory_for_their_connections(render: Render) -> None:
+    for sites, wanted, given in (
+        ([SITE], 4096, {}),
+        ([], 1024, {}),
+        ([], 512, {"nginx_worker_connections": 512}),
+    ):
+        text = squeezed(render("nginx", "nginx.conf.j2", nginx_sites=sites, **given))
+        assert f"worker_connections {wanted};" in text
+
+
 def test_files_of_others_that_the_inventory_loads_are_not_reported(role_value: Callable[..., Any]) -> None:
     prune = role_value("nginx", "__nginx_prune", nginx_http_includes=["conf.d/*.conf", "sites-enabled/own"])
     known = {one["directory"]: one.get("known") for one in prune}

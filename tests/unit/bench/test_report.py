@@ -122,6 +122,7 @@ DENSITY = {
     "live": {"1": 20.0, "100": 12.0},
     "no_change": {"1": [3.0, 3.2, 3.1], "100": [5.0]},
     "tasks": {"1": 17, "100": 17},
+    "base": 22.5,
 }
 HOSTS = {**MACHINE, "seconds": {"1": [3.0], "4": [5.0]}}
 RESULTS = {
@@ -142,6 +143,7 @@ def test_figures_are_medians_of_ratios_and_of_seconds():
         "served_ratio_hello_app_half": 0.99,
         "served_ratio_hello_nginx_half": 95 / 98,
         "burst_failed_of_2000": 1,
+        "base_mib": 22.5,
         "burst_failed_of_2000_before": 900,
         "default_access_log_ratio": 1.1,
         "no_change_seconds_per_app": 1.9 / 99,
