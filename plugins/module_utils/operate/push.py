@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
+from ..files.atomic import forget, write_atomically
 from ..host import layout
 from ..release.known_app import KnownApp
 from ..source.git_calls import COMMON, HARMLESS, SETTINGS, as_variables
@@ -33,6 +34,9 @@ LARGEST_REPOSITORY = 1 << 30
 LIMITS = {resource.RLIMIT_AS: 2 << 30, resource.RLIMIT_FSIZE: LARGEST_REPOSITORY, resource.RLIMIT_CPU: 600}
 
 NOTHING = "0" * 40
+
+#: In the repository, while a push is deployed: what to take back where that is killed.
+UNDER_WAY = "emperor-push"
 
 
 class NotPushed(Exception):
@@ -106,12 +110,30 @@ def receive(known: KnownApp) -> NoReturn:
         "LANG": "C.UTF-8",
         "EMPEROR_APP": known["name"],
     }
+    _alone(layout.pushed(known["name"]))
     for limit, value in LIMITS.items():
         most = resource.getrlimit(limit)[1]
         resource.setrlimit(limit, (value if most == resource.RLIM_INFINITY else min(value, most), most))
     sys.stdout.flush()
     command = ["git", "receive-pack", layout.pushed(known["name"])]
     os.execve("/usr/bin/git", command, variables)  # noqa: S606
+
+
+def _alone(repository: str) -> None:
+    """Keep other pushes of the app out until git and its hooks have ended, and take back what a killed one left.
+
+    Each may take as much memory as LIMITS says; and a deploy looks up the reference by its name, so that it must not find
+    what another push has put there. Raises NotPushed.
+    """
+    place = os.open(repository, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(place)
+        raise NotPushed("another push is on its way: wait for its end, and push again") from None
+    os.set_inheritable(place, True)
+    with contextlib.suppress(FileNotFoundError), open(f"{repository}/{UNDER_WAY}", encoding="ascii") as file:
+        _take_back(repository, _command(file.read()))
 
 
 def unlimited() -> None:
@@ -164,35 +186,32 @@ def process(stdin: BinaryIO, stdout: BinaryIO, deploy: Callable[[str], int], rep
 
 
 def _done(one: Command, deploy: Callable[[str], int], repository: str) -> str:
-    """Write the reference, deploy it, and take it back where that failed; what git is told.
-
-    One after the other: a deploy looks up the reference by its name, and must not find what another push has put there.
-    """
-    place = os.open(repository, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return _deployed(one, deploy, repository)
-    except BlockingIOError:
-        return f"ng {one.ref} another push is being deployed: wait for it, and push again"
-    finally:
-        os.close(place)
-
-
-def _deployed(one: Command, deploy: Callable[[str], int], repository: str) -> str:
-    """The same, for whom the repository is locked."""
+    """Write the reference, deploy it, and take it back where that failed; what git is told."""
     if one.ref.startswith("refs/heads/") and _exists(repository, f"refs/tags/{one.version}"):
         return f"ng {one.ref} there is a tag of that name, which would be deployed instead"
+    write_atomically(f"{repository}/{UNDER_WAY}", f"{one.old} {one.new} {one.ref}")
     before = _set(repository, one.ref, one.new, one.old)
     if before:
+        forget(f"{repository}/{UNDER_WAY}")
         return f"ng {one.ref} {before}"
     good = False
     try:
         good = deploy(one.version) == 0
     finally:
-        # Whatever it failed of: git sends nothing again that it finds here, so that the same push would deploy nothing.
-        if not good:
-            _set(repository, one.ref, one.old, one.new)
+        if good:
+            forget(f"{repository}/{UNDER_WAY}")
+        else:
+            _take_back(repository, one)
     return f"ok {one.ref}" if good else f"ng {one.ref} the deploy failed"
+
+
+def _take_back(repository: str, one: Command) -> None:
+    """Whatever its deploy failed of: git sends nothing again that it finds here, so that the same push would deploy nothing.
+
+    A reference that has changed since stays.
+    """
+    _set(repository, one.ref, one.old, one.new)
+    forget(f"{repository}/{UNDER_WAY}")
 
 
 def _exists(repository: str, ref: str) -> bool:

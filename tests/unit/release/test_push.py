@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import io
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Any
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.operate import login, push
-from ansible_collections.emperor.stack.plugins.module_utils.source.git_calls import COMMON, as_variables
 
 from tools.project import ROOT
 
 HOOK = """#!{python}
-import os, sys
+import os, signal, sys, time
 sys.path.insert(0, {collections!r})
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.operate import push, surroundings, verbs
@@ -41,6 +39,11 @@ def deploy(known, version, words):
         os.close(reading)
         os.close(writing)
         print("is live", flush=True)
+    if version == "slow":
+        while not os.path.exists({place!r} + "/go-on"):
+            time.sleep(0.05)
+    if os.path.exists({place!r} + "/kill") and open({place!r} + "/kill").read() == version:
+        os.kill(os.getpid(), signal.SIGKILL)
     return 2 if version == "bad" else 0
 
 verbs.deploy = deploy
@@ -57,7 +60,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("pre-receive", "proc-receive"):
         hook = tmp_path / "library/push-hooks" / name
         hook.write_text(
-            HOOK.format(python=sys.executable, collections=str(ROOT / "collections"), pushed=layout.PUSHED)
+            HOOK.format(
+                python=sys.executable,
+                collections=str(ROOT / "collections"),
+                pushed=layout.PUSHED,
+                place=str(tmp_path),
+            )
         )
         hook.chmod(0o755)
     subprocess.run(["git", "init", "-q", "--bare", "--template=", layout.pushed("blog")], check=True)
@@ -73,21 +81,51 @@ def commit(place: Path, name: str) -> None:
         subprocess.run(["git", "-C", str(place / "work"), *words], check=True)
 
 
-def pushed(place: Path, *references: str) -> subprocess.CompletedProcess[str]:
-    """What `git push` says where git receives as it does on a host."""
-    variables = {**COMMON, **as_variables(push.settings()), "EMPEROR_APP": "blog"}
+RECEIVER = """#!{python}
+import sys
+sys.path.insert(0, {collections!r})
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
+from ansible_collections.emperor.stack.plugins.module_utils.operate import push
+layout.PUSHED, layout.LIBRARY, push.LARGEST_PUSH = {pushed!r}, {library!r}, {largest!r}
+try:
+    push.receive({{"name": "blog", "spec": {{"source": {{"git": layout.pushed_url("blog")}}}}}})
+except push.NotPushed as error:
+    sys.exit(str(error))
+"""
+
+
+def push_command(place: Path, *references: str) -> list[str]:
+    """`git push` to where git receives as it does on a host."""
     # git gives its own variables to no other repository's.
     receiver = place / "receive-pack"
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    receiver.write_text("\n".join(["#!/bin/sh", *lines, 'exec git receive-pack "$1"', ""]))
+    receiver.write_text(
+        RECEIVER.format(
+            python=sys.executable,
+            collections=str(ROOT / "collections"),
+            pushed=layout.PUSHED,
+            library=layout.LIBRARY,
+            largest=push.LARGEST_PUSH,
+        )
+    )
     receiver.chmod(0o755)
     command = ["git", "-C", str(place / "work"), "push", f"--receive-pack={receiver}", layout.pushed("blog")]
-    return subprocess.run([*command, *references], capture_output=True, text=True, check=False)
+    return [*command, *references]
+
+
+def pushed(place: Path, *references: str) -> subprocess.CompletedProcess[str]:
+    """What `git push` says."""
+    return subprocess.run(push_command(place, *references), capture_output=True, text=True, check=False)
 
 
 def references(place: Path) -> str:
     command = ["git", "-C", layout.pushed("blog"), "for-each-ref", "--format=%(refname)"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def tips(place: Path) -> dict[str, str]:
+    command = ["git", "-C", layout.pushed("blog"), "for-each-ref", "--format=%(refname) %(objectname)"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return dict(line.split() for line in said.splitlines())
 
 
 def test_a_push_is_a_deploy(place: Path) -> None:
@@ -137,14 +175,56 @@ def test_what_is_deployed_is_what_was_pushed(place: Path) -> None:
     assert pushed(place, "two:refs/tags/two").returncode == 0
 
 
-def test_one_push_is_deployed_at_a_time(place: Path) -> None:
+def test_one_push_is_received_at_a_time(place: Path) -> None:
+    """From its first byte on: each may take as much memory as a push may."""
     held = os.open(layout.pushed("blog"), os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     done = pushed(place, "one")
-    assert done.returncode != 0 and "another push is being deployed" in done.stderr, done.stderr
+    assert done.returncode != 0 and "another push is on its way" in done.stderr, done.stderr
     assert "gets" not in done.stderr and references(place) == ""
     os.close(held)
     assert pushed(place, "one").returncode == 0
+
+
+def test_a_push_that_is_deployed_keeps_others_out(place: Path) -> None:
+    commit(place, "slow")
+    with subprocess.Popen(push_command(place, "slow"), stderr=subprocess.PIPE, text=True) as first:
+        assert first.stderr is not None
+        while "gets slow" not in (line := first.stderr.readline()):
+            assert line
+        done = pushed(place, "one")
+        (place / "go-on").touch()
+        first.communicate()
+    assert done.returncode != 0 and "another push is on its way" in done.stderr, done.stderr
+    assert first.returncode == 0 and references(place) == "refs/tags/slow\n"
+
+
+def test_what_a_killed_push_left_is_taken_back_by_the_next(place: Path) -> None:
+    """Also where the killed one was to move a branch; what it did not write is left alone."""
+    commit(place, "killed")
+    assert pushed(place, "one:refs/heads/main").returncode == 0
+    before = tips(place)
+    for target in ("refs/heads/main", "refs/tags/killed"):
+        (place / "kill").write_text(target.rpartition("/")[2])
+        for _ in range(2):
+            done = pushed(place, f"killed:{target}")
+            # Not "up to date", which would deploy nothing.
+            assert done.returncode != 0 and "remote: blog gets " in done.stderr, done.stderr
+            assert tips(place) != before
+    (place / "kill").unlink()
+    assert pushed(place, "one").returncode == 0
+    assert tips(place) == {**before, "refs/tags/one": before["refs/heads/main"]}
+
+
+def test_what_somebody_wrote_after_a_killed_push_stays(place: Path) -> None:
+    assert pushed(place, "one").returncode == 0
+    commit(place, "killed")
+    (place / "kill").write_text("main")
+    assert pushed(place, "killed:refs/heads/main").returncode != 0
+    git = ["git", "-C", layout.pushed("blog")]
+    subprocess.run([*git, "update-ref", "refs/heads/main", "refs/tags/one"], check=True)
+    assert pushed(place, "killed").returncode == 0
+    assert tips(place)["refs/heads/main"] == tips(place)["refs/tags/one"]
 
 
 @pytest.mark.parametrize(
