@@ -12,6 +12,9 @@ from .plan import Plan
 #: Where the bundle's own programs are.
 PROGRAMS = "/usr/local/lib/emperor-stack/"
 
+#: So many of their files are named one by one.
+FEW = 5
+
 
 def describe_attributes(item: Item) -> str:
     parts = [f"{item.kind}"]
@@ -75,8 +78,23 @@ def shown(state: str, content: bytes, target: str) -> str:
 
 
 def diff_of_plan(plan: Plan, manifest: Manifest, whole: bool) -> list[dict[str, str]]:
-    """All that *plan* changes and removes. *manifest* knows which of the removed files are secret."""
-    changes = [diff_of_change(change, whole) for change in plan.changes]
-    return changes + [
-        diff_of_removal(path, plan.present[path], path in manifest.sensitive, whole) for path in plan.removed
+    """All that *plan* changes and removes. *manifest* knows which of the removed files are secret.
+
+    Unless *whole*, many files of the bundle's programs are one line.
+    """
+    changes, removed, programs = plan.changes, plan.removed, ""
+    own = {path for path in plan.paths if path.startswith(PROGRAMS)}
+    if not whole and len(own) > FEW:
+        new = sum(change.created for change in changes if change.item.path in own)
+        gone = len([path for path in removed if path in own])
+        programs = (
+            f"{PROGRAMS}: {new} new, {len(own) - new - gone} changed, {gone} removed files of Emperor Stack's own programs "
+            "(-vv shows them)\n"
+        )
+        changes = [change for change in changes if change.item.path not in own]
+        removed = [path for path in removed if path not in own]
+    return [
+        *([{"prepared": programs}] if programs else []),
+        *(diff_of_change(change, whole) for change in changes),
+        *(diff_of_removal(path, plan.present[path], path in manifest.sensitive, whole) for path in removed),
     ]

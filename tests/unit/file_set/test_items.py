@@ -8,6 +8,7 @@ from ansible_collections.emperor.stack.plugins.module_utils.file_set import item
 from ansible_collections.emperor.stack.plugins.module_utils.file_set import manifest as manifests
 from ansible_collections.emperor.stack.plugins.module_utils.file_set.items import Current, FileSetError, Item
 from ansible_collections.emperor.stack.plugins.module_utils.file_set.manifest import Manifest
+from ansible_collections.emperor.stack.plugins.module_utils.file_set.plan import Plan
 from ansible_collections.emperor.stack.plugins.module_utils.file_set.pruning import Prune
 
 FILE = Item("/a", "file", content=b"x", mode=0o644)
@@ -268,3 +269,24 @@ def test_a_diff_shows_the_lines_of_a_changed_setting() -> None:
     assert diffs.diff_of_removal(PROGRAM, current, False, whole=False) == {
         "prepared": f"{PROGRAM}: removed\n"
     }
+
+
+@pytest.mark.parametrize(("new", "whole", "lines"), [(5, False, 8), (6, False, 3), (6, True, 9)])
+def test_many_programs_of_the_bundle_are_one_line(new: int, whole: bool, lines: int) -> None:
+    """As on a fresh host, which gets the whole library."""
+    changes = [
+        logic.compare(Item(path, "file", content=b"1\n"), Current("absent"), None, None)
+        for path in ["/etc/a", *(f"{PROGRAM}-{number}" for number in range(new))]
+    ]
+    removed = [f"{PROGRAM}-old", "/etc/old"] if new == 6 or whole else ["/etc/old", "/etc/older"]
+    present = dict.fromkeys(removed, Current("file", b"1\n"))
+    left = pruning.Leftovers(tuple(removed), (), ())
+    plan = Plan([], "", [change for change in changes if change], left, present)
+    said = diffs.diff_of_plan(plan, Manifest(), whole)
+    assert len(said) == lines, said
+    if lines == 3:
+        assert said[0]["prepared"] == (
+            "/usr/local/lib/emperor-stack/: 6 new, 0 changed, 1 removed files of Emperor Stack's own programs "
+            "(-vv shows them)\n"
+        )
+        assert said[1]["prepared"].startswith("/etc/a: new") and said[2]["before"] == "1\n"
