@@ -67,7 +67,7 @@ LIVE: list[dict[str, Any]] = [
         "domains": ["kinto.localhost"],
         "source": {"package": "kinto==26.5.0"},
         "paste": "kinto.ini",
-        "files": {"kinto.ini": "tests/testinfra/sources/files/kinto.ini.j2"},
+        "files": {"kinto.ini": "tests/testinfra/real_apps/files/kinto.ini.j2"},
         "secrets": ["HMAC"],
         "health": {"path": "/v1/__lbheartbeat__"},
     },

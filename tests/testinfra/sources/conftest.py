@@ -18,7 +18,6 @@ from deploying import HERE, Repository
 from testinfra.host import Host
 from vaulted import OLDER, OLDER_PATH, Vaulted, tricky
 
-FILES = HERE / "sources" / "files"
 ECHO = HERE / "apps" / "echo"
 
 _SECOND_PYTHON = """
@@ -226,25 +225,6 @@ def stack(
     git = {"git": "ssh://root@127.0.0.1:2222/srv/git/whole.git", "version": "v1", **deploy_key}
     apps = [
         one_of(
-            "kinto",
-            {"package": "kinto==26.5.0"},
-            wsgi=None,
-            paste="kinto.ini",
-            files={"kinto.ini": str(FILES / "kinto.ini.j2")},
-            secrets=["HMAC"],
-            health={"path": "/v1/__lbheartbeat__", "timeout": 60},
-        ),
-        one_of(
-            "radicale",
-            {"package": "radicale==3.9.0"},
-            wsgi="radicale:application",
-            env={"RADICALE_CONFIG": "radicale.ini"},
-            files={"radicale.ini": str(FILES / "radicale.ini.j2"), "users": str(FILES / "users.j2")},
-            secrets=["PASSWORD"],
-            persistent=["data"],
-            health={"path": "/", "timeout": 60},
-        ),
-        one_of(
             "tarred", {"archive": str(tarball), "checksum": sha256(tarball), "subdirectory": "services/echo"}
         ),
         one_of("zipped", {"archive": zipped[0], "checksum": zipped[1]}),
@@ -252,11 +232,6 @@ def stack(
         one_of("echo", {"path": str(ECHO)}, secrets=list(secrets)),
         one_of("older", {"path": str(older)}),
     ]
-    values = {
-        "kinto": {"HMAC": "planted-" + "h" * 24},
-        "radicale": {"PASSWORD": "planted-p:ss"},
-        "echo": secrets,
-    }
-    made = Vaulted(machine, Path(os.environ["MOLECULE_INVENTORY_FILE"]), directory, apps, values)
+    made = Vaulted(machine, Path(os.environ["MOLECULE_INVENTORY_FILE"]), directory, apps, {"echo": secrets})
     made.good("site.yml", "-vvv", "--diff", python_apps_interpreters={OLDER: OLDER_PATH})
     return made
