@@ -32,6 +32,7 @@ LONGEST = (
     "walls",
     "tls",
     "deploy",
+    "real_apps",
     "default",
     "sources",
     "chaos",
@@ -40,7 +41,6 @@ LONGEST = (
     "front",
     "remove_app",
     "data",
-    "real_apps",
 )
 
 CLOSING = re.compile(r"=+ ((?:\d+ \w+(?:, )?)+) in [\d.]+s.*?=+")
