@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import odd_entries
 from deploying import Outcome, Stack, figure, load
 from front.conftest import NAMES, changed
 from testinfra.host import Host
@@ -122,6 +123,19 @@ def test_directives_names_and_a_default_site_that_passed_the_check_are_live(
     stack.apps = changed("first")
     assert nginx(stack).code == 0
     assert machine.run(ask, "nobody.example.org").rc == 52
+
+
+def test_nginx_takes_whatever_the_check_takes(machine: Host, stack: Stack) -> None:
+    """Whole sites at the borders of what the check lets through; each alone would stop all of them."""
+    odd = odd_entries.entries()
+    stack.apps = [*changed("second"), *odd]
+    outcome = nginx(stack)
+    assert outcome.code == 0, recap(outcome)
+    live = set(machine.check_output("ls /etc/nginx/emperor-stack/sites").split())
+    missing = [one["name"] for one in odd if f"{one['name']}.conf" not in live]
+    figure("odd_entries_nginx_takes", f"{len(odd) - len(missing)}/{len(odd)}")
+    assert not missing and len(odd) > 40
+    assert set(said(stack).values()) == {"second"}
 
 
 def test_a_new_app_that_is_broken_is_left_out(machine: Host, stack: Stack) -> None:
