@@ -118,14 +118,14 @@ def calendar(visitor: Visitor, made: str, before: list[str]) -> None:
     assert visitor.ask("PROPFIND", "/ann/").status == 401
     visitor.log_in("ann", PASSWORD)
     if not before:
-        visitor.good("MKCALENDAR", "/ann/work/")
+        visitor.good("MKCALENDAR", "/ann/team/")
     event = (
         "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:tests\r\nBEGIN:VEVENT\r\n"
         f"UID:{made}\r\nDTSTAMP:20261201T000000Z\r\nDTSTART:20261201T090000Z\r\nSUMMARY:about {made}\r\n"
         "END:VEVENT\r\nEND:VCALENDAR\r\n"
     )
-    visitor.good("PUT", f"/ann/work/{made}.ics", event, headers={"Content-Type": "text/calendar"})
-    whole = visitor.good("GET", "/ann/work/").text
+    visitor.good("PUT", f"/ann/team/{made}.ics", event, headers={"Content-Type": "text/calendar"})
+    whole = visitor.good("GET", "/ann/team/").text
     assert [f"SUMMARY:about {name}" in whole for name in [*before, made]].count(False) == 0, whole
 
 

@@ -8,22 +8,18 @@ app's, so that nginx, which knows the new name alone, reaches what runs.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import grp
 import os
 import pwd
 import shutil
 
-from ..files.atomic import link_atomically, replacing, sync_directory
+from ..files.atomic import exchange, link_atomically, replacing, sync_directory
 from ..host import layout
 from ..host.command import run
 from ..release.state import AppState
 
 #: Stands in the comment field of the users that are made for apps.
 MARK = "Emperor Stack app"
-
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 
 
 def is_app(name: str) -> bool:
@@ -75,15 +71,6 @@ def make_user(old: str, new: str, home: str) -> None:
         new,
     ]
     run(command, what=f"creating user {new} with the uid of {old}", timeout=60)
-
-
-def exchange(one: str, other: str) -> None:
-    """Let two paths change places in one step. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    done = libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
-    if done != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), one)
 
 
 def move_data(old: str, new: str, check_mode: bool = False) -> list[str]:

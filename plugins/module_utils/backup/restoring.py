@@ -19,6 +19,7 @@ from typing import Any
 from ..database import catalog
 from ..database.server import Server
 from ..files import trees
+from ..files.atomic import exchange
 from ..host import layout, output
 from ..host.command import CommandFailed, run
 from ..host.release_error import ReleaseError
@@ -129,11 +130,12 @@ def put_files(app: str) -> dict[str, Any]:
     # What writes beside the web processes; whoever restarts the app starts them again.
     stopped = _stop_workers(app)
     try:
-        os.rename(shared, aside)
+        # In one step: a run that is killed at any moment leaves the app the one or the other, and loses neither.
+        os.rename(restored, aside)
         try:
-            os.rename(restored, shared)
+            exchange(aside, shared)
         except OSError:
-            os.rename(aside, shared)
+            os.rename(aside, restored)
             raise
     except OSError:
         if stopped:

@@ -55,11 +55,13 @@ def stage(app: str) -> dict[str, Any]:
     place = staged(app)
     trees.remove(place, f"{place}.history.jsonl")
     os.mkdir(place, 0o700)
-    tree = Tree(account.pw_uid)
+    disk = os.statvfs(layout.shared(app))
+    tree = Tree(account.pw_uid, disk.f_blocks * disk.f_frsize)
     with owned_paths.opened(layout.APPS, layout.shared(app)) as source, trees.opened(place) as target:
         tree.link(source, target)
+        end = time.monotonic() + sqlite.PATIENCE
         for number, path in enumerate(tree.databases):
-            name = sqlite.copy(app, path, number)
+            name = sqlite.copy(app, path, number, end)
             _put(app, account.pw_uid, name, target, path)
     with contextlib.suppress(FileNotFoundError):
         os.link(f"{layout.state(app)}/history.jsonl", f"{place}.history.jsonl")

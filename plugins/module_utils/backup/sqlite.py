@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 
 from ..host import layout
-from ..host.command import CommandFailed
+from ..host.command import CommandFailed, TimedOut
+from ..host.release_error import ReleaseError
 from ..systemd.app_process import run_as
 
 #: Tries of one copy: a database may be locked for long, or its app may be changing it in a way that fails a copy.
 TRIES = 5
-#: Seconds for one try.
+#: Seconds for all databases of an app, which may lock them for as long as it likes: other apps wait for their turn.
 PATIENCE = 3600
 
 #: Run as the app's user, by the system's Python: the database and all around it are the app's.
@@ -45,20 +47,28 @@ def directory(app: str) -> str:
     return f"{layout.cache(app)}/backup"
 
 
-def copy(app: str, path: str, number: int) -> str:
-    """Copy the database at *path* of `shared` of *app*; return the name of the copy in `directory`. Raises CommandFailed."""
+def copy(app: str, path: str, number: int, end: float) -> str:
+    """Copy the database at *path* of `shared` of *app*; return the name of the copy in `directory`.
+
+    *end*: until when, by the monotonic clock. Raises CommandFailed, and ReleaseError where no time is left.
+    """
     target = f"{directory(app)}/{number}.sqlite"
     source = f"{layout.shared(app)}/{path}"
     for left in range(TRIES - 1, -1, -1):
+        seconds = end - time.monotonic()
+        if seconds <= 0:
+            raise ReleaseError(f"its SQLite databases take more than {PATIENCE} s to copy, {path} is left")
         try:
             run_as(
                 app,
                 ["/usr/bin/python3", "-I", "-c", COPY, source, target],
                 what=f"copying database {path} of {app}",
                 shown_as=f"python3 (copy) {path}",
-                timeout=PATIENCE,
+                timeout=seconds,
             )
             break
+        except TimedOut:
+            raise
         except CommandFailed:
             if not left:
                 raise

@@ -27,6 +27,8 @@ class Tree:
     """What was linked, of the files of a user."""
 
     uid: int
+    #: Bytes that all files may have: a file with holes can be larger than any disk, and restic reads all of it.
+    room: int
     files: int = 0
     #: Paths of databases, which must not be copied as files.
     databases: list[str] = field(default_factory=list)
@@ -91,6 +93,12 @@ class Tree:
                 self.left_out.append(path + name)
             else:
                 self.files += 1
+                self.room -= linked.st_size
+                if self.room < 0:
+                    raise ReleaseError(
+                        f"its files say that they are larger than the disk, {path}{name} with {linked.st_size} bytes: "
+                        "it has holes, or others before it have"
+                    )
         else:
             self.left_out.append(path + name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 from collections.abc import Iterator
@@ -10,6 +11,10 @@ from typing import IO
 
 #: The end of a name that a file has while it is written.
 _MARK = re.compile(r"\.new-([0-9]+)\Z")
+
+#: Of linux/fcntl.h and linux/fs.h, for renameat2(2).
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 def write_atomically(path: str, content: str, mode: int = 0o600, gid: int = -1) -> None:
@@ -67,6 +72,15 @@ def remove_half_written(directory: str, pattern: str = ".+") -> None:
             mark = _MARK.search(name)
             if mark and re.fullmatch(pattern, name) and not os.path.exists(f"/proc/{mark[1]}"):
                 forget(os.path.join(directory, name))
+
+
+def exchange(one: str, other: str) -> None:
+    """Let two paths change places in one step. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    if done != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), one)
 
 
 def forget(path: str) -> None:

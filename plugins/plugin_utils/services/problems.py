@@ -37,7 +37,9 @@ def problems(hosts: Mapping[str, Variables], servers: Mapping[str, Variables]) -
         return []
     if not servers:
         alone = [name for name, apps in wanting.items() if any(app["redis"] for app in apps)]
-        return [*_on_several_hosts(wanting), *_of_secret(alone, hosts), *_too_many(wanting, hosts)]
+        # Each has a Redis of its own, and need not have the secret of the others.
+        secrets = [problem for name in alone for problem in _of_secret([name], hosts)]
+        return [*_on_several_hosts(wanting), *secrets, *_too_many(wanting, hosts)]
     (server,) = servers
     remote = [name for name in wanting if name != server]
     together = {server: [app for apps in wanting.values() for app in apps]}

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from databases import Controller, get, sql
 from deploying import figure, load
 from testinfra.host import Host
@@ -185,14 +186,22 @@ def test_an_app_moves_to_a_host_where_users_have_other_numbers(
     # Whatever numbers the two hosts have given so far.
     client.check_output("for number in 1 2 3 4 5; do useradd --system shifted-$number; done")
     controller.good("site.yml")
-    steps = 0
     controller.good(
         "playbooks/restore.yml", "--limit", client.backend.host, app="blog", **{"from": server.backend.host}
     )
     assert server.check_output("id -u blog") != client.check_output("id -u blog")
     wrong = wrong_owners(client, "blog")
     in_sqlite = int(get(client, "blog", "/both").split()[0]) - 1
-    figure("restore_manual_steps", steps)
+    # What a person would have to do after it.
+    steps = {
+        "give files to the app": bool(wrong),
+        "put rows back": in_sqlite != expected,
+        "end maintenance": client.file(layout.maintenance("blog")).exists,
+        "start a worker": "active" not in client.run("systemctl is-active 'app_blog_jobs@*'").stdout.split(),
+        "restart the app": not get(client, "blog", "/").endswith("blog blog_owner"),
+    }
+    figure("restore_manual_steps", sum(steps.values()))
+    assert not any(steps.values()), steps
     figure("restored_rows_on_a_fresh_host", f"{in_sqlite}/{expected}")
     figure("wrong_owners", len(wrong))
     assert wrong == [] and in_sqlite == expected

@@ -119,6 +119,40 @@ def test_workers_go_on_when_files_cannot_be_put_in_place(
     assert systemd[-1] == "start -- app_blog_worker_mail@1.service"
 
 
+def test_a_restore_that_is_killed_leaves_the_app_its_files(
+    repository: Repository, systemd: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after each step: the app has its data, and what it had is nowhere deleted by the next try."""
+    app = tmp_path / "blog"
+
+    def contents() -> str:
+        return (app / "shared/data/page").read_text()
+
+    seen: list[str] = []
+    step = restoring.exchange
+
+    class Killed(BaseException):
+        pass
+
+    def before(one: str, other: str) -> None:
+        seen.append(contents())
+        raise Killed
+
+    def after(one: str, other: str) -> None:
+        step(one, other)
+        seen.append(contents())
+        raise Killed
+
+    for second, killed in enumerate((before, after)):
+        monkeypatch.setattr(restoring.time, "strftime", lambda *_, n=second: f"20261201T00000{n}Z")
+        restoring.fetch_files("blog", "", "")
+        monkeypatch.setattr(restoring, "exchange", killed)
+        with pytest.raises(Killed):
+            restoring.put_files("blog")
+    assert seen == ["as it is", "as it was"]
+    assert "as it is" in [(path / "data/page").read_text() for path in app.glob("shared.before-*")]
+
+
 @pytest.mark.parametrize(
     ("when", "said", "fix"),
     [

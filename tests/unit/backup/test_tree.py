@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.backup import sqlite, tree
 from ansible_collections.emperor.stack.plugins.module_utils.files import trees
+from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed, TimedOut
 from ansible_collections.emperor.stack.plugins.module_utils.host.release_error import ReleaseError
 
 from tools.project import ROOT
 
 
-def linked(source: Path, target: Path, uid: int | None = None) -> tree.Tree:
+def linked(source: Path, target: Path, uid: int | None = None, room: int = 1 << 30) -> tree.Tree:
     target.mkdir()
-    made = tree.Tree(os.getuid() if uid is None else uid)
+    made = tree.Tree(os.getuid() if uid is None else uid, room)
     with trees.opened(str(source)) as one, trees.opened(str(target)) as other:
         made.link(one, other)
     return made
@@ -58,6 +59,18 @@ def test_a_database_and_its_journals_are_no_files(tmp_path: Path) -> None:
     (source / "fake.db").write_text("SQLite format 3")
     made = linked(source, target)
     assert made.databases == ["rows.db"] and sorted(os.listdir(target)) == ["fake.db", "other-wal"]
+
+
+def test_files_that_say_they_are_larger_than_the_disk_fail(tmp_path: Path) -> None:
+    """A file of holes takes no space, and restic would read zeros for hours while other apps wait."""
+    source = tmp_path / "shared"
+    source.mkdir()
+    for name in ("a", "b"):
+        (source / name).touch()
+        os.truncate(source / name, 600)
+    assert linked(source, tmp_path / "enough", room=1200).files == 2
+    with pytest.raises(ReleaseError, match="larger than the disk, b with 600 bytes"):
+        linked(source, tmp_path / "backup", room=1199)
 
 
 def test_a_tree_that_is_too_deep_fails(tmp_path: Path) -> None:
@@ -143,3 +156,28 @@ def test_the_process_that_looks_at_files_has_no_database_open() -> None:
 def without_texts(path: Path) -> str:
     """The code of *path* without its strings, in which other processes' code stands."""
     return re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL)
+
+
+def test_an_app_that_locks_its_databases_has_one_time_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other apps wait for their turn."""
+    given: list[float] = []
+
+    def locked(*_: object, timeout: float, **__: object) -> str:
+        given.append(timeout)
+        raise CommandFailed("copying", "python3", "exit status 1", "database is locked")
+
+    def hanging(*_: object, timeout: float, **__: object) -> str:
+        given.append(timeout)
+        raise TimedOut("copying", "python3", "still running", "")
+
+    monkeypatch.setattr(sqlite, "run_as", locked)
+    with pytest.raises(CommandFailed, match="is locked"):
+        sqlite.copy("blog", "rows.db", 0, time.monotonic() + 60)
+    assert len(given) == sqlite.TRIES and 0 < given[-1] <= given[0] <= 60
+    given.clear()
+    monkeypatch.setattr(sqlite, "run_as", hanging)
+    with pytest.raises(TimedOut):
+        sqlite.copy("blog", "rows.db", 0, time.monotonic() + 60)
+    assert len(given) == 1
+    with pytest.raises(ReleaseError, match=r"take more than 3600 s to copy, rows\.db is left"):
+        sqlite.copy("blog", "rows.db", 0, time.monotonic() - 1)

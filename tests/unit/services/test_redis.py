@@ -57,6 +57,17 @@ def test_it_needs_the_secret_on_a_single_host_too() -> None:
     assert problems({"web1": {"python_apps": [app()], "vault_services_secret": SECRET}}, {}) == []
 
 
+def test_hosts_with_a_redis_of_their_own_need_not_have_the_same_secret() -> None:
+    hosts = {
+        "web1": {"python_apps": [app()], "vault_services_secret": SECRET},
+        "web2": {"python_apps": [app("shop")], "vault_services_secret": SECRET + " of another host"},
+    }
+    assert problems(hosts, {}) == []
+    hosts["web2"]["vault_services_secret"] = "short"
+    (found,) = problems(hosts, {})
+    assert found.hosts == ("web2",) and "shorter than" in found.reason
+
+
 def test_two_hosts_have_one_redis() -> None:
     host = {"python_apps": [app()], "vault_services_secret": SECRET}
     (found,) = problems({"web1": host, "web2": host}, {})
