@@ -32,6 +32,7 @@ LONGEST = (
     "walls",
     "tls",
     "deploy",
+    "data",
     "real_apps",
     "default",
     "sources",
@@ -40,7 +41,6 @@ LONGEST = (
     "upgrade",
     "front",
     "remove_app",
-    "data",
 )
 
 CLOSING = re.compile(r"=+ ((?:\d+ \w+(?:, )?)+) in [\d.]+s.*?=+")

@@ -145,13 +145,14 @@ def status_of_hosts(hosts: Sequence[str], hostvars: Mapping[str, Any]) -> dict[s
 
 
 def backup_status(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What the host's program of backups said when it was *asked*: good, time, hours, text, problems."""
+    """What the host's program of backups said when it was *asked*: good, time, hours, text, problems, restore_test."""
+    untested = {"good": False, "time": None, "hours": None, "text": ""}
     try:
-        return dict(json.loads(asked.get("stdout") or ""))
+        return {"restore_test": untested, **json.loads(asked.get("stdout") or "")}
     except ValueError:
         reason = str(asked.get("stderr") or asked.get("msg") or "no answer").strip()
         text = f"the host does not say what became of its backups: {reason}"
-        return {"good": False, "time": None, "hours": None, "text": text, "problems": [text]}
+        return {**untested, "text": text, "problems": [text], "restore_test": untested}
 
 
 class FilterModule:

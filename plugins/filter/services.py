@@ -1,4 +1,4 @@
-"""Filters about the fleet's services: databases. Thin; the logic is in plugin_utils."""
+"""Filters about the fleet's services: databases, Redis, backups. Thin; the logic is in plugin_utils."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils.controller.native import readable, to_native
-from ..plugin_utils.services import authority, databases, redis
+from ..plugin_utils.services import authority, backups, databases, redis
 from ..plugin_utils.services.connections import connections
 from ..plugin_utils.settings import postgresql
 
@@ -50,6 +50,20 @@ def redis_apps(
 
 def redis_admin_password(secret: str, host: str) -> str:
     return redis.admin_password(str(secret), host)
+
+
+def backup_users(hosts: Sequence[str], secret: str) -> list[dict[str, str]]:
+    return backups.users([str(host) for host in hosts], str(secret))
+
+
+def backup_url(host: str, address: str, secret: str) -> str:
+    return backups.url(str(host), address, str(secret))
+
+
+def backup_problems(
+    servers: Sequence[str], hosts: Sequence[str], hostvars: Mapping[str, Any], secret: str
+) -> list[str]:
+    return backups.problems(servers, {name: hostvars[name] for name in {*servers, *hosts}}, str(secret))
 
 
 def app_connections(
@@ -100,6 +114,9 @@ class FilterModule:
             "postgresql_settings": postgresql.settings,
             "redis_apps": redis_apps,
             "redis_admin_password": redis_admin_password,
+            "backup_users": backup_users,
+            "backup_problems": backup_problems,
+            "backup_url": backup_url,
             "app_connections": app_connections,
             "service_address": service_address,
             "service_certificate": service_certificate,

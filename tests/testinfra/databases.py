@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import time
 from dataclasses import dataclass, field
@@ -35,6 +36,14 @@ def app(name: str, **keys: Any) -> dict[str, Any]:
     }
 
 
+def pair(directory: Path) -> Path:
+    """The source of an app that runs on both hosts, in *directory*, for a test to change."""
+    place = directory / "pair"
+    if not place.exists():
+        shutil.copytree(HERE / "apps/rows", place, ignore=shutil.ignore_patterns("__pycache__"))
+    return place
+
+
 @dataclass
 class Controller(Stack):
     """With apps by host, and runs over both hosts."""
@@ -58,6 +67,7 @@ class Controller(Stack):
         groups = {
             "app_hosts": {"hosts": hosts},
             "databases": {"hosts": {next(iter(hosts)): None}},
+            "backup_server": {"hosts": {next(iter(hosts)): None}},
             "all": {"vars": {**common, **self.variables}},
         }
         self.inventory.write_text(yaml.safe_dump(groups))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -13,6 +14,8 @@ from ..host.command import CommandFailed, run
 PLACE = "/etc/emperor-stack/backup"
 SETTINGS = f"{PLACE}/settings.json"
 PASSWORD = f"{PLACE}/password"
+#: The repository of another host, while a restore takes its backups.
+SOURCE = f"{PLACE}/source.json"
 CACHE = "/var/cache/emperor-stack/restic"
 #: Bytes of an answer as JSON.
 ANSWER = 64 * 1024 * 1024
@@ -31,6 +34,8 @@ class Restic:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.repository = str(settings["repository"])
         self.host = str(settings["host"])
+        #: A certificate of an authority, for a server whose own one is of no public authority.
+        self._authority = str(settings.get("authority") or "")
         self._variables = {
             str(name): str(value) for name, value in (settings.get("environment") or {}).items()
         }
@@ -47,7 +52,7 @@ class Restic:
             **self._variables,
         }
         return run(
-            ["restic", *words],
+            ["restic", *words, *([f"--cacert={self._authority}"] if self._authority else [])],
             what=f"restic {words[0]}",
             env=env,
             timeout=timeout,
@@ -121,6 +126,15 @@ class Restic:
         found = self.answer("snapshots", f"--host={host}") or []
         return sorted(found, key=lambda one: str(one["time"]))
 
+    def outdated(self, keep: Mapping[str, int]) -> list[str]:
+        """The backups that `forget` would delete."""
+        words = [f"--keep-{unit}={count}" for unit, count in sorted(keep.items())]
+        groups = self.answer("forget", "--dry-run", "--group-by=host", *words) or []
+        return [str(one["id"]) for group in groups for one in group.get("remove") or []]
+
+    def delete(self, snapshots: Sequence[str]) -> None:
+        self._in_turn("forget", "--quiet", "--prune", *snapshots)
+
     def check(self) -> str:
         return self.run("check", "--read-data-subset=5%")
 
@@ -128,6 +142,13 @@ class Restic:
         self.run("restore", snapshot, f"--include={path}", f"--target={target}", "--quiet")
 
 
-def settings() -> dict[str, Any]:
+def settings(source: str = "") -> dict[str, Any]:
+    """Those of this host; the repository is that of host *source*, where that has one of its own."""
     with open(SETTINGS, encoding="utf-8") as file:
-        return dict(json.load(file))
+        wanted = dict(json.load(file))
+    if source:
+        with contextlib.suppress(FileNotFoundError), open(SOURCE, encoding="utf-8") as file:
+            other = json.load(file)
+            if other["host"] == source:
+                wanted["repository"] = other["repository"]
+    return wanted

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..database import catalog
+from ..database import archive, catalog
 from ..database.server import Server
 from ..files import trees
 from ..files.atomic import exchange
@@ -85,7 +85,7 @@ def reading(restic: Restic) -> Iterator[None]:
         ) from error
 
 
-def _fetched(restic: Restic, snapshot: dict[str, Any], path: str, place: str) -> str:
+def fetched(restic: Restic, snapshot: Mapping[str, Any], path: str, place: str) -> str:
     """*path* of *snapshot* in the new directory *place* of root's. Raises CannotRestore and OSError."""
     trees.remove(place)
     os.mkdir(place, 0o700)
@@ -105,13 +105,13 @@ def fetch_files(app: str, source: str, at: str) -> dict[str, Any]:
     Raises CannotRestore, CommandFailed, OSError.
     """
     account = pwd.getpwnam(app)
-    restic = Restic(settings())
+    restic = Restic(settings(source))
     with reading(restic):
         snapshots = restic.snapshots(source or restic.host)
     snapshot = chosen(snapshots, staged(app), at)
     place = f"{layout.state(app)}/restore"
     try:
-        restored = _fetched(restic, snapshot, staged(app), place)
+        restored = fetched(restic, snapshot, staged(app), place)
         if not os.path.isdir(restored):
             raise CannotRestore(f"the backup of {snapshot['time']} has no files of {app}")
         count = own(restored, layout.shared(app), account.pw_uid, account.pw_gid)
@@ -225,36 +225,54 @@ def fetched_database(name: str) -> str:
 def fetch_database(name: str, source: str, at: str) -> dict[str, Any]:
     """Load database *name* as it was on host *source* into `fetched_database`. The one that is there stays as it is.
 
-    Where *source* had no databases, its apps had theirs here. Raises as `fetch_files`.
+    Where *source* had no databases, its apps had theirs here. Raises as `fetch_files`, and ServerError.
     """
-    wanted = settings()
+    wanted = settings(source)
+    if at and wanted.get("point_in_time") and source in ("", wanted["host"]):
+        return _fetch_moment(_server(wanted), name, moment(at))
     server, restic = _server(wanted), Restic(wanted)
     with reading(restic):
         snapshots = restic.snapshots(source or restic.host)
-        if not any(DUMPS in one["paths"] for one in snapshots):
+    if source and not any(DUMPS in one["paths"] for one in snapshots):
+        restic = Restic(settings())
+        with reading(restic):
             snapshots = restic.snapshots(restic.host)
     snapshot = chosen(snapshots, DUMPS, at)
     place = f"{STATE}/restore"
     try:
-        dump = _fetched(restic, snapshot, f"{DUMPS}/{name}.dump", place)
+        dump = fetched(restic, snapshot, f"{DUMPS}/{name}.dump", place)
         if not os.path.isfile(dump):
             raise CannotRestore(f"the backup of {snapshot['time']} has no database {name}")
-        load(server, name, dump)
+        load(server, name, dump, fetched_database(name))
     finally:
         trees.remove(place)
     return {"snapshot": snapshot["time"]}
 
 
-def load(server: Server, name: str, path: str) -> None:
-    """Load the dump at *path* into the new database `fetched_database`, as an app that uses *name*."""
-    owner, fresh = name + catalog.OWNER, fetched_database(name)
+def _fetch_moment(server: Server, name: str, when: datetime.datetime) -> dict[str, Any]:
+    """The same, as it was exactly *when*: from the archive of all changes."""
+    place = f"{STATE}/restore"
+    trees.remove(place)
+    os.mkdir(place, 0o700)
+    try:
+        with archive.at(server, name, when) as past:
+            past.dump(name, f"{place}/{name}.dump", compressed=False)
+        load(server, name, f"{place}/{name}.dump", fetched_database(name))
+    finally:
+        trees.remove(place)
+    return {"snapshot": when.isoformat()}
+
+
+def load(server: Server, name: str, path: str, fresh: str) -> None:
+    """Load the dump at *path* into the new database *fresh*, as an app that uses *name*."""
+    owner = name + catalog.OWNER
     roles = sorted(member for group, member in server.state()["members"] if group == owner)
     if not roles:
         raise CannotRestore(
             f"no app uses database {name} any more: run site.yml with an app that does, then restore"
         )
     quoted = catalog.name(fresh)
-    server.sql(f"drop database if exists {quoted} with (force)")
+    server.drop(fresh)
     server.sql(
         f"create database {quoted} owner {catalog.name(owner)} template template0 encoding 'UTF8' locale 'C.UTF-8'"
     )
@@ -262,7 +280,7 @@ def load(server: Server, name: str, path: str) -> None:
     try:
         server.load_dump(path, fresh, roles[0], owner)
     except CommandFailed:
-        server.sql(f"drop database {quoted} with (force)")
+        server.drop(fresh)
         raise
     for role in roles:
         # It belongs to the database itself, so it stays when the name changes.

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..app import owned_paths
 from ..app.renaming import MARK
-from ..database import catalog
+from ..database import archive, catalog
 from ..database.server import Server
 from ..files import trees
 from ..files.atomic import write_atomically
@@ -29,6 +29,8 @@ from .tree import Tree, entered
 STATE = f"{layout.HOST_STATE}/backup"
 DUMPS = f"{STATE}/databases"
 LAST = f"{STATE}/last.json"
+#: What of apps and databases is in a backup, and how much: a part of it, by which a restore is tested.
+MANIFEST = f"{STATE}/manifest.json"
 #: What only this host has, beside the data of its apps.
 OF_THE_HOST = (layout.TLS, *layout.FRONT_LOCAL)
 
@@ -56,20 +58,26 @@ def stage(app: str) -> dict[str, Any]:
     trees.remove(place, f"{place}.history.jsonl")
     os.mkdir(place, 0o700)
     disk = os.statvfs(layout.shared(app))
-    tree = Tree(account.pw_uid, disk.f_blocks * disk.f_frsize)
+    tree, rows, copied = Tree(account.pw_uid, disk.f_blocks * disk.f_frsize), dict[str, int](), 0
     with owned_paths.opened(layout.APPS, layout.shared(app)) as source, trees.opened(place) as target:
         tree.link(source, target)
         end = time.monotonic() + sqlite.PATIENCE
         for number, path in enumerate(tree.databases):
-            name = sqlite.copy(app, path, number, end)
-            _put(app, account.pw_uid, name, target, path)
+            name, rows[path] = sqlite.copy(app, path, number, end)
+            copied += _put(app, account.pw_uid, name, target, path)
     with contextlib.suppress(FileNotFoundError):
         os.link(f"{layout.state(app)}/history.jsonl", f"{place}.history.jsonl")
-    return {"files": tree.files, "databases": len(tree.databases), "left_out": tree.left_out[:20]}
+    return {
+        "files": tree.files,
+        "bytes": tree.bytes + copied,
+        "databases": len(tree.databases),
+        "rows": rows,
+        "left_out": tree.left_out[:20],
+    }
 
 
-def _put(app: str, uid: int, name: str, target: int, path: str) -> None:
-    """Link the copy *name* of a database of *app* to its *path* in the open directory *target*."""
+def _put(app: str, uid: int, name: str, target: int, path: str) -> int:
+    """Link the copy *name* of a database of *app* to its *path* in the open directory *target*. Returns its bytes."""
     *above, last = path.split("/")
     with contextlib.ExitStack() as stack:
         copies = stack.enter_context(owned_paths.opened(layout.APPS, sqlite.directory(app)))
@@ -79,6 +87,7 @@ def _put(app: str, uid: int, name: str, target: int, path: str) -> None:
         linked = os.stat(last, dir_fd=target, follow_symlinks=False)
         if linked.st_uid != uid or linked.st_size == 0:
             raise ReleaseError(f"the copy of database {path} was replaced while it was taken")
+        return linked.st_size
 
 
 def dump(version: str) -> dict[str, Any]:
@@ -111,7 +120,8 @@ def save() -> dict[str, Any]:
     result: dict[str, Any] = {"began": int(began), "apps": {}, "databases": {}, "problems": []}
     # The last good backup, and a hash of the repository that it is in.
     result["last_good"], result["repository"] = last.get("last_good"), last.get("repository")
-    paths = [path for path in OF_THE_HOST if os.path.isdir(path)]
+    result["first"] = last.get("first") or result["began"]
+    paths = [MANIFEST, *(path for path in OF_THE_HOST if os.path.isdir(path))]
     for app in apps():
         try:
             result["apps"][app] = stage(app)
@@ -123,9 +133,12 @@ def save() -> dict[str, Any]:
         if wanted.get("postgresql"):
             result["databases"] = dump(wanted["postgresql"])
             paths.append(DUMPS)
+        if wanted.get("point_in_time"):
+            result["problems"] += archive.problems(Server(wanted["postgresql"]))
         result["problems"] += [
             f"database {name}: {one['error']}" for name, one in result["databases"].items() if "error" in one
         ]
+        _write(MANIFEST, {name: result[name] for name in ("began", "apps", "databases")})
         _send(Restic(wanted), paths, wanted, place == last.get("repository"))
         # Whatever else failed: the repository is there.
         result["repository"] = place
@@ -139,8 +152,12 @@ def save() -> dict[str, Any]:
     result["good"] = not result["problems"]
     if result["good"]:
         result["last_good"] = result["began"]
-    write_atomically(LAST, json.dumps(result, indent=1) + "\n", 0o600, grp.getgrnam("root").gr_gid)
+    _write(LAST, result)
     return result
+
+
+def _write(path: str, content: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(content, indent=1) + "\n", 0o600, grp.getgrnam("root").gr_gid)
 
 
 def _send(restic: Restic, paths: list[str], wanted: dict[str, Any], known: bool) -> None:

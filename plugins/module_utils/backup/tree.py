@@ -30,6 +30,7 @@ class Tree:
     #: Bytes that all files may have: a file with holes can be larger than any disk, and restic reads all of it.
     room: int
     files: int = 0
+    bytes: int = 0
     #: Paths of databases, which must not be copied as files.
     databases: list[str] = field(default_factory=list)
     #: Paths of what is neither a file of the user's, a directory nor a link.
@@ -93,6 +94,7 @@ class Tree:
                 self.left_out.append(path + name)
             else:
                 self.files += 1
+                self.bytes += linked.st_size
                 self.room -= linked.st_size
                 if self.room < 0:
                     raise ReleaseError(

@@ -32,6 +32,14 @@ select json_build_object(
     from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase join pg_authid r on r.oid = s.setrole))
 """
 
+#: The number of rows in all tables of a database. The count of each is asked for by name, in one answer.
+ROWS = """
+select coalesce(sum((xpath('/row/rows/text()', query_to_xml(
+    format('select count(*) as rows from only %I.%I', nspname, relname), false, true, '')))[1]::text::bigint), 0)
+from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+where relkind = 'r' and nspname not in ('pg_catalog', 'information_schema')
+"""
+
 #: Databases of PostgreSQL's own that every role may connect to otherwise.
 COMMON = ("postgres", "template1")
 

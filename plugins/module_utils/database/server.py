@@ -181,6 +181,14 @@ class Server:
         which = "select pg_terminate_backend(pid) from pg_stat_activity where datname ="
         self.sql(f"{which} {catalog.text(database)}")
 
+    def drop(self, database: str) -> None:
+        """Drop *database*, where it is there, and end its sessions."""
+        self.sql(f"drop database if exists {catalog.name(database)} with (force)")
+
+    def rows(self, database: str) -> int:
+        """How many rows the tables of *database* have."""
+        return int(self.sql(catalog.ROWS, database, "counting rows"))
+
     def dump(self, database: str, path: str, compressed: bool = True) -> None:
         """Write *database* to *path*, which is new, and look whether the copy is whole. Raises CommandFailed and OSError."""
         with open(path, "xb") as file:
@@ -207,6 +215,21 @@ class Server:
                 whole=64 * 1024 * 1024,
                 timeout=3600,
             ).splitlines()
+
+    def dumped_rows(self, path: str) -> int:
+        """How many rows are in the dump at *path*: lines between beginning and end of a COPY. Raises CommandFailed."""
+        user = "setpriv --reuid=postgres --regid=postgres --init-groups"
+        count = """!inside && /^COPY .* FROM stdin;$/ {inside = 1; next} $0 == "\\\\." {inside = 0} inside {rows++}"""
+        command = f'{user} "$0" --data-only --file=- | awk "$1"'
+        with open(path, "rb") as file:
+            said = run(
+                ["sh", "-c", command, self.program("pg_restore"), f"{count} END {{print rows + 0}}"],
+                what="counting rows of the dump",
+                stdin=file,
+                whole=100,
+                timeout=DAY,
+            )
+        return int(said)
 
     def load_dump(self, path: str, database: str, role: str, owner: str) -> None:
         """Load the dump at *path* into the empty *database* as the app's *role*, acting as *owner*. Raises CommandFailed.

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..database import catalog, identities
+from ..database import archive, catalog, identities
 from ..database.server import Server, ServerError, lines
 from ..host import layout
 from ..host.command import CommandFailed
@@ -68,6 +68,8 @@ def apply() -> int:
         server.control("restart")
         server.wait()
         print(f"PostgreSQL restarted for {', '.join(pending)}")
+    if wanted.get("point_in_time"):
+        archive.create(wanted["archive"])
     for statement in catalog.statements(server.state(), wanted["apps"]):
         server.sql(statement, what="creating roles and databases")
     for database, extensions in catalog.extensions(wanted["apps"]).items():
@@ -112,6 +114,12 @@ def remove() -> int:
     return 0
 
 
+def save() -> int:
+    """A backup for restores to any moment, by a timer."""
+    print(f"{archive.save()} backup is in the archive")
+    return 0
+
+
 def _drop(server: Server, app: str, database: str, archive: bool) -> None:
     # An app may make a template of its database, which could not be dropped.
     server.sql(f"alter database {catalog.name(database)} with allow_connections true is_template false")
@@ -133,6 +141,7 @@ COMMANDS: Mapping[str, Callable[[], int]] = {
     "apply": apply,
     "absent-state": absent_state,
     "remove": remove,
+    "save": save,
 }
 
 

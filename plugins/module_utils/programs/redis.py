@@ -13,6 +13,7 @@ from typing import Any
 
 from ..database.resp import Connection, RedisError
 from ..host.command import CommandFailed, run
+from ..systemd.settings_of import settings_of
 
 ADMIN = "/etc/emperor-stack/redis/admin.json"
 #: Seconds until it has read its data.
@@ -22,19 +23,6 @@ START = 300
 def _wanted() -> dict[str, Any]:
     with open(ADMIN, encoding="utf-8") as file:
         return dict(json.load(file))
-
-
-def _started_with(unit: str) -> str:
-    """The digest of the settings that the running process was started with; empty where none runs."""
-    shown = run(
-        ["systemctl", "show", "--property=MainPID", "--value", unit], what="asking systemd", timeout=30
-    )
-    try:
-        with open(f"/proc/{int(shown)}/environ", "rb") as file:
-            variables = dict(one.partition(b"=")[::2] for one in file.read().split(b"\0"))
-    except (OSError, ValueError):
-        return ""
-    return variables.get(b"EMPEROR_STACK_SETTINGS", b"").decode(errors="replace")
 
 
 def _connect(wanted: Mapping[str, Any]) -> Connection:
@@ -51,7 +39,7 @@ def _loaded(wanted: Mapping[str, Any]) -> bool:
 def state() -> int:
     wanted = _wanted()
     try:
-        ready = _started_with(wanted["unit"]) == wanted["settings"] and _loaded(wanted)
+        ready = settings_of(wanted["unit"]) == wanted["settings"] and _loaded(wanted)
     except (OSError, RedisError) as error:
         print(f"differs: {error}")
         return 0
@@ -63,7 +51,7 @@ def apply() -> int:
     wanted = _wanted()
     unit = wanted["unit"]
     run(["systemctl", "enable", "--quiet", unit], what=f"enabling {unit}", timeout=60)
-    if _started_with(unit) != wanted["settings"]:
+    if settings_of(unit) != wanted["settings"]:
         run(["systemctl", "restart", unit], what=f"restarting {unit}", timeout=START)
         _wait(wanted)
     elif not _loaded_users(wanted):

@@ -27,7 +27,7 @@ NUMBER = re.compile(r"[1-9][0-9]*")
 #: Every variable that a playbook takes from the command line, and what it may be.
 OPTIONS: dict[str, tuple[str, ...] | re.Pattern[str]] = {
     "across_migration": FLAG,
-    "action": ("issue", "backup", "restore", "now", "list", "check"),
+    "action": ("issue", "backup", "restore", "now", "list", "check", "test"),
     "again": FLAG,
     "app": TEXT,
     "archive": FLAG,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from authority import host_named
-from databases import PASSWORD, QUEUE, Controller, app
+from databases import PASSWORD, QUEUE, Controller, app, pair
 from testinfra.host import Host
 
 
@@ -27,6 +27,7 @@ def controller(server: Host, client: Host, directory: Path) -> Controller:
     celery = {
         "jobs": {"command": "celery --app tasks worker --concurrency 1 --without-gossip --without-mingle"}
     }
+    both = app("pair", source={"path": str(pair(directory))})
     queue = {"source": QUEUE, "database": None, "migrate": None, "redis": True, "workers": celery}
     made = Controller(
         server,
@@ -40,23 +41,21 @@ def controller(server: Host, client: Host, directory: Path) -> Controller:
                 app("blog", database=database, workers=worker, persistent=["data"]),
                 app("other"),
                 app("queue", **queue),
+                both,
             ],
-            client.backend.host: [app("my-shop", workers=worker), app("mail-queue", **queue)],
+            client.backend.host: [app("my-shop", workers=worker), app("mail-queue", **queue), both],
         },
     )
-    address = made.addresses[server.backend.host]
+    # Never by itself: the tests say when.
+    never = "2099-01-01 02:00:00"
     made.variables = {
-        "backup_repository": f"rest:http://{address}:8000/fleet",
         "backup_password": PASSWORD,
-        # Never by itself: the tests say when.
-        "backup_at": "2099-01-01 02:00:00",
-        "hardening_firewall_allow": [{"port": 8000}],
+        "backup_at": never,
+        "backup_test_at": never,
+        "backup_server_at": never,
+        "postgresql_point_in_time": {"repo1-path": "/srv/pgbackrest", "repo1-retention-full": 2},
+        "postgresql_point_in_time_at": never,
     }
-    server.check_output("DEBIAN_FRONTEND=noninteractive apt-get install -y -qq restic-rest-server")
-    server.check_output(
-        "systemd-run --unit=rest-server restic-rest-server --no-auth --path /srv/backups --listen %s",
-        f"{address}:8000",
-    )
-    # Five releases, on a machine that may have other work.
+    # Eleven releases, on a machine that may have other work.
     made.good("site.yml", patience=1500)
     return made

@@ -48,6 +48,14 @@ for _ in range(20):
 print(json.dumps(whole))
 """
 
+#: Overwrites all of each file.
+DAMAGE = """
+import os, sys
+for path in sys.argv[1:]:
+    with open(path, "r+b") as file:
+        file.write(b"x" * os.path.getsize(path))
+"""
+
 #: A backup, and whether any process had the password in its arguments meanwhile.
 WATCHED = """
 import glob, json, subprocess, sys
@@ -90,7 +98,7 @@ def test_backups_under_writes_are_whole(controller: Controller, server: Host) ->
     assert result.failed == 0 and result.total > 100, result.failures()
     assert backup["code"] == 0 and backup["seen"] == 0, backup
     assert re.search(
-        r"backup of .*: 3 apps, .* 1 SQLite databases, \d databases of PostgreSQL", backup["said"]
+        r"backup of .*: 4 apps, .* 1 SQLite databases, \d databases of PostgreSQL", backup["said"]
     )
 
 
@@ -148,23 +156,90 @@ def test_an_app_comes_back_as_it_was_while_others_serve(controller: Controller, 
     assert wrong_owners(server, "blog") == []
 
 
+def test_a_restore_test_gets_back_what_was_saved(
+    controller: Controller, server: Host, directory: Path
+) -> None:
+    controller.good("playbooks/backup.yml", "--limit", server.backend.host, action="now")
+    before = json.loads(server.check_output("cat /var/lib/emperor-stack/backup/manifest.json"))
+    said = controller.good("playbooks/backup.yml", "--limit", server.backend.host, action="test").output
+    tested = json.loads(server.check_output("cat /var/lib/emperor-stack/backup/restore-test.json"))
+    saved = sum(sum(one["rows"].values()) for one in before["apps"].values())
+    # Nobody has written since the backup; a row of the health check may have come.
+    in_postgresql = int(sql(server, "select count(*) from rows", "blog"))
+    back = sum(one["rows"] for one in tested["apps"].values())
+    figure("restore_test_rows", f"{back + tested['databases']['blog']['rows']}/{saved + in_postgresql}")
+    assert tested["good"] and tested["problems"] == [] and back == saved > 0, tested
+    assert 0 < tested["databases"]["blog"]["rows"] <= in_postgresql
+    assert re.search(r"restore test of .*: 4 apps, \d+ files, \d databases of PostgreSQL, \d+ rows", said)
+    path = directory / "tested.json"
+    controller.good("playbooks/status.yml", "--limit", server.backend.host, json=str(path))
+    status = json.loads(path.read_text())[server.backend.host]["blog"]["backup"]["restore_test"]
+    assert status["good"] and 0 <= status["hours"] < 1
+    # Nothing of it stays: no files, no database, no copy in the app's own directory.
+    assert server.check_output("ls -A /var/lib/emperor-stack/backup").split() == [
+        "databases",
+        "last.json",
+        "manifest.json",
+        "restore-test.json",
+    ]
+    assert sql(server, "select datname from pg_database where datname like '%.%'") == ""
+    assert server.check_output("ls -A /srv/apps/blog/cache/backup 2>/dev/null || true") == ""
+
+
+def test_a_database_goes_back_to_any_moment_since_its_backup(controller: Controller, server: Host) -> None:
+    """Rows that were written after the backup, and deleted since then, come from the archive of all changes."""
+    server.check_output("systemctl start emperor-stack-postgresql-archive")
+    made = "set role blog_owner; create table moments (n int); insert into moments select generate_series(1, 1000)"
+    sql(server, made, "blog")
+    # A second is the least that a person would name.
+    moment = server.check_output("sleep 1.1; date --utc +%Y-%m-%dT%H:%M:%S; sleep 1.1")
+    sql(server, "drop table moments", "blog")
+    with load(server, "other.localhost", ["/"], rate=10) as beside:
+        said = controller.good("playbooks/restore.yml", app="blog", at=moment).output
+    rows = int(sql(server, "select count(*) from moments", "blog"))
+    figure("pitr_rows", f"{rows}/1000")
+    figure("pitr_beside_failed_requests", f"{beside.failed}/{beside.total}")
+    assert rows == 1000 and f"fetched database blog as of {moment}" in said
+    assert beside.failed == 0 and beside.total > 20, beside.failures()
+    assert get(server, "blog", "/").endswith("blog blog_owner")
+    assert not server.file("/var/lib/postgresql/17/emperor-restore").exists
+    future = controller.play("playbooks/restore.yml", app="blog", at="2099-01-01T00:00")
+    assert future.code != 0 and "is still to come" in future.output
+
+
+def test_a_damaged_repository_is_found_and_changes_nothing(controller: Controller, server: Host) -> None:
+    here = f"/srv/backups/{server.backend.host}"
+    server.check_output(
+        "cp -a /srv/backups /srv/aside && find %s/data -type f -exec python3 -c %s {} +", here, DAMAGE
+    )
+    before = server.check_output("ls /srv/apps/blog /srv/apps/blog/state")
+    tested = server.run("%s test", PROGRAM)
+    with load(server, "blog.localhost", ["/"], rate=10) as visitors:
+        damaged = controller.play("playbooks/restore.yml", app="blog")
+    # In the same directory, which the service has mounted.
+    server.check_output("rm -r /srv/backups/* && cp -a /srv/aside/. /srv/backups/")
+    figure("restore_damaged_failed_requests", f"{visitors.failed}/{visitors.total}")
+    assert visitors.failed == 0 and visitors.total > 20, visitors.failures()
+    assert tested.rc == 1 and "problem: restore test of blog: " in tested.stdout, tested.stdout
+    assert damaged.code != 0 and "take an older backup with -e at=TIME" in damaged.output
+    assert server.check_output("ls /srv/apps/blog /srv/apps/blog/state") == before
+    assert server.run("%s test", PROGRAM).rc == 0
+
+
 def test_what_cannot_be_restored_changes_nothing(controller: Controller, server: Host) -> None:
     before = server.check_output("ls /srv/apps/blog")
     outcome = controller.play("playbooks/restore.yml", app="blog", at="2020-01-01T00:00")
     assert outcome.code != 0 and "no backup at or before 2020-01-01T00:00 has" in outcome.output
     assert server.check_output("ls /srv/apps/blog") == before
-    server.check_output("systemctl stop rest-server")
+    server.check_output("systemctl stop restic-rest-server")
     with load(server, "blog.localhost", ["/"], rate=10) as visitors:
         silent = controller.play("playbooks/restore.yml", app="blog")
-    server.check_output(
-        "systemd-run --unit=rest-server2 restic-rest-server --no-auth --path /srv/backups --listen %s",
-        f"{controller.addresses[server.backend.host]}:8000",
-    )
+    server.check_output("systemctl start restic-rest-server")
     figure("restore_unreachable_failed_requests", f"{visitors.failed}/{visitors.total}")
     assert visitors.failed == 0 and visitors.total > 50, visitors.failures()
     assert silent.code != 0 and "connection refused" in silent.output
     assert (
-        "backup_repository rest:http" in silent.output
+        "backup_repository rest:https://" in silent.output
         and "let the host reach the repository" in silent.output
     )
     assert server.check_output("ls /srv/apps/blog") == before

@@ -19,6 +19,7 @@ ROLES = {
     "uwsgi_emperor",
     "postgresql",
     "redis",
+    "backup_server",
     "backup",
     "python_apps",
     "tls",

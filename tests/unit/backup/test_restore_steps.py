@@ -57,7 +57,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     monkeypatch.setattr(layout, "APPS", str(tmp_path))
     monkeypatch.setattr(restoring, "DUMPS", str(tmp_path / "host/databases"))
     monkeypatch.setattr(restoring, "STATE", str(tmp_path / "host"))
-    monkeypatch.setattr(restoring, "settings", lambda: WANTED)
+    monkeypatch.setattr(restoring, "settings", lambda *_: WANTED)
     monkeypatch.setattr(restoring.pwd, "getpwnam", lambda _: pwd.getpwuid(os.getuid()))
     monkeypatch.setattr(restoring.grp, "getgrnam", lambda _: SimpleNamespace(gr_gid=os.getgid()))
     (tmp_path / "host").mkdir()
@@ -198,12 +198,13 @@ class Server:
         self.said.append(statement)
         if made := re.match(r'create database "([^"]+)"', statement):
             self.databases[made[1]] = None
-        if gone := re.match(r'drop database (?:if exists )?"([^"]+)"', statement):
-            self.databases.pop(gone[1], None)
         if renamed := re.match(r'alter database "([^"]+)" rename to "([^"]+)"', statement):
             del self.databases[renamed[1]]
             self.databases[renamed[2]] = None
         return ""
+
+    def drop(self, database: str) -> None:
+        self.databases.pop(database, None)
 
     def end_sessions(self, database: str) -> None:
         self.said.append(f"end sessions of {database}")

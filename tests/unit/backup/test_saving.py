@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ SETTINGS = {"repository": "/mnt/backups", "host": "web1", "keep": {"last": 3}, "
 @pytest.fixture
 def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether the repository was known, of each backup; nothing leaves this machine."""
-    for name, path in (("STATE", ""), ("DUMPS", "/databases"), ("LAST", "/last.json")):
+    for name, path in (
+        ("STATE", ""),
+        ("DUMPS", "/databases"),
+        ("LAST", "/last.json"),
+        ("MANIFEST", "/manifest.json"),
+    ):
         monkeypatch.setattr(saving, name, f"{tmp_path}{path}")
     monkeypatch.setattr(saving, "OF_THE_HOST", ())
     monkeypatch.setattr(saving, "apps", lambda: iter(()))
@@ -31,6 +37,8 @@ def test_a_failure_is_remembered_together_with_the_last_good_backup(
 ) -> None:
     good = saving.save()
     assert good["good"] and saving.last_backup() == good
+    manifest = json.loads(Path(saving.MANIFEST).read_text())
+    assert manifest == {"began": good["began"], "apps": {}, "databases": {}}
 
     def refuse(*_: Any) -> None:
         raise CommandFailed("restic cat", "restic cat", "exit status 1", "Is there a repository at …")
@@ -38,7 +46,7 @@ def test_a_failure_is_remembered_together_with_the_last_good_backup(
     monkeypatch.setattr(saving, "_send", refuse)
     bad = saving.save()
     assert not bad["good"] and "Is there a repository" in bad["problems"][0]
-    assert saving.last_backup()["last_good"] == good["began"]
+    assert saving.last_backup()["last_good"] == good["began"] == bad["first"]
     assert saving.last_backup()["repository"] == good["repository"]
 
 

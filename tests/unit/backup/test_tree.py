@@ -89,7 +89,7 @@ def test_a_copy_is_whole_while_somebody_writes(tmp_path: Path) -> None:
     writer.commit()
     writer.execute("insert into rows values ('not yet')")
     command = [sys.executable, "-I", "-c", sqlite.COPY, str(source), str(target)]
-    subprocess.run(command, check=True)
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "1\n"
     writer.close()
     assert os.listdir(target.parent) == ["copy.db"]
     with contextlib.closing(sqlite3.connect(target)) as copy:
@@ -110,6 +110,34 @@ def test_a_copy_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode != 0
     assert "the copy is not whole" in refused.stderr or "malformed" in refused.stderr
+
+
+def test_a_restored_copy_is_looked_at_beside_it(tmp_path: Path) -> None:
+    """SQLite never opens what came out of the repository where it is, and leaves nothing behind."""
+    restored, beside = tmp_path / "rows.db", tmp_path / "cache/looked.db"
+    with contextlib.closing(sqlite3.connect(restored)) as database, database:
+        database.execute("pragma journal_mode=wal")
+        database.execute('create table "odd "" name" (name)')
+        database.execute("create table ids (id integer primary key autoincrement)")
+        database.execute('create index by_name on "odd "" name" (name)')
+        database.executemany('insert into "odd "" name" values (?)', [("x" * 500,)] * 100)
+        database.execute("insert into ids default values")
+    command = [sys.executable, "-I", "-c", sqlite.LOOK, str(beside)]
+
+    def look() -> subprocess.CompletedProcess[str]:
+        with restored.open("rb") as file:
+            return subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+
+    # With the one row of `sqlite_sequence`.
+    assert look().stdout == "102\n" and os.listdir(beside.parent) == []
+    # One row has another text in its table than in the index: only a check of the whole database sees that.
+    pages = bytearray(restored.read_bytes())
+    place = pages.index(b"x" * 500)
+    pages[place : place + 9] = b"different"
+    restored.write_bytes(pages)
+    refused = look()
+    assert refused.returncode != 0 and "it is not whole: row" in refused.stderr, refused
+    assert refused.stdout == "" and os.listdir(beside.parent) == []
 
 
 #: An app whose processes open the database for each request: the last one that closes it deletes its -wal.

@@ -7,16 +7,17 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils.backup import saving
+from ansible_collections.emperor.stack.plugins.module_utils.backup import proving, saving
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
 from ansible_collections.emperor.stack.plugins.module_utils.programs import backup
 
+OLD_TEST = "the last good restore test is older than 9 days, or there was none"
 OLD = "the last good backup is older than 36 hours, or there was none"
 
 
 def result(hours: float, **keys: Any) -> dict[str, Any]:
     began = int(time.time() - hours * 3600)
-    apps = {"blog": {"files": 12, "databases": 1}, "shop": {"error": "disk full"}}
+    apps = {"blog": {"files": 12, "databases": 1, "rows": 700}, "shop": {"error": "disk full"}}
     return {
         "began": began,
         "last_good": began,
@@ -47,6 +48,7 @@ def test_the_last_backup(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(saving, "last_backup", lambda: last)
+    monkeypatch.setattr(proving, "last_test", dict)
     monkeypatch.setattr(backup.sys, "argv", ["backup", "status"])
     assert backup.main() == 0
     said = json.loads(capsys.readouterr().out)
@@ -57,6 +59,36 @@ def test_the_last_backup(
     assert shown[0] == said["text"] and shown[1:] == [f"problem: {one}" for one in problems if last]
     if last:
         assert "2 apps, 12 files, 1 SQLite databases" in shown[0] and said["time"] in shown[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "test", "problems"),
+    [
+        # A new host has no test yet.
+        (3, {}, []),
+        (10 * 24, {}, [OLD_TEST]),
+        (30 * 24, result(8 * 24), []),
+        (30 * 24, result(10 * 24), [OLD_TEST]),
+        (
+            30 * 24,
+            result(1, problems=["restore test of shop: \x1b[31mdisk full"], last_good=None),
+            ["disk full", OLD_TEST],
+        ),
+    ],
+)
+def test_the_last_restore_test(
+    first: float,
+    test: dict[str, Any],
+    problems: list[str],
+) -> None:
+    saved = result(3, first=time.time() - first * 3600)
+    said = backup.summary(saved, {**test, "good": not test["problems"]} if test else {})
+    assert len(said["problems"]) == len(problems) and said["good"] == (not problems)
+    for one, text in zip(said["problems"], problems, strict=True):
+        assert one.endswith(text) and "\x1b" not in one
+    tested = said["restore_test"]
+    assert tested["hours"] == (round((time.time() - test["began"]) / 3600, 1) if test else None)
+    assert not test or "2 apps, 12 files, 0 databases of PostgreSQL, 700 rows" in tested["text"]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +119,7 @@ def test_a_backup_at_once_is_a_start_of_the_service(
     last = result(hours, problems=problems)
     monkeypatch.setattr(backup, "run", start)
     monkeypatch.setattr(saving, "last_backup", lambda: last)
+    monkeypatch.setattr(proving, "last_test", dict)
     monkeypatch.setattr(backup.sys, "argv", ["backup", "now"])
     assert backup.main() == code
     assert said in "".join(capsys.readouterr())

@@ -57,7 +57,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     }
     (tmp_path / "admin.json").write_text(json.dumps(wanted))
     monkeypatch.setattr(redis, "ADMIN", str(tmp_path / "admin.json"))
-    monkeypatch.setattr(redis, "_started_with", lambda _: "s1")
+    monkeypatch.setattr(redis, "settings_of", lambda _: "s1")
     monkeypatch.setattr(redis, "run", lambda argv, **_: made.asked.append(" ".join(argv)))
     yield made
     made.socket.close()
@@ -84,7 +84,7 @@ def test_users_are_loaded_without_a_restart_and_settings_with_one(
 ) -> None:
     assert run(monkeypatch, capsys, "apply") == (0, "")
     assert "ACL LOAD" in server.asked and "systemctl restart u.service" not in server.asked
-    monkeypatch.setattr(redis, "_started_with", lambda _: "older")
+    monkeypatch.setattr(redis, "settings_of", lambda _: "older")
     assert run(monkeypatch, capsys, "apply") == (0, "")
     assert "systemctl restart u.service" in server.asked
 

@@ -38,9 +38,9 @@ def test_an_app_reaches_no_database_but_its_own() -> None:
     assert [line for line in text.splitlines() if line and not line.startswith("#")] == [
         'local "shared" "blog" peer',
         # By user postgres only, for a restore.
-        'local "shared.restored" "blog" peer map=emperor-restore',
+        'local "shared.restored","shared.tested" "blog" peer map=emperor-restore',
         'local all "blog" reject',
-        'local "shop.restored" "shop" peer map=emperor-restore',
+        'local "shop.restored","shop.tested" "shop" peer map=emperor-restore',
         'local all "shop" reject',
         "local all all peer",
         'hostssl "shop" "shop" 10.0.0.3/32 scram-sha-256',
