@@ -48,6 +48,9 @@ class ActionModule(ActionBase):
             ),
             lambda: [name for name in of_roles(ROOT) if not name.startswith("__")],
         )
+        faults += extra_variables.unknown_hosts(
+            (task_vars or {}).get("without"), (task_vars or {})["groups"].get("app_hosts", ())
+        )
         if faults:
             return {"failed": True, "changed": False, "msg": extra_variables.message(faults)}
         return {"changed": False}

@@ -29,6 +29,7 @@ from ..plugin_utils.controller import held_runs, second_command
 from ..plugin_utils.controller.bundle import bundle_root
 from ..plugin_utils.controller.lock_holders import ActionWithLocks, playbook_process
 from ..plugin_utils.controller.native import to_native, unreadable
+from ..plugin_utils.release.shared import Shared
 from ..plugin_utils.release.specs import Specs, code_directory, pack, source_files
 from ..plugin_utils.schema.apps import complete_all
 
@@ -51,8 +52,13 @@ class ActionModule(ActionWithLocks):
         # Without Ansible's lazy containers, by which a look at every value of a hundred apps takes seconds.
         apps: list[dict[str, Any]] = to_native(args.pop("apps"))
         before: dict[str, Any] = to_native(args.pop("after", None) or {})
+        host = str((task_vars or {}).get("inventory_hostname", ""))
+        shared = Shared(host, to_native(args.pop("fleet", None) or {}))
+        if names == ["call_off"] and shared.nothing_was_begun(before):
+            return continued(before, shared.refused(before))
+        before = shared.with_those_that_stay(before)
         try:
-            result = self._exchange(args, names, apps, before, task_vars or {})
+            result = self._exchange(args, names, apps, before, shared, task_vars or {})
         except AnsibleActionFail as error:
             if not before:
                 raise
@@ -66,6 +72,7 @@ class ActionModule(ActionWithLocks):
         names: Sequence[str],
         declared: list[dict[str, Any]],
         before: Mapping[str, Any],
+        shared: Shared,
         task_vars: dict[str, Any],
     ) -> dict[str, Any]:
         """Take those of the *declared* apps that go on after what was *before* through the phases *names*."""
@@ -74,23 +81,22 @@ class ActionModule(ActionWithLocks):
         root = Path(args.pop("root", None) or bundle_root(task_vars["playbook_dir"]))
         listen = args.pop("listen", 4096)
         apps = left_over(complete_all(declared) if told > Told.NAME else declared, before, names)
+        apps = shared.concerned(apps, names)
         if not apps:
             return {
                 "changed": False,
                 "apps": {},
+                "phases": list(names),
                 "skipped": True,
                 "skipped_reason": "no app is in this phase",
             }
         # The module's arguments hold secrets, and Ansible would write them to the host's journal.
         quiet = {**task_vars, "ansible_no_target_syslog": True}
         maker = None
-        specs: list[ReleaseSpec]
         if told > Told.NAME:
             require_readable(apps)
             maker = Specs(self._templar, self._loader, self._find_needle, task_vars, root, listen)
-            specs = maker.make(apps, secrets, whole=told is Told.RELEASE)
-        else:
-            specs = [named(app) for app in apps]
+        specs = shared.told(maker.make(apps, secrets, told is Told.RELEASE) if maker else named(apps), apps)
         if told is not Told.RELEASE:
             # With passwords, maybe; and only what makes a release installs anything.
             args.pop("uv_environment", None)
@@ -185,12 +191,12 @@ def left_over(
     return [app for app in going if not set(names) <= set(app.get("done", ()))]
 
 
-def named(app: Mapping[str, Any]) -> ReleaseSpec:
-    """What a phase is told of *app* that works on what the host remembers."""
-    spec: ReleaseSpec = {"name": app["name"]}
-    if app.get("done"):
-        spec["done"] = app["done"]
-    return spec
+def named(apps: Sequence[Mapping[str, Any]]) -> list[ReleaseSpec]:
+    """What a phase is told of *apps* that works on what the host remembers."""
+    return [
+        {"name": app["name"], "done": app["done"]} if app.get("done") else {"name": app["name"]}
+        for app in apps
+    ]
 
 
 def require_readable(apps: Sequence[Mapping[str, Any]]) -> None:

@@ -15,8 +15,9 @@ description:
     on. The task then fails, with one message per app.
   - >-
     The action plugin of the same name takes further options: C(secrets) of the apps, C(root), where relative paths of
-    sources start, C(listen), the length of an app's listen queue, and C(after), the result of the previous phases. Only
-    apps that passed those enter the phase, and the result covers all phases so far.
+    sources start, C(listen), the length of an app's listen queue, C(after), the result of the previous phases, and
+    C(fleet), what the filter P(emperor.stack.fleet_verdict#filter) decided for all hosts. Only apps that passed the
+    previous phases enter the phase, and the result covers all phases so far.
   - State that a phase passes to the next one is kept on the host, in the app's deploy lock. If a run dies, the live
     release keeps serving; the next run finishes or reverts what the dead run left.
 options:
@@ -56,6 +57,9 @@ options:
     default: false
   to_release:
     description: Target release of C(rollback). The previous good one by default.
+    type: str
+  to_version:
+    description: Version or commit of the target of C(rollback), instead of its name.
     type: str
   across_migration:
     description: Allow a rollback to a release whose migrations differ from the live one's.
@@ -147,6 +151,7 @@ def main() -> None:
             "break_lock": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
             "to_release": {"type": "str"},
+            "to_version": {"type": "str"},
             "across_migration": {"type": "bool", "default": False},
             "emperor": {"type": "str"},
             "keep_releases": {"type": "int", "default": 5},
@@ -166,6 +171,7 @@ def main() -> None:
         break_lock=module.params["break_lock"],
         force=module.params["force"],
         to_release=module.params["to_release"],
+        to_version=module.params["to_version"],
         across_migration=module.params["across_migration"],
         emperor=module.params["emperor"],
         keep_releases=max(module.params["keep_releases"], 2),

@@ -121,6 +121,8 @@ def _add_failed(made: _Builder, app: str, outcome: Outcome) -> None:
         return
     phase = outcome.get("phase")
     result = f"failed: {phase}" if phase and phase != "rollback" else "failed"
+    if phase == "call_off":
+        result = "called off"
     made.row(app, outcome, result, FAILED, {"text": "fix, run again", "note": at})
 
 

@@ -102,6 +102,10 @@ def switch(state: AppState, held: Lock, manifest: Manifest, options: Options) ->
         if left and left != manifest.release:
             state.mark(left, status="rolled_back", reason=f"rolled back to {manifest.release}")
     serial = state.activation_serial(activation)
+    if live != activation:
+        # So that a failure on another host can undo it.
+        before = {"switched_before": manifest.switched, "live_as_before": float(manifest.live_as)}
+        note(state, options, **before)
     state.mark(manifest.release, status="good", switched=time.time(), live_as=serial, reason="")
     note(state, options, switched=activation, milliseconds=outcome.get("milliseconds"))
     return outcome

@@ -61,6 +61,9 @@ class Lock:
     previous: str | None = None
     #: The activation that the switch has ended with.
     switched: str | None = None
+    #: Of a rollback: what the manifest of its release said before the switch.
+    switched_before: float = 0.0
+    live_as_before: float = 0.0
     #: What the rename of the switch took.
     milliseconds: float | None = None
     #: Seconds of each step so far.

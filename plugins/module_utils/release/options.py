@@ -35,6 +35,30 @@ class _Found(TypedDict, total=False):
     done: list[str]
 
 
+class Choice(TypedDict):
+    """A release that a host can return to."""
+
+    release: str
+    revision: str
+    version: str
+    #: Whether it is the live one, or was live before it and is not known to be bad.
+    earlier: bool
+    #: Whether its migrations differ from those of the live one.
+    crosses: bool
+
+
+class _Shared(TypedDict, total=False):
+    """What hosts tell of an app so that the controller can decide for all of them."""
+
+    #: A release that is prepared already, as an earlier run was called off or killed.
+    ready: str
+    #: Releases of the host whose names are taken.
+    taken: list[str]
+    #: What a rollback can choose from, and whether an earlier one has switched and did not end.
+    choices: list[Choice]
+    unfinished: bool
+
+
 class _Did(TypedDict, total=False):
     """What a phase did to an app."""
 
@@ -73,7 +97,7 @@ class _Seen(TypedDict, total=False):
 _Left = TypedDict("_Left", {"from": str | None}, total=False)
 
 
-class Outcome(_Found, _Did, _Seen, _Left, total=False):
+class Outcome(_Found, _Shared, _Did, _Seen, _Left, total=False):
     """What a phase found or did with an app, as module `release` returns it."""
 
     changed: bool
@@ -93,6 +117,8 @@ class Options:
     break_lock: bool = False
     force: bool = False
     to_release: str | None = None
+    #: A version, or the beginning of a commit.
+    to_version: str | None = None
     across_migration: bool = False
     emperor: str | None = None
     keep_releases: int = 5

@@ -48,10 +48,11 @@ class Phase:
     apps_at_once: int = 1
     #: How many hosts go through it side by side; 0: all of them.
     hosts_at_once: int = 0
-    #: Whether the switch comes after it, or is it. Such a phase is not begun once nobody waits for the run any more.
+    #: Whether the switch comes after it, or is it. Such a phase is not begun once nobody waits for the run any more. Over
+    #: several hosts, an app that fails in it on one of them is called off on all.
     leads_to_switch: bool = False
-    #: Whether no host goes on where one cannot.
-    all_hosts_or_none: bool = False
+    #: Whether only several hosts go through it, which have to agree on something.
+    several_hosts: bool = False
 
 
 def by_spec(work: Callable[[ReleaseSpec, Options], Outcome]) -> Work:

@@ -14,6 +14,8 @@ from threading import BoundedSemaphore, Event
 from typing import Any, cast
 
 from . import failure
+from .call_off import call_off
+from .choose import choose
 from .deploy import drain, migrate, start, switch
 from .lifecycle import url_of
 from .lock import Locked
@@ -56,12 +58,20 @@ TABLE: tuple[Phase, ...] = (
         leads_to_switch=True,
     ),
     Phase(
+        "choose",
+        "Ask every host which releases it can return to",
+        by_spec(choose),
+        part_of=(ROLLBACK,),
+        apps_at_once=8,
+        leads_to_switch=True,
+        several_hosts=True,
+    ),
+    Phase(
         "rollback",
         "Choose the release to return to, and switch where it is warm",
         by_spec(rollback),
         part_of=(ROLLBACK,),
         leads_to_switch=True,
-        all_hosts_or_none=True,
     ),
     Phase(
         "start",
@@ -85,6 +95,7 @@ TABLE: tuple[Phase, ...] = (
         part_of=(DEPLOY, ROLLBACK),
         apps_at_once=4,
     ),
+    Phase("call_off", "Undo what another host could not do", by_spec(call_off), apps_at_once=4),
     Phase("status", "Read the state of the apps", by_spec(status), apps_at_once=4),
 )
 
@@ -103,9 +114,10 @@ def exchanges(kind: str, alone: bool, done: Sequence[str] = ()) -> list[dict[str
     """How the phases of *kind* that are not *done* are run: one exchange with a host that is *alone*, else one for each.
 
     `phase` and `then` are the options of module `release`. `first` says that no phase comes before, `makes_releases` that
-    secrets are wanted; `hosts_at_once` and `all_hosts_or_none` are as in the table.
+    secrets are wanted; `hosts_at_once` is as in the table. After an exchange that is a `barrier`, an app goes on where it
+    passed on all of its hosts.
     """
-    names = phases_of(kind)
+    names = [name for name in phases_of(kind) if not (alone and PHASES[name].several_hosts)]
     left = [PHASES[name] for name in names if name not in done]
     groups = [left] if alone and left else [[phase] for phase in left]
     return [
@@ -117,7 +129,7 @@ def exchanges(kind: str, alone: bool, done: Sequence[str] = ()) -> list[dict[str
             "makes_releases": any(phase.told is Told.RELEASE for phase in group),
             # A host that is alone has nobody to be kept from, and nobody to stop.
             "hosts_at_once": 0 if alone else group[0].hosts_at_once,
-            "all_hosts_or_none": not alone and group[0].all_hosts_or_none,
+            "barrier": not alone and group[0].leads_to_switch,
         }
         for group in groups
     ]
@@ -231,7 +243,8 @@ def serving(app: str, options: Options) -> Outcome:
     manifest = state.manifest(live) if live else None
     if manifest is None:
         return {"live": live, "version": None}
-    return {"live": live, "version": manifest.version, "url": url_of(manifest, options.http_port)}
+    found: Outcome = {"live": live, "version": manifest.version, "live_revision": manifest.revision}
+    return {**found, "url": url_of(manifest, options.http_port)}
 
 
 def together(before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> dict[str, Outcome]:

@@ -70,7 +70,8 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
         return {**outcome, **TO_COMPARE}
     if not options.force and (held := _rolled_back(others, spec, revision)):
         return {**outcome, "action": "held", "why": held}
-    return {**outcome, "action": "deploy", "why": why, "changed": True}
+    known = names(state.manifests(), spec, revision)
+    return {**outcome, "action": "deploy", "why": why, "changed": True, **known}
 
 
 def _rolled_back(others: list[Manifest], spec: ReleaseSpec, revision: str) -> str:
@@ -89,6 +90,13 @@ def _rolled_back(others: list[Manifest], spec: ReleaseSpec, revision: str) -> st
         f"{held[-1].release} was rolled back; deploy it anyway with -e app={spec['name']} -e force=true, or change the "
         "app's version"
     )
+
+
+def names(manifests: list[Manifest], spec: ReleaseSpec, revision: str) -> Outcome:
+    """What a host knows of names of releases, so that one is found that is free on all hosts, or used again."""
+    ready = [m.release for m in manifests if m.status == "prepared" and matches(m, spec, revision)]
+    said: Outcome = {"taken": [m.release for m in manifests if m.status not in ("prepared", "failed")]}
+    return {**said, "ready": ready[-1]} if ready else said
 
 
 def _resolved(spec: ReleaseSpec, options: Options) -> str | None:

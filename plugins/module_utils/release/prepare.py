@@ -17,18 +17,21 @@ from .options import Options, Outcome
 from .plan import matches
 from .progress import Steps, adopt, note, note_took
 from .spec import ReleaseSpec
-from .state import AppState, Manifest, now
+from .state import RELEASE_ID, AppState, Manifest, now
 
 
 def prepare(spec: ReleaseSpec, options: Options) -> Outcome:
     """Make the release; or take up what a dead run has to finish."""
-    if spec.get("action") == "finish" and not options.check_mode:
-        return adopt(spec, options)
-    return _new_release(spec, options)
+    finishes = spec.get("action") == "finish" and not options.check_mode
+    outcome = adopt(spec, options) if finishes else _new_release(spec, options)
+    if not spec.get("migrates", True):
+        # Another host of the app does, in the same database.
+        outcome["done"] = ["migrate"]
+    return outcome
 
 
 def _new_release(spec: ReleaseSpec, options: Options) -> Outcome:
-    app = spec["name"]
+    app, named = spec["name"], spec.get("release")
     state = AppState(app)
     if options.check_mode:
         return {"changed": True}
@@ -44,11 +47,12 @@ def _new_release(spec: ReleaseSpec, options: Options) -> Outcome:
                 if m.status == "prepared"
                 and m.python == build.wanted_python(spec)
                 and matches(m, spec, spec["revision"])
+                and named in (None, m.release)
             ]
             if ready:
                 note(state, options, release=ready[-1].release)
                 return {"release": ready[-1].release, "changed": True, "reused": True, **steps.warned()}
-            release = _unused_release_id(state, spec["revision"])
+            release = _given(state, named) if named else _unused_release_id(state, spec["revision"])
             note(state, options, release=release)
             build.prepare(
                 spec, spec["revision"], release, options.uv_environment, steps.say, options.interpreters
@@ -77,6 +81,21 @@ def _rubbish_removed(app: str, release: str) -> list[str]:
     except ReleaseError as error:
         return [str(error)]
     return []
+
+
+def _given(state: AppState, release: str) -> str:
+    """*release*, the name that it has on all hosts, made free where an earlier run could not finish a release of that name.
+
+    Raises ReleaseError.
+    """
+    if not RELEASE_ID.match(release):
+        raise ReleaseError(f"{release} is no name of a release")
+    there = state.manifest(release)
+    if there is not None and (there.status not in ("prepared", "failed") or release == state.live_release()):
+        raise ReleaseError(f"this host has another release {release}: run the playbook again")
+    if os.path.lexists(layout.release(state.app, release)):
+        state.remove_release(release)
+    return release
 
 
 def _unused_release_id(state: AppState, revision: str) -> str:

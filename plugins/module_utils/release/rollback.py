@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..host.release_error import ReleaseError
 from . import pythons
+from .choose import choices, is_of
 from .cleaning import warm_activation
 from .lock import Lock
 from .options import Options, Outcome
@@ -21,11 +22,12 @@ def rollback(spec: ReleaseSpec, options: Options) -> Outcome:
     state = AppState(spec["name"])
     live = state.live_release()
     left = state.lock() or Lock()
-    if rollback_switched(left, live) and options.to_release in (None, live):
+    wanted = spec.get("to_release") or options.to_release
+    if rollback_switched(left, live) and wanted in (None, live) and not options.to_version:
         # It had switched when it died. Going back once more would be one release too far.
         outcome: Outcome = {"release": live, "from": state.release_of(left.previous), "changed": True}
         return outcome if options.check_mode else {**outcome, **adopt(spec, options), "warm": True}
-    target = _target(state, live, options)
+    target = _target(state, live, wanted, options.to_version)
     _check_python(state, target)
     current = state.manifest(live) if live else None
     crosses = current is not None and current.migrations != target.migrations
@@ -75,17 +77,20 @@ def _check_python(state: AppState, target: Manifest) -> None:
         )
 
 
-def _target(state: AppState, live: str | None, options: Options) -> Manifest:
-    """The release to go back to. Raises ReleaseError where there is none."""
-    if options.to_release:
-        target = state.manifest(options.to_release)
+def _target(state: AppState, live: str | None, release: str | None, version: str | None) -> Manifest:
+    """The release to go back to: *release*, or the last one of *version* that was live, or the last one that was.
+
+    Raises ReleaseError where there is none.
+    """
+    if version and not release:
+        found = [one for one in choices(state.manifests(), live or "") if is_of(version, one)]
+        if not found:
+            raise ReleaseError(_unknown(state, live, version))
+        release = found[0]["release"]
+    if release:
+        target = state.manifest(release)
         if target is None or target.status == "failed":
-            known = ", ".join(
-                m.release for m in state.manifests() if m.status != "failed" and m.release != live
-            )
-            raise ReleaseError(
-                f"there is no good release {options.to_release} here. Available: {known or 'none'}."
-            )
+            raise ReleaseError(_unknown(state, live, release))
     else:
         target = state.previous_good()
         if target is None:
@@ -93,3 +98,10 @@ def _target(state: AppState, live: str | None, options: Options) -> Manifest:
     if target.release == live:
         raise ReleaseError(f"{live} is live already.")
     return target
+
+
+def _unknown(state: AppState, live: str | None, wanted: str) -> str:
+    known = (
+        f"{m.release} ({m.version})" for m in state.manifests() if m.status != "failed" and m.release != live
+    )
+    return f"there is no good release {wanted} here. Available: {', '.join(known) or 'none'}."

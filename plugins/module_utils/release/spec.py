@@ -85,7 +85,20 @@ class PlanSpec(Going, Located, total=False):
     refused: str
 
 
-class ReleaseSpec(PlanSpec, Sent, total=False):
+class Decided(Named, total=False):
+    """What was decided for all hosts of an app; a host that is alone decides itself."""
+
+    #: The name of the new release.
+    release: str
+    #: Whether this host migrates, as it does where nothing is said.
+    migrates: bool
+    #: Of a rollback: the release that this host returns to.
+    to_release: str
+    #: Why a deploy that went well here ends on all hosts.
+    called_off: str
+
+
+class ReleaseSpec(PlanSpec, Decided, Sent, total=False):
     """All that a release is made of."""
 
     # Of what the plan found.

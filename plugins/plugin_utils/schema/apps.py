@@ -68,6 +68,7 @@ def complete(app: App) -> dict[str, Any]:
 NOT_OF_RELEASE = (
     "state",
     "renamed_from",
+    "migrate_on",
     "python",
     "secrets",
     "files",

@@ -34,6 +34,7 @@ OPTIONS: dict[str, tuple[str, ...] | re.Pattern[str]] = {
     "at": TEXT,
     "break_lock": FLAG,
     "command": TEXT,
+    "commit": re.compile(r"[0-9a-f]{7,40}"),
     "confirm": FLAG,
     "directory": TEXT,
     "everywhere": FLAG,
@@ -47,9 +48,10 @@ OPTIONS: dict[str, tuple[str, ...] | re.Pattern[str]] = {
     "state": ("on", "off", *TRUE, *FALSE),
     "timeout": NUMBER,
     "version": TEXT,
+    "without": TEXT,
 }
 
-_DEPLOY = ("app", "version", "force", "again", "break_lock")
+_DEPLOY = ("app", "version", "force", "again", "break_lock", "without")
 
 #: Which playbook takes which. A unit test compares this table with what the playbooks read.
 PLAYBOOKS: dict[str, tuple[str, ...]] = {
@@ -63,7 +65,7 @@ PLAYBOOKS: dict[str, tuple[str, ...]] = {
     "remove": ("app", "archive", "break_lock"),
     "restart": ("app",),
     "restore": ("app", "at", "from"),
-    "rollback": ("app", "release", "across_migration", "break_lock"),
+    "rollback": ("app", "release", "version", "commit", "across_migration", "break_lock", "without"),
     "run": ("app", "command", "everywhere", "timeout"),
     "site": (*_DEPLOY, "archive", "full"),
     "status": ("app", "json"),
@@ -105,6 +107,17 @@ def faults(
             found += _invalid(name, value)
         elif not elsewhere(name):
             found.append(_unknown(name, sorted(playbooks), takes, near))
+    return found
+
+
+def unknown_hosts(without: Any, hosts: Collection[str]) -> list[Fault]:
+    """A fault for each name in *without* (separated by commas) that is none of *hosts*."""
+    found = []
+    for name in str(without or "").split(","):
+        if name and name not in hosts:
+            near = closest(name, hosts)
+            fix = f"-e without={near}" if near else f"name some of {', '.join(sorted(hosts))}"
+            found.append(Fault(_at("without"), f"{name} is no host of group app_hosts", fix))
     return found
 
 

@@ -302,8 +302,8 @@ def test_who_is_in_an_exchange(before: dict[str, Any], names: list[str], left: l
 
 
 def test_what_a_phase_is_told_that_works_on_what_the_host_remembers() -> None:
-    assert action.named({"name": "a", "domains": ["x"], "action": "deploy"}) == {"name": "a"}
-    assert action.named({"name": "a", "done": ["start"]}) == {"name": "a", "done": ["start"]}
+    apps = [{"name": "a", "domains": ["x"], "action": "deploy"}, {"name": "b", "done": ["start"]}]
+    assert action.named(apps) == [{"name": "a"}, {"name": "b", "done": ["start"]}]
 
 
 def test_the_results_of_exchanges_are_one() -> None:

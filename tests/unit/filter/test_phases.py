@@ -10,6 +10,8 @@ from ansible_collections.emperor.stack.plugins.filter.phases import exchanges
 
 DEPLOY = ["plan", "prepare", "migrate", "start", "switch", "drain"]
 ROLLBACK = ["rollback", "start", "switch", "drain"]
+#: What only several hosts go through.
+AGREED = ["choose"]
 
 
 def shape(of: list[dict[str, Any]]) -> list[list[str]]:
@@ -21,7 +23,8 @@ def test_a_host_that_is_alone_goes_through_all_in_one_exchange_and_others_one_by
     kind: str, names: list[str]
 ) -> None:
     assert shape(exchanges(kind, True)) == [names]
-    assert shape(exchanges(kind, False)) == [[name] for name in names]
+    agreed = AGREED if kind == "rollback" else []
+    assert shape(exchanges(kind, False)) == [[name] for name in [*agreed, *names]]
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -38,16 +41,16 @@ def test_only_what_is_left_comes_after_a_result(alone: bool) -> None:
 
 def test_what_the_tasks_are_told() -> None:
     by_name = {one["phase"]: one for one in exchanges("deploy", False) + exchanges("rollback", False)}
-    assert [name for name, one in by_name.items() if one["first"]] == ["plan", "rollback"]
+    assert [name for name, one in by_name.items() if one["first"]] == ["plan", "choose"]
     assert [name for name, one in by_name.items() if one["makes_releases"]] == ["prepare"]
     assert {name: one["hosts_at_once"] for name, one in by_name.items() if one["hosts_at_once"]} == {
         "migrate": 1
     }
-    assert [name for name, one in by_name.items() if one["all_hosts_or_none"]] == ["rollback"]
+    assert [name for name, one in by_name.items() if not one["barrier"]] == ["plan", "drain"]
     assert by_name["migrate"]["title"] == "Migrate the databases"
     (alone,) = exchanges("rollback", True)
     assert alone["title"] == "Go through rollback, start, switch, drain"
-    assert (alone["first"], alone["hosts_at_once"], alone["all_hosts_or_none"]) == (True, 0, False)
+    assert (alone["first"], alone["hosts_at_once"], alone["barrier"]) == (True, 0, False)
 
 
 def test_there_are_no_other_kinds() -> None:

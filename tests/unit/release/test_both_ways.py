@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.emperor.stack.plugins.module_utils.release.phases import phases_of
+from ansible_collections.emperor.stack.plugins.module_utils.release.phases import PHASES, phases_of
 
 from tools import checkout
 
@@ -27,7 +27,12 @@ import dataclasses
 import os
 import time
 
+CHOICES = [
+    {"release": name, "revision": name, "version": name, "earlier": True, "crosses": False} for name in ("v2", "v1")
+]
 FOUND = {
+    "choose": {"from": "v2", "choices": CHOICES},
+    "call_off": {"error": "called off"},
     "plan": {"action": "deploy", "revision": "a" * 40, "why": "played"},
     "rollback": {"switch_now": os.environ["WARM"] == "yes"},
     "drain": {"release": "r", "activation": "blog@2", "seconds": 1.0},
@@ -39,7 +44,11 @@ def played(phase):
         began = time.time()
         time.sleep(0.1)
         with open(os.environ["DONE"], "a") as file:
-            file.write(f"{os.environ['HOST']} {name} {began} {time.time()}\\n")
+            file.write(f"{os.environ['HOST']} {spec['name']} {name} {began} {time.time()}\\n")
+        if os.environ["FAILS"] == f"{os.environ['HOST']} {spec['name']} {name}":
+            return {"error": "played"}
+        if os.environ["DIES"] == f"{os.environ['HOST']} {name}":
+            os.kill(os.getpid(), 9)
         return {**FOUND.get(name, {}), "changed": True}
 
     return dataclasses.replace(phase, work=work)
@@ -54,6 +63,7 @@ def added(spec, options):
 
 class Done(NamedTuple):
     host: str
+    app: str
     phase: str
     began: float
     ended: float
@@ -80,12 +90,24 @@ class Controller:
     def add(self) -> None:
         checkout.add_phase(self.bundle, ROW, "switch", CODE)
 
-    def run(self, playbook: str, hosts: int, *words: str, warm: bool = False) -> list[Done]:
-        """What is done on so many hosts, in the order in which it ended."""
+    def run(
+        self,
+        playbook: str,
+        hosts: int,
+        *words: str,
+        warm: bool = False,
+        apps: tuple[str, ...] = ("blog",),
+        fails: str = "",
+        dies: str = "",
+    ) -> list[Done]:
+        """What is done on so many hosts, in the order in which it ended.
+
+        *fails* is a host, an app and the phase in which it fails, *dies* a host and the phase that it does not survive.
+        """
         written = self.directory / "done"
         written.write_text("")
         result = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", self._inventory(hosts), playbook]
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", self._inventory(hosts, apps), playbook]
             + ["-e", '{"__front_http_port": 80}', *words],
             cwd=self.bundle,
             env={
@@ -95,21 +117,26 @@ class Controller:
                 "ANSIBLE_REMOTE_TEMP": str(self.directory / "remote"),
                 "DONE": str(written),
                 "WARM": "yes" if warm else "no",
+                "FAILS": fails,
+                "DIES": dies,
             },
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
-        assert result.returncode == 0, result.stdout + result.stderr
+        assert bool(result.returncode) is bool(fails or dies), result.stdout + result.stderr
         self.output = result.stdout
         lines = [line.split() for line in written.read_text().splitlines()]
-        return [Done(host, phase, float(began), float(ended)) for host, phase, began, ended in lines]
+        return [Done(*words, float(began), float(ended)) for *words, began, ended in lines]
 
-    def _inventory(self, hosts: int) -> Path:
+    def _inventory(self, hosts: int, names: tuple[str, ...]) -> Path:
         """Hosts whose Python knows which host it is of."""
-        app = {"name": "blog", "domains": ["blog.example"], "source": {"path": "app"}, "wsgi": "wsgi:app"}
-        common = {"ansible_connection": "local", "ansible_become": False, "python_apps": [app]}
+        apps = [
+            {"name": name, "domains": [f"{name}.example"], "source": {"path": "app"}, "wsgi": "wsgi:app"}
+            for name in names
+        ]
+        common = {"ansible_connection": "local", "ansible_become": False, "python_apps": apps}
         found = {}
         for name in ("one", "two")[:hosts]:
             python = self.directory / f"python-{name}"
@@ -131,7 +158,7 @@ def controller(tmp_path: Path) -> Controller:
 def test_a_phase_in_the_table_runs_once_on_each_host(controller: Controller, kind: str, hosts: int) -> None:
     controller.add()
     done = controller.run(f"playbooks/{kind}.yml", hosts, "-e", "app=blog", warm=True)
-    expected = phases_of(kind)
+    expected = [name for name in phases_of(kind) if hosts > 1 or not PHASES[name].several_hosts]
     expected.insert(expected.index("switch"), "added")
     for host in ("one", "two")[:hosts]:
         assert [each.phase for each in done if each.host == host] == expected
@@ -148,7 +175,7 @@ def in_order(done: list[Done], phases: list[str], kind: str) -> None:
     for before, after in itertools.pairwise(waiting):
         assert ends[before] < begins[after], (before, after)
     if kind == "deploy":
-        first, second = sorted(each[2:] for each in done if each.phase == "migrate")
+        first, second = sorted(each[3:] for each in done if each.phase == "migrate")
         assert first[1] < second[0], "two hosts migrated at once"
 
 
@@ -187,3 +214,53 @@ def test_a_phase_that_is_left_out_of_the_table_does_not_run_on_a_host_that_is_al
     left_out(controller)
     done = controller.run("playbooks/deploy.yml", 1, "-e", "app=blog")
     assert Counter(each.phase for each in done) == Counter(phases_of("deploy"))
+
+
+@pytest.mark.parametrize("phase", [name for name in phases_of("deploy") if name != "drain"])
+def test_an_app_that_fails_on_one_host_is_called_off_on_the_other_and_other_apps_go_on(
+    controller: Controller, phase: str
+) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, apps=("blog", "shop"), fails=f"two blog {phase}")
+    before = phases_of("deploy")[: phases_of("deploy").index(phase) + 1]
+    of_blog = [each.phase for each in done if (each.host, each.app) == ("one", "blog")]
+    # Where nothing was begun, there is nothing to undo.
+    assert of_blog == [*before, *(["call_off"] if phase != "plan" else [])]
+    assert [each.phase for each in done if (each.host, each.app) == ("two", "blog")] == before
+    for host in ("one", "two"):
+        assert [each.phase for each in done if (each.host, each.app) == (host, "shop")] == phases_of("deploy")
+    assert "called off" in controller.output
+
+
+@pytest.mark.parametrize("phase", ["plan", "prepare", "start", "switch"])
+def test_a_host_that_vanishes_calls_off_what_it_has_on_all_hosts(controller: Controller, phase: str) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, dies=f"two {phase}")
+    before = phases_of("deploy")[: phases_of("deploy").index(phase) + 1]
+    assert [each.phase for each in done if each.host == "one"] == [
+        *before,
+        *(["call_off"] if phase != "plan" else []),
+    ]
+    assert "drain" not in {each.phase for each in done}
+
+
+@pytest.mark.parametrize("phase", ["choose", "rollback", "start", "switch"])
+def test_a_rollback_that_fails_on_one_host_is_called_off_on_the_other(
+    controller: Controller, phase: str
+) -> None:
+    done = controller.run("playbooks/rollback.yml", 2, "-e", "app=blog", fails=f"two blog {phase}")
+    before = phases_of("rollback")[: phases_of("rollback").index(phase) + 1]
+    assert [each.phase for each in done if each.host == "one"] == [
+        *before,
+        *(["call_off"] if phase != "choose" else []),
+    ]
+
+
+def test_a_drain_that_fails_on_one_host_calls_nothing_off(controller: Controller) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, fails="two blog drain")
+    assert "call_off" not in {each.phase for each in done}
+    assert [each.phase for each in done if each.host == "one"] == phases_of("deploy")
+
+
+def test_a_host_that_is_left_out_holds_no_other(controller: Controller) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, "-e", "without=two")
+    assert {each.host for each in done} == {"one"}
+    assert [each.phase for each in done] == phases_of("deploy")

@@ -52,3 +52,33 @@ def test_a_tree_that_is_refused_leaves_no_rubbish(deploys: Host, monkeypatch: py
     deploys.next_run()
     assert "error" not in deploys.deploy("c" * 40)
     deploys.settled()
+
+
+def test_the_controller_names_a_release_of_several_hosts(deploys: Host) -> None:
+    name = "20261201T100000-aaaaaaa"
+    outcome = deploys.phase("prepare", action="deploy", release=name)
+    assert outcome["release"] == name
+    # Killed there: the next run makes it anew, or takes it as it is.
+    deploys.next_run()
+    assert deploys.phase("prepare", action="deploy", release=name)["reused"] is True
+    deploys.next_run()
+    deploys.state.mark(name, status="failed")
+    again = deploys.phase("prepare", action="deploy", release=name)
+    assert again["release"] == name and "reused" not in again
+    assert deploys.status(name) == "prepared"
+
+
+def test_a_name_that_a_good_release_has_is_refused(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    live = deploys.state.live_release()
+    deploys.revision = "b" * 40
+    error = deploys.phase("prepare", action="deploy", release=live)["error"]
+    assert f"this host has another release {live}" in error
+    assert deploys.status(live) == "good"
+    for wrong in ("../../../etc", "current"):
+        assert "is no name of a release" in deploys.phase("prepare", action="deploy", release=wrong)["error"]
+
+
+def test_a_host_that_does_not_migrate_passes_over_the_phase(deploys: Host) -> None:
+    assert deploys.phase("prepare", action="deploy", migrates=False)["done"] == ["migrate"]
+    assert "done" not in deploys.phase("prepare", action="deploy")

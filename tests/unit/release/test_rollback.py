@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.release import lifecycle
 from ansible_collections.emperor.stack.plugins.module_utils.release.lifecycle import NotHealthy
@@ -98,4 +100,36 @@ def test_rollbacks_to_nowhere(deploys: Host, wanted: str | None, says: str) -> N
     deploys.deploy("a" * 40)
     deploys.options = Options(owner=MINE, to_release=wanted)
     assert says in deploys.rollback()["error"]
+    assert deploys.state.lock() is None
+
+
+@pytest.mark.parametrize("version", ["v1", "a" * 7, "a" * 40])
+def test_a_version_or_a_commit_names_a_release(deploys: Host, version: str) -> None:
+    for revision in "ab":
+        deploys.deploy(revision * 40)
+    deploys.state.mark(str(deploys.state.live_release()), version="v2")
+    deploys.options = replace(deploys.options, to_version=version)
+    deploys.rollback()
+    assert str(deploys.state.live_release()).endswith("-aaaaaaa")
+
+
+def test_a_version_that_no_release_has_is_refused_with_those_that_there_are(deploys: Host) -> None:
+    for revision in "ab":
+        deploys.deploy(revision * 40)
+    deploys.options = replace(deploys.options, to_version="v9")
+    error = deploys.rollback()["error"]
+    assert "there is no good release v9 here. Available: " in error and "-aaaaaaa (v1)" in error
+
+
+def test_a_host_says_what_it_can_return_to(deploys: Host) -> None:
+    for revision in "abc":
+        deploys.deploy(revision * 40)
+    deploys.rollback()
+    found = deploys.phase("choose")
+    assert [(one["revision"][0], one["earlier"]) for one in found["choices"]] == [
+        ("b", True),
+        ("a", True),
+        ("c", False),
+    ]
+    assert "unfinished" not in found
     assert deploys.state.lock() is None

@@ -252,3 +252,18 @@ def test_every_command_that_is_shown_has_an_effect_when_it_is_typed() -> None:
         if text := said([typed_out], [playbook]):
             wrong.append((name, text))
     assert not wrong and len(commands) > 30, wrong
+
+
+@pytest.mark.parametrize(
+    ("without", "told"),
+    [
+        (None, []),
+        ("web1,web2", []),
+        ("wep1", [("wep1 is no host of group app_hosts", "-e without=web1")]),
+        ("web1,balancer", [("balancer is no host of group app_hosts", "name some of web1, web2")]),
+    ],
+)
+def test_a_deploy_is_not_done_without_a_host_that_nobody_knows(without: Any, told: Any) -> None:
+    found = extra_variables.unknown_hosts(without, ["web1", "web2"])
+    assert [(fault.reason, fault.fix) for fault in found] == told
+    assert all(fault.where == "-e without" for fault in found)

@@ -146,8 +146,17 @@ APP = Section(
             "migrate",
             COMMAND,
             "Command that migrates the database to this release. Runs in every deploy before the new release "
-            "starts, on one host after the other.",
+            "starts; of several hosts, on those that `migrate_on` names.",
             "migrate: python manage.py migrate --noinput",
+        ),
+        Field(
+            "migrate_on",
+            Choice(("first", "each")),
+            "Where `migrate` and its hooks run when the app is on several hosts: on the `first` one of the inventory, for a "
+            "database that the hosts share; or on `each`, one after the other, for a database of the host's own, such as "
+            "SQLite in a persistent directory.",
+            "migrate_on: each",
+            default="first",
         ),
         Field(
             "workers",
