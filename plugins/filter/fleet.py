@@ -1,6 +1,6 @@
-"""The filter by which the hosts of a run agree on what becomes of their apps.
+"""Filters that look at an app over all of its hosts.
 
-It has a file of its own, since its decisions need the state of releases, which no other filter does.
+They have a file of their own, since their decisions need the state of releases, which no other filter does.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..plugin_utils.console import fleet_status as fleet_report
 from ..plugin_utils.controller.native import to_native
-from ..plugin_utils.release import fleet
+from ..plugin_utils.release import fleet, host_holds
 from ..plugin_utils.schema.apps import is_present
 
 
@@ -21,8 +22,12 @@ def fleet_verdict(
     before: Mapping[str, Any] | None = None,
     only: str = "",
     wanted: Mapping[str, Any] | None = None,
+    without: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """What becomes of the apps of *hosts* after *phase*. *before* is the verdict after the phase before."""
+    """What becomes of the apps of *hosts* after *phase*. *before* is the verdict after the phase before.
+
+    The hosts *without* do not take part.
+    """
     names = {name.strip() for name in only.split(",") if name.strip()}
     apps = to_native((before or {}).get("apps")) or hosts_of_apps(hosts, hostvars, names)
     results = {host: result_of(hostvars[host]) for host in hosts}
@@ -31,7 +36,24 @@ def fleet_verdict(
     found: dict[str, Any] = dict(fleet.verdict(apps, results, phase, now, asked))
     for key in ("names", "targets"):
         found[key] = found[key] or to_native((before or {}).get(key)) or {}
+    if phase in fleet.FIRST:
+        going = found["names"] | found["targets"]
+        found["holds"] = host_holds.of_left_out(
+            hosts_of_apps(without or (), hostvars, names), going, without or ()
+        )
+    else:
+        found["holds"] = host_holds.of_silent(apps, results, found["called_off"], phase)
     return found
+
+
+def hosts_to_let_in(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = "", without: str = ""
+) -> list[host_holds.Hold]:
+    """Those of *hosts* that have the release of their apps live, as module balancer takes them."""
+    names = {name.strip() for name in only.split(",") if name.strip()}
+    everywhere = hosts_of_apps(hosts, hostvars, names)
+    results = {host: result_of(hostvars[host]) for host in hosts}
+    return list(host_holds.of_right(everywhere, results, without.split(",")))
 
 
 def hosts_of_apps(
@@ -54,6 +76,32 @@ def result_of(variables: Mapping[str, Any]) -> dict[str, Any]:
     return dict(to_native(drift)) if drift.get("apps") and not drift.get("differs") else {}
 
 
+def _statuses(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str
+) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    names = {name.strip() for name in only.split(",") if name.strip()}
+    said = {host: hostvars[host].get("__python_apps_status") or {} for host in hosts}
+    found = {host: to_native(dict(one.get("apps") or {})) for host, one in said.items()}
+    return hosts_of_apps(hosts, hostvars, names), found
+
+
+def fleet_status(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = ""
+) -> fleet_report.Report:
+    """A report with one row for each app over all of *hosts*."""
+    return fleet_report.of_fleet(*_statuses(hosts, hostvars, only))
+
+
+def fleet_drift(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = "") -> list[str]:
+    """A line for each host that has another revision of an app live than the other hosts."""
+    return fleet_report.drifting(*_statuses(hosts, hostvars, only))
+
+
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"fleet_verdict": fleet_verdict}
+        return {
+            "fleet_verdict": fleet_verdict,
+            "hosts_to_let_in": hosts_to_let_in,
+            "fleet_status": fleet_status,
+            "fleet_drift": fleet_drift,
+        }

@@ -48,6 +48,9 @@ class Report(TypedDict):
 
 Column = table.Column
 
+#: The table that is about all hosts, so that no host is named in it.
+ACROSS = "fleet"
+
 #: The columns of each kind of table.
 TABLES: Mapping[str, Sequence[Column]] = {
     "releases": (
@@ -57,6 +60,15 @@ TABLES: Mapping[str, Sequence[Column]] = {
         Column("result", 15),
         Column("seconds", 7, right=True),
         Column("what to do next", 17),
+    ),
+    # Of all hosts together; see fleet_status.py.
+    ACROSS: (
+        Column("app", 12),
+        Column("release", 23),
+        Column("version", 10),
+        Column("hosts", 7, right=True),
+        Column("health", 12),
+        Column("drift", 24),
     ),
     "status": (
         Column("app", 9),
@@ -112,7 +124,8 @@ def lines(reports: Sequence[tuple[str, Report]]) -> list[Line]:
 
     Hosts are named where there is more than one.
     """
-    several = len({host for host, _ in reports}) > 1
+    reports = [("" if one["table"] == ACROSS else host, one) for host, one in reports]
+    several = len({host for host, _ in reports if host}) > 1
     numbers, numbered = _numbered(reports, several)
     found: list[Line] = []
     for kind in TABLES:
@@ -168,7 +181,7 @@ def _numbered(
     for number, ((about, state, words), places) in enumerate(same.items(), start=1):
         numbers |= {(at, place): number for at, place, _ in places}
         hosts = list(dict.fromkeys(table.one_line(host) for _, _, host in places))
-        where = [f"on {', '.join(hosts)}"] if several else []
+        where = [f"on {', '.join(hosts)}"] if several and any(hosts) else []
         head = " ".join([part for part in (table.one_line(about), *where) if part])
         shown.append((_paragraph(f"[{number}] ", head, words), state))
     return numbers, shown
@@ -195,11 +208,12 @@ def _table(
         for at, host, one in reports
         for row in one["rows"]
     ]
-    titles, *drawn = table.render(columns, [cells for _, cells, _ in rows], indent=2 if several else 0)
+    indent = 2 if several and any(host for host, _, _ in rows) else 0
+    titles, *drawn = table.render(columns, [cells for _, cells, _ in rows], indent=indent)
     yield {"text": titles, "state": GOOD}
     named = None
     for (host, _, state), line in zip(rows, drawn, strict=True):
-        if several and host != named:
+        if several and host and host != named:
             yield {"text": table.cut(table.one_line(host), table.WIDTH), "state": GOOD}
             named = host
         yield {"text": line, "state": state}

@@ -124,8 +124,8 @@ def rollback(known: KnownApp, to: str, words: Mapping[str, Any]) -> int:
         across_migration=words.get("across_migration", False),
         break_lock=words.get("break_lock", False),
     )
-    outcome = in_turn(phases_of(ROLLBACK), [cast(ReleaseSpec, {"name": app})], chosen)
-    return finish(outcome, phases_of(ROLLBACK), words)
+    outcome = in_turn(phases_of(ROLLBACK, alone=True), [cast(ReleaseSpec, {"name": app})], chosen)
+    return finish(outcome, phases_of(ROLLBACK, alone=True), words)
 
 
 def finish(outcome: dict[str, Outcome], phases: Sequence[str], words: Mapping[str, Any]) -> int:

@@ -102,9 +102,12 @@ TABLE: tuple[Phase, ...] = (
 PHASES: Mapping[str, Phase] = {phase.name: phase for phase in TABLE}
 
 
-def phases_of(kind: str) -> list[str]:
-    """The names of the phases of a deploy or of a rollback, in order. Raises ValueError for anything else."""
-    found = [phase.name for phase in TABLE if kind in phase.part_of]
+def phases_of(kind: str, alone: bool = False) -> list[str]:
+    """The names of the phases of a deploy or of a rollback, in order; those of a host that is *alone*, or all.
+
+    Raises ValueError for any other *kind*.
+    """
+    found = [phase.name for phase in TABLE if kind in phase.part_of and not (alone and phase.several_hosts)]
     if not found:
         raise ValueError(f"{kind} has no phases; {DEPLOY} and {ROLLBACK} have")
     return found
@@ -117,7 +120,7 @@ def exchanges(kind: str, alone: bool, done: Sequence[str] = ()) -> list[dict[str
     secrets are wanted; `hosts_at_once` is as in the table. After an exchange that is a `barrier`, an app goes on where it
     passed on all of its hosts.
     """
-    names = [name for name in phases_of(kind) if not (alone and PHASES[name].several_hosts)]
+    names = phases_of(kind, alone)
     left = [PHASES[name] for name in names if name not in done]
     groups = [left] if alone and left else [[phase] for phase in left]
     return [

@@ -231,7 +231,7 @@ class Host:
 
     def rollback(self) -> Outcome:
         outcome = self.phase("rollback")
-        for name in phases_of("rollback")[2:]:
+        for name in phases_of("rollback", alone=True)[1:]:
             if "error" in outcome:
                 break
             outcome = self.phase(name)

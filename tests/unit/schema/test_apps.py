@@ -77,6 +77,7 @@ def test_every_default() -> None:
         "files": {},
         "build": [],
         "migrate": None,
+        "migrate_on": "first",
         "workers": {},
         "schedule": {},
         "server": "uwsgi",
