@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
@@ -20,7 +20,7 @@ from ..module_utils.host import layout
 from ..module_utils.host.processes import process_token
 from ..module_utils.release import uv_settings
 from ..module_utils.release.lock import Owner
-from ..module_utils.release.phase import Told
+from ..module_utils.release.phase import LEAD, Told
 from ..module_utils.release.phases import PHASES, going_on, together
 from ..module_utils.release.spec import ReleaseSpec
 from ..module_utils.source.spec import Source
@@ -187,15 +187,23 @@ def left_over(
     """Those of *apps* with something to do in the phases *names*, after the result *before*; none where that was stopped."""
     if "stopped" in before:
         return []
+    if LEAD in PHASES[names[0]].part_of:
+        return moving(apps, before)
     going = going_on(apps, before.get("apps") or {}) if before else [dict(app) for app in apps]
     return [app for app in going if not set(names) <= set(app.get("done", ()))]
+
+
+def moving(apps: Sequence[Mapping[str, Any]], before: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those of *apps* that the host begins or ends to lead, each with `lead`."""
+    outcomes = before.get("apps") or {}
+    leads = {name: one["lead"] for name, one in outcomes.items() if one.get("lead") and not one.get("error")}
+    return [{**app, "lead": leads[app["name"]]} for app in apps if app["name"] in leads]
 
 
 def named(apps: Sequence[Mapping[str, Any]]) -> list[ReleaseSpec]:
     """What a phase is told of *apps* that works on what the host remembers."""
     return [
-        {"name": app["name"], "done": app["done"]} if app.get("done") else {"name": app["name"]}
-        for app in apps
+        cast(ReleaseSpec, {key: app[key] for key in ("name", "done", "lead") if app.get(key)}) for app in apps
     ]
 
 

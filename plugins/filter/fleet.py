@@ -97,11 +97,21 @@ def fleet_drift(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]],
     return fleet_report.drifting(*_statuses(hosts, hostvars, only))
 
 
+def fleet_not_moved(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = ""
+) -> list[str]:
+    """Apps whose workers and commands of one host stay where they are for now."""
+    names = {name.strip() for name in only.split(",") if name.strip()}
+    results = {host: result_of(hostvars[host]) for host in hosts}
+    return fleet.not_moved(hosts_of_apps(hosts, hostvars, names), results)
+
+
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "fleet_verdict": fleet_verdict,
             "hosts_to_let_in": hosts_to_let_in,
+            "fleet_not_moved": fleet_not_moved,
             "fleet_status": fleet_status,
             "fleet_drift": fleet_drift,
         }

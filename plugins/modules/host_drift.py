@@ -122,9 +122,9 @@ def of_releases(module: Module) -> list[str]:
     hide([app["key"] for app in apps if app.get("key")])
     plan = run_phase("plan", apps, Options(force=module.params["force"]))
     return [
-        f"{name}: {one.get('error') or one['why']}"
+        f"{name}: {one.get('error') or one.get('why') or 'its workers and commands of one host move'}"
         for name, one in plan.items()
-        if one.get("action") != "none"
+        if one.get("action") != "none" or one.get("lead")
     ]
 
 

@@ -274,6 +274,14 @@ def _manifest(
             for name, worker in spec["workers"].items()
         },
         schedule=sorted(spec["schedule"]),
+        on_first=sorted(
+            {
+                name
+                for kind in (spec["workers"], spec["schedule"])
+                for name, one in kind.items()
+                if one.get("run_on") == "first"
+            }
+        ),
         path=spec["path"],
         protocol="http" if spec.get("asgi") else "uwsgi",
         websocket_drain=spec["limits"]["websocket_drain"] if spec.get("asgi") else 0,

@@ -57,6 +57,9 @@ class _Shared(TypedDict, total=False):
     #: What a rollback can choose from, and whether an earlier one has switched and did not end.
     choices: list[Choice]
     unfinished: bool
+    #: Whether it is the host for what runs on one host alone; `gain` or `lose` where that changes.
+    leads: bool
+    lead: str
 
 
 class _Did(TypedDict, total=False):

@@ -22,6 +22,8 @@ Work = Callable[[str, ReleaseSpec, Options], Outcome]
 #: What a phase is a part of; the lock calls it `kind`.
 DEPLOY = "deploy"
 ROLLBACK = "rollback"
+#: What runs on one host of an app alone moves to another host, after the deploy.
+LEAD = "lead"
 
 
 class Told(enum.IntEnum):
@@ -41,7 +43,7 @@ class Phase:
     #: What it does, as the name of a task.
     does: str
     work: Work
-    #: DEPLOY, ROLLBACK or both. A phase that is part of neither is only run by itself.
+    #: DEPLOY, ROLLBACK or both; or LEAD. A phase that is part of neither is only run by itself.
     part_of: tuple[str, ...] = ()
     told: Told = Told.NAME
     #: How many apps of a host go through it side by side.

@@ -17,10 +17,11 @@ from . import failure
 from .call_off import call_off
 from .choose import choose
 from .deploy import drain, migrate, start, switch
+from .leading import stand_down, take_over
 from .lifecycle import url_of
 from .lock import Locked
 from .options import Options, Outcome
-from .phase import DEPLOY, ROLLBACK, Phase, Told, by_lock, by_spec
+from .phase import DEPLOY, LEAD, ROLLBACK, Phase, Told, by_lock, by_spec
 from .plan import plan
 from .prepare import prepare
 from .rollback import rollback
@@ -93,6 +94,20 @@ TABLE: tuple[Phase, ...] = (
         "Drain the old activations, and clean up",
         by_lock(drain),
         part_of=(DEPLOY, ROLLBACK),
+        apps_at_once=4,
+    ),
+    Phase(
+        "stand_down",
+        "End what another host runs from now on",
+        by_spec(stand_down),
+        part_of=(LEAD,),
+        apps_at_once=4,
+    ),
+    Phase(
+        "take_over",
+        "Begin what this host runs from now on",
+        by_spec(take_over),
+        part_of=(LEAD,),
         apps_at_once=4,
     ),
     Phase("call_off", "Undo what another host could not do", by_spec(call_off), apps_at_once=4),
@@ -245,9 +260,9 @@ def serving(app: str, options: Options) -> Outcome:
     live = state.live_release()
     manifest = state.manifest(live) if live else None
     if manifest is None:
-        return {"live": live, "version": None}
+        return {"live": live, "version": None, "leads": state.leads()}
     found: Outcome = {"live": live, "version": manifest.version, "live_revision": manifest.revision}
-    return {**found, "url": url_of(manifest, options.http_port)}
+    return {**found, "leads": state.leads(), "url": url_of(manifest, options.http_port)}
 
 
 def together(before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> dict[str, Outcome]:

@@ -37,6 +37,8 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
         if revision is None:
             return {"live": live, "action": "held", "why": not_pushed(app, str(source["version"]))}
     outcome: Outcome = {"live": live, "revision": revision, "action": "none"}
+    if "leads" in spec and spec["leads"] is not state.leads():
+        outcome |= {"lead": "gain" if spec["leads"] else "lose", "changed": True}
     outcome |= {"wanted_version": version_of(source, revision), "wanted_revision": revision}
     if manifest is not None:
         outcome |= {"live_version": manifest.version, "live_revision": manifest.revision}

@@ -19,7 +19,9 @@ class KeptWorker(TypedDict):
     overlap: bool
 
 
-class Worker(KeptWorker):
+class Worker(KeptWorker, total=False):
+    #: `first` or `each`.
+    run_on: str
     command: str
     stop_signal: str
     #: Seconds.
@@ -35,6 +37,8 @@ class Job(TypedDict):
     missed: str | None
     #: Seconds.
     timeout: int
+    #: `first` or `each`.
+    run_on: str
 
 
 class HealthSpec(TypedDict):
@@ -81,6 +85,10 @@ class PlanSpec(Going, Located, total=False):
     former: str
     #: The revision, where the controller knows it: 40 hex digits. Of git the host knows it.
     digest: str
+    #: Whether this is the host for what runs on one host alone; unsaid where the app has nothing of that kind.
+    leads: bool
+    #: `gain` or `lose`, where this host is to begin or to end with that.
+    lead: str
     #: Why the controller cannot read the source, in place of all but the name.
     refused: str
 

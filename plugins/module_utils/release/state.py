@@ -56,6 +56,8 @@ class Manifest:
     #: Name to `count` and `overlap`.
     workers: dict[str, KeptWorker] = field(default_factory=dict)
     schedule: list[str] = field(default_factory=list)
+    #: Those of its workers and scheduled commands that run on one host of the app alone.
+    on_first: list[str] = field(default_factory=list)
     #: Where below its domains the app answers.
     path: str = "/"
     #: What its web server speaks: `uwsgi`, or `http` where it is an ASGI app.
@@ -195,6 +197,23 @@ class AppState(Lockable):
     def activation_names(self) -> list[str]:
         """Every activation of the app that left a directory or a vassal, oldest first."""
         return sorted(self._activation_names(), key=self.activation_serial)
+
+    # What runs on one host of the app alone
+
+    @property
+    def leader_path(self) -> str:
+        return f"{layout.state(self.app)}/leader"
+
+    def leads(self) -> bool:
+        """Whether this is the host that runs what runs on one host alone."""
+        return os.path.exists(self.leader_path)
+
+    def lead(self, leads: bool) -> None:
+        if leads:
+            write_atomically(self.leader_path, "")
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.leader_path)
 
     # History
 

@@ -12,6 +12,12 @@ from .lifecycle import NotHealthy
 from .state import AppState, Manifest
 
 
+def here(manifest: Manifest) -> tuple[set[str], list[str]]:
+    """The workers and the scheduled commands of *manifest* that run on this host."""
+    elsewhere = set() if AppState(manifest.app).leads() else set(manifest.on_first)
+    return set(manifest.workers) - elsewhere, [one for one in manifest.schedule if one not in elsewhere]
+
+
 def _units(manifest: Manifest, activation: str, names: Collection[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, worker in manifest.workers.items():
@@ -59,7 +65,7 @@ def begin(state: AppState, manifest: Manifest, activation: str, wait: bool = Tru
     """
     live = state.live_activation()
     other = state.manifest(str(state.release_of(live))) if live != activation else None
-    _begin(manifest, activation, set(manifest.workers) - _alone(manifest, other), wait)
+    _begin(manifest, activation, here(manifest)[0] - _alone(manifest, other), wait)
 
 
 def replace(state: AppState, manifest: Manifest, activation: str, previous: str | None) -> None:
@@ -69,9 +75,10 @@ def replace(state: AppState, manifest: Manifest, activation: str, previous: str 
     others = _of_others(state.app, activation)
     app_units.remove(unit for unit, process in others.items() if process in alone)
     began = time.time()
-    _begin(manifest, activation, alone)
-    _complain(app_units.fallen(_units(manifest, activation, manifest.workers)), began)
-    app_units.use_timers(state.app, manifest.release, manifest.schedule)
+    names, schedule = here(manifest)
+    _begin(manifest, activation, alone & names)
+    _complain(app_units.fallen(_units(manifest, activation, names)), began)
+    app_units.use_timers(state.app, manifest.release, schedule)
 
 
 def follow(state: AppState) -> None:
@@ -82,18 +89,25 @@ def follow(state: AppState) -> None:
     if manifest is None:
         app_units.use_timers(state.app, None, ())
         return
-    if live and missing(manifest, live):
-        app_units.start(live, _units(manifest, live, manifest.workers))
-    app_units.use_timers(state.app, manifest.release, manifest.schedule)
+    names, schedule = here(manifest)
+    if live:
+        # What this host ran as long as it led.
+        gone = _units(manifest, live, set(manifest.workers) - names)
+        there = {unit for unit, _, _ in activation_units(state.app)}
+        app_units.remove(unit for unit in gone if unit in there)
+        if missing(manifest, live):
+            app_units.start(live, _units(manifest, live, names))
+    app_units.use_timers(state.app, manifest.release, schedule)
 
 
 def missing(manifest: Manifest, activation: str) -> list[str]:
     """Workers and timers of a live activation that have no unit."""
-    if not manifest.workers and not manifest.schedule:
+    names, schedule = here(manifest)
+    if not names and not schedule:
         return []
     there = {unit for unit, _, _ in activation_units(manifest.app)}
     there |= set(release_units(manifest.app))
-    wanted = {unit: name for name in manifest.workers for unit in _units(manifest, activation, [name])} | {
-        layout.release_unit(manifest.app, name, "timer"): name for name in manifest.schedule
+    wanted = {unit: name for name in names for unit in _units(manifest, activation, [name])} | {
+        layout.release_unit(manifest.app, name, "timer"): name for name in schedule
     }
     return sorted({name for unit, name in wanted.items() if unit not in there})

@@ -276,6 +276,19 @@ def use_timers(app: str, release: str | None, names: Iterable[str]) -> None:
         _systemctl("restart", *due, what="starting the timers")
 
 
+def running_commands(app: str, names: Iterable[str]) -> list[str]:
+    """Those of the scheduled commands *names* that run now."""
+    units = {layout.release_unit(app, name, "service"): name for name in names}
+    if not units:
+        return []
+    found = properties(units, "ActiveState")
+    return [
+        name
+        for unit, name in units.items()
+        if found.get(unit, {}).get("ActiveState") in ("active", "activating", "deactivating")
+    ]
+
+
 def _forget_runs(units: Iterable[str]) -> None:
     """Forget when timers ran last: one that has the name later must not make up for what this one missed."""
     for unit in units:

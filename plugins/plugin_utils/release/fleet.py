@@ -39,6 +39,8 @@ class Verdict(TypedDict, total=False):
     called_off: dict[str, str]
     #: The name of each app's new release.
     names: dict[str, str]
+    #: Apps whose workers and commands of one host stay where they are, as another host may still run them.
+    not_moved: list[str]
     #: Of a rollback: the release that each host of an app returns to; None where it stays.
     targets: dict[str, dict[str, str | None]]
 
@@ -88,6 +90,17 @@ def _target(outcomes: Mapping[str, Outcome], wanted: Wanted) -> dict[str, str | 
         wanted.get("version", ""),
         wanted.get("across_migration", False),
     )
+
+
+def not_moved(apps: Mapping[str, Sequence[str]], results: Mapping[str, Result]) -> list[str]:
+    """Apps with a host that is to begin what one host alone runs, while another host has not said that it has ended it."""
+    found = []
+    for app, hosts in apps.items():
+        outcomes = [outcome_of(results[host], app) for host in hosts]
+        others = [one for one in outcomes if one.get("lead") != "gain"]
+        if len(others) < len(outcomes) and any(one.get("leads") is not False for one in others):
+            found.append(app)
+    return found
 
 
 def outcome_of(result: Result, app: str) -> Outcome:

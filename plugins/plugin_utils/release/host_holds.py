@@ -33,7 +33,7 @@ def of_silent(
 def is_silent(result: Mapping[str, Any], app: str, phase: str) -> bool:
     """Whether a host gave no answer of *app* in *phase*."""
     outcome = (result.get("apps") or {}).get(app) or {}
-    if outcome.get("error") or outcome.get("action") in ("none", "held"):
+    if outcome.get("action") in ("none", "held"):
         return False
     return "stopped" in result or not (phase in result.get("phases", ()) or phase in outcome.get("done", ()))
 

@@ -17,6 +17,7 @@ class Shared:
         self._apps = verdict.get("apps") or {}
         self._called_off = verdict.get("called_off") or {}
         self._names = verdict.get("names") or {}
+        self._not_moved = verdict.get("not_moved") or []
         self._targets = verdict.get("targets") or {}
 
     def nothing_was_begun(self, before: Mapping[str, Any]) -> bool:
@@ -45,6 +46,8 @@ class Shared:
 
     def concerned(self, apps: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
         """Those of *apps* that are called off, where that is the phase; otherwise those that are not."""
+        if list(names) == ["take_over"]:
+            return [app for app in apps if app["name"] not in self._not_moved]
         wanted = list(names) == ["call_off"]
         return [app for app in apps if (app["name"] in self._called_off) is wanted]
 

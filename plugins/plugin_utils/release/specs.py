@@ -22,7 +22,7 @@ from ...module_utils.release.spec import ReleaseSpec
 from ...module_utils.source.spec import Source
 from ..controller.bundle import cause
 from ..controller.rendering import render_each
-from ..schema.apps import chosen_of_release, unit_files
+from ..schema.apps import chosen_of_release, is_present, unit_files
 from . import format_1
 
 #: The beginning of every fingerprint: raised when all releases must be made anew although no entry changed.
@@ -205,6 +205,9 @@ class Specs:
             "key": key,
             "fingerprint": fingerprint(app, chosen, files, self._listen),
         }
+        leads = is_first(app, self._variables)
+        if leads is not None:
+            spec["leads"] = leads
         if digest := source_digest(source, root):
             spec["digest"] = digest
         if own is None:
@@ -291,6 +294,27 @@ class Specs:
             for (place, file, _), text in zip(group, texts, strict=True):
                 place[file] = text
         return made
+
+
+def is_first(app: Mapping[str, Any], variables: Mapping[str, Any]) -> bool | None:
+    """Whether the host with these *variables* is the first one that has the completed *app*.
+
+    None where the app runs nothing on one host alone, and in a run that leaves hosts of the app out: what they run there is
+    then not known.
+    """
+    if not any(one["run_on"] == "first" for one in (*app["workers"].values(), *app["schedule"].values())):
+        return None
+    hostvars = variables["hostvars"]
+    hosts = [
+        host
+        for host in variables["groups"]["app_hosts"]
+        if any(
+            one["name"] == app["name"] and is_present(one) for one in hostvars[host].get("python_apps") or ()
+        )
+    ]
+    if not set(hosts) <= set(variables["ansible_play_hosts_all"]):
+        return None
+    return bool(hosts[:1] == [variables["inventory_hostname"]])
 
 
 def fingerprint(

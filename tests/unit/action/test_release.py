@@ -231,7 +231,7 @@ def test_a_source_that_cannot_be_read_fails_its_app_alone(tmp_path: Path) -> Non
     assert spec["refused"] == "source: /x/caf\\xe9: Permission denied"
     assert action.sent(spec)
     outcome = in_turn(["plan", "prepare"], [spec], Options())
-    assert outcome == {"blog": {"error": spec["refused"], "live": None, "version": None}}
+    assert outcome == {"blog": {"error": spec["refused"], "live": None, "version": None, "leads": False}}
 
 
 def sending(tmp_path: Path, sizes: list[int], as_files: bool) -> tuple[list[dict[str, Any]], list[str]]:

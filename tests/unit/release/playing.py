@@ -155,6 +155,7 @@ class Host:
             server=spec.get("server", "uwsgi"),
             workers=spec.get("workers", {}),
             schedule=sorted(spec.get("schedule", {})),
+            on_first=spec.get("on_first", []),
         )
         if manifest.server == "uwsgi":
             Path(layout.release("blog", release), "vassal.ini").write_text("[uwsgi]\n")

@@ -145,7 +145,7 @@ def test_the_plan_and_the_release_agree() -> None:
     assert "vassal.ini" in whole["server_files"]
     assert whole["entry"] and whole["launch"]
     # What it has besides: the answers to a host, and the source itself.
-    answers = {"former", "done", *typed(Decided)} - {"name"}
+    answers = {"former", "done", "leads", "lead", *typed(Decided)} - {"name"}
     assert typed(ReleaseSpec) - set(whole) == answers | {"digest", "refused", "archive", "archive_content"}
     # What it has of the entry and nobody reads is not named.
     assert set(whole) - typed(ReleaseSpec) <= set(apps.complete(APP))

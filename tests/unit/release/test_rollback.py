@@ -132,4 +132,10 @@ def test_a_host_says_what_it_can_return_to(deploys: Host) -> None:
         ("c", False),
     ]
     assert "unfinished" not in found
+    # What was live after the live one is no earlier release, whatever became of it.
+    deploys.state.mark(
+        next(one["release"] for one in found["choices"] if one["revision"][0] == "c"), status="good"
+    )
+    again = deploys.phase("choose")["choices"]
+    assert [(one["revision"][0], one["earlier"]) for one in again] == [("b", True), ("a", True), ("c", False)]
     assert deploys.state.lock() is None

@@ -29,6 +29,8 @@ PROCESS_NAME = Text(
     processes.process_name, "lowercase letters, digits and hyphens, starting with a letter", "jobs"
 )
 
+ON = Choice(("first", "each"))
+
 WORKER = Section(
     (
         Field(
@@ -61,6 +63,14 @@ WORKER = Section(
             "the new worker starts right after the switch, when the old one has ended.",
             "overlap: false",
             default=True,
+        ),
+        Field(
+            "run_on",
+            ON,
+            "Where the worker runs when the app is on several hosts: on `each`, or on the `first` one of the inventory, as "
+            "a scheduler must of which there may be one alone.",
+            "run_on: first",
+            default="each",
         ),
     )
 )
@@ -100,6 +110,13 @@ SCHEDULED = Section(
             "How long the command may run before it is ended.",
             "timeout: 3600",
             default=3600,
+        ),
+        Field(
+            "run_on",
+            ON,
+            "Where the command runs when the app is on several hosts: on `each`, or on the `first` one of the inventory.",
+            "run_on: first",
+            default="each",
         ),
     ),
     exactly_one_of=("at", "every"),
