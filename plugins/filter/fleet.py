@@ -46,14 +46,31 @@ def fleet_verdict(
     return found
 
 
-def hosts_to_let_in(
+def fleet_holds(
     hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = "", without: str = ""
 ) -> list[host_holds.Hold]:
-    """Those of *hosts* that have the release of their apps live, as module balancer takes them."""
+    """Which of *hosts* get requests at the end of a run, and which do not, as module balancer takes them."""
     names = {name.strip() for name in only.split(",") if name.strip()}
+    left_out = [name.strip() for name in without.split(",") if name.strip()]
     everywhere = hosts_of_apps(hosts, hostvars, names)
     results = {host: result_of(hostvars[host]) for host in hosts}
-    return list(host_holds.of_right(everywhere, results, without.split(",")))
+    verdict = next(
+        (found for host in hosts if (found := hostvars[host].get("__python_apps_verdict"))), None
+    )
+    told = to_native(verdict) or {}
+    going = (told.get("names") or {}) | (told.get("targets") or {})
+    # Once more: when the run began, a host may have been the last one that was not held.
+    again = host_holds.of_left_out(everywhere, going, left_out)
+    return [*host_holds.at_end(everywhere, results, left_out), *again]
+
+
+def holds_to_share(
+    results: Sequence[Mapping[str, Any]], told: Sequence[Mapping[str, Any]] | None = None, only: str = ""
+) -> list[host_holds.Hold]:
+    """What some balancers hold out and others do not, by the *results* of module balancer after it was *told* something."""
+    names = {name.strip() for name in only.split(",") if name.strip()}
+    found = host_holds.to_share(to_native(list(results)), to_native(list(told or ())))
+    return [one for one in found if not names or one["app"] in names]
 
 
 def hosts_of_apps(
@@ -110,7 +127,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "fleet_verdict": fleet_verdict,
-            "hosts_to_let_in": hosts_to_let_in,
+            "fleet_holds": fleet_holds,
+            "holds_to_share": holds_to_share,
             "fleet_not_moved": fleet_not_moved,
             "fleet_status": fleet_status,
             "fleet_drift": fleet_drift,

@@ -88,7 +88,8 @@ def change(
 ) -> tuple[bool, set[Hold]]:
     """Hold out and let in again. Returns whether anything changed, and all that is held out now.
 
-    Raises NoBalancer, and running.NoAnswer where HAProxy runs but does not do it.
+    No app loses its last host: hosts stay in where nobody would be left to answer. Raises NoBalancer, and running.NoAnswer
+    where HAProxy runs but does not do it.
     """
     with contextlib.ExitStack() as stack:
         known = held(directory)
@@ -97,14 +98,25 @@ def change(
             known = held(directory)
         wanted_in = set(release) & known
         wanted = (known | set(hold)) - set(release)
+        wanted -= _last(wanted, wanted - known, path)
         changed = wanted != known
         if check_mode:
             return changed, wanted
         if changed:
             write_atomically(f"{directory}/{NAME}", render(wanted), mode=0o644)
         if os.path.exists(path):
-            changed |= _tell(set(hold) - set(release), wanted_in, path)
+            changed |= _tell(set(hold) & wanted, wanted_in, path)
     return changed, wanted
+
+
+def _last(wanted: set[Hold], new: set[Hold], path: str) -> set[Hold]:
+    """Those of the *new* holds that would, with all that is *wanted*, leave an app without a host."""
+    if not new or not os.path.exists(path):
+        return set()
+    servers = running.servers(path)
+    held = {app: {one.host for one in wanted if one.app == app} for app in {one.app for one in new}}
+    empty = {app for app, hosts in held.items() if app in servers and servers[app].keys() <= hosts}
+    return {one for one in new if one.app in empty}
 
 
 def _tell(out: set[Hold], back: set[Hold], path: str) -> bool:

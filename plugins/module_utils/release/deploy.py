@@ -67,7 +67,9 @@ def switch(state: AppState, held: Lock, manifest: Manifest, options: Options) ->
     if held.switched == activation == live:
         return {"activation": activation, "release": manifest.release}
     if live != activation:
-        held = note(state, options, previous=live)
+        # Before the switch, so that whoever takes it back knows: a failure on another host, or the run after this one.
+        before = {"switched_before": manifest.switched, "live_as_before": float(manifest.live_as)}
+        held = note(state, options, previous=live, **before)
     previous = held.previous
     health = Health.of(manifest)
     outcome: Outcome = {"activation": activation, "release": manifest.release, "changed": live != activation}
@@ -102,10 +104,6 @@ def switch(state: AppState, held: Lock, manifest: Manifest, options: Options) ->
         if left and left != manifest.release:
             state.mark(left, status="rolled_back", reason=f"rolled back to {manifest.release}")
     serial = state.activation_serial(activation)
-    if live != activation:
-        # So that a failure on another host can undo it.
-        before = {"switched_before": manifest.switched, "live_as_before": float(manifest.live_as)}
-        note(state, options, **before)
     state.mark(manifest.release, status="good", switched=time.time(), live_as=serial, reason="")
     note(state, options, switched=activation, milliseconds=outcome.get("milliseconds"))
     return outcome

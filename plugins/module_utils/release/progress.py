@@ -96,5 +96,7 @@ def adopt(spec: ReleaseSpec, options: Options) -> Outcome:
             release=state.live_release(),
             activation=state.live_activation(),
             previous=left.previous,
+            switched_before=left.switched_before,
+            live_as_before=left.live_as_before,
         )
     return {"release": state.live_release(), "changed": True}

@@ -17,8 +17,10 @@ WIKI = holds.Hold("wiki", "a2")
 STAT = """# pxname,svname,scur,stot,status,econ,eresp,wretr,wredis,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,
 public,FRONTEND,1,5,OPEN,,,,,,,,,
 app_blog,a1.example.com,2,17,UP,1,2,3,4,10,0,5,6,
+app_blog,a2,0,0,UP,0,0,0,0,,,,,
 app_blog,BACKEND,2,17,UP,1,2,3,4,10,0,5,6,
 app_wiki,a2,0,,MAINT,0,0,0,0,,,,,
+app_wiki,a3,0,,UP,0,0,0,0,,,,,
 status,BACKEND,0,0,UP,,,,,,,,,
 """
 
@@ -97,6 +99,17 @@ def test_a_balancer_that_does_not_run_or_does_not_know_the_host_keeps_the_hold(
     assert haproxy.told == []
 
 
+def test_no_app_loses_its_last_host(tmp_path: Path, haproxy: Haproxy) -> None:
+    other = holds.Hold("blog", "a2")
+    assert change(tmp_path, [BLOG, other, WIKI], []) == (True, {WIKI})
+    assert change(tmp_path, [BLOG], []) == (True, {BLOG, WIKI})
+    haproxy.told.clear()
+    assert change(tmp_path, [other], []) == (False, {BLOG, WIKI})
+    assert haproxy.told == []
+    # It changes places with one that is let in at the same time.
+    assert change(tmp_path, [other], [BLOG]) == (True, {other, WIKI})
+
+
 def test_check_mode_writes_and_tells_nothing(tmp_path: Path, haproxy: Haproxy) -> None:
     assert change(tmp_path, [BLOG], [], check_mode=True) == (True, {BLOG})
     assert not (tmp_path / holds.NAME).exists() and haproxy.told == []
@@ -123,7 +136,7 @@ def test_what_the_configuration_could_not_hold_is_refused() -> None:
 
 def test_counters_are_those_of_servers(tmp_path: Path, haproxy: Haproxy) -> None:
     servers = running.servers(str(tmp_path / "socket"))
-    assert servers.keys() == {"blog", "wiki"} and servers["blog"].keys() == {"a1.example.com"}
+    assert servers.keys() == {"blog", "wiki"} and servers["blog"].keys() == {"a1.example.com", "a2"}
     blog = servers["blog"]["a1.example.com"]
     assert (blog["status"], blog["hrsp_2xx"], blog["hrsp_5xx"], blog["econ"], blog["eresp"]) == (
         "UP",

@@ -123,6 +123,20 @@ def test_a_call_off_that_is_killed_is_finished_by_the_next_run(deploys: Host, wh
     assert str(deploys.state.live_release()).endswith("-bbbbbbb")
 
 
+def test_a_rollback_that_a_later_run_finishes_can_still_be_taken_back(deploys: Host) -> None:
+    for revision in "abc":
+        deploys.deploy(revision * 40)
+    before = {m.release: (m.status, m.live_as, m.switched) for m in deploys.state.manifests()}
+    target = deploys.state.previous_good()
+    assert target is not None
+    for name in phases_of("rollback", alone=True)[:-1]:
+        assert "error" not in deploys.phase(name, to_release=target.release)
+    deploys.next_run()
+    assert deploys.phase("rollback")["release"] == target.release
+    deploys.phase("call_off", called_off=REASON)
+    assert {m.release: (m.status, m.live_as, m.switched) for m in deploys.state.manifests()} == before
+
+
 def test_nobody_else_calls_a_deploy_off(deploys: Host) -> None:
     deploys.deploy("a" * 40)
     up_to(deploys, "start", "b" * 40)
