@@ -11,8 +11,9 @@ from typing import Any
 
 from ..plugin_utils.console import fleet_status as fleet_report
 from ..plugin_utils.controller.native import to_native
-from ..plugin_utils.release import fleet, host_holds
+from ..plugin_utils.release import canary, fleet, host_holds
 from ..plugin_utils.schema.apps import is_present
+from ..plugin_utils.schema.fields.fleet import CANARY
 
 
 def fleet_verdict(
@@ -23,18 +24,23 @@ def fleet_verdict(
     only: str = "",
     wanted: Mapping[str, Any] | None = None,
     without: Sequence[str] | None = None,
+    watched: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What becomes of the apps of *hosts* after *phase*. *before* is the verdict after the phase before.
 
-    The hosts *without* do not take part.
+    The hosts *without* do not take part. *watched* is what hosts that switched first are worth: see `canary_watched`.
     """
     names = {name.strip() for name in only.split(",") if name.strip()}
     apps = to_native((before or {}).get("apps")) or hosts_of_apps(hosts, hostvars, names)
     results = {host: result_of(hostvars[host]) for host in hosts}
     asked = to_native(dict(wanted or {}))
     now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    found: dict[str, Any] = dict(fleet.verdict(apps, results, phase, now, asked))
-    for key in ("names", "targets"):
+    canaries = canary_settings(apps, hostvars) if phase == "plan" else {}
+    reasons = to_native(dict(watched or {}))
+    if canaries and not hostvars[hosts[0]].get("groups", {}).get("balancers"):
+        reasons |= dict.fromkeys(canaries, NO_BALANCERS)
+    found: dict[str, Any] = dict(fleet.verdict(apps, results, phase, now, asked, canaries, reasons))
+    for key in ("names", "targets", "canaries"):
         found[key] = found[key] or to_native((before or {}).get(key)) or {}
     if phase in fleet.FIRST:
         going = found["names"] | found["targets"]
@@ -46,6 +52,48 @@ def fleet_verdict(
     return found
 
 
+NO_BALANCERS = (
+    "fleet.canary needs balancers, which count the answers, and the inventory's group balancers is empty. Add them, or "
+    "remove the key"
+)
+
+
+def canary_settings(
+    apps: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]
+) -> dict[str, canary.Settings]:
+    """What those of *apps* that are on several hosts say of hosts that go first."""
+    found: dict[str, canary.Settings] = {}
+    for app, hosts in apps.items():
+        if len(hosts) < 2:
+            continue
+        declared = next(one for one in hostvars[hosts[0]]["python_apps"] if one["name"] == app)
+        if (wanted := to_native(declared.get("fleet") or {}).get("canary")) is not None:
+            completed: Any = CANARY.complete(wanted)
+            found[app] = completed
+    return found
+
+
+def canary_watched(
+    canaries: Mapping[str, canary.Canary],
+    results: Sequence[Mapping[str, Any]],
+    before: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What is known of hosts that switched first, after a look at the balancers that module balancer gave *results* of."""
+    known: Any = to_native(dict(before or {}))
+    return dict(canary.watch(to_native(dict(canaries)), known, to_native(list(results)), time.time()))
+
+
+def canary_told(canaries: Mapping[str, canary.Canary], watched: Mapping[str, Any]) -> list[str]:
+    """A line for each app: what the hosts did that switched first."""
+    known: Any = to_native(dict(watched))
+    return list(canary.told(to_native(dict(canaries)), known))
+
+
+def canary_pause(canaries: Mapping[str, canary.Canary]) -> int:
+    """Seconds between two looks at the balancers."""
+    return canary.pause(to_native(dict(canaries)))
+
+
 def fleet_holds(
     hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = "", without: str = ""
 ) -> list[host_holds.Hold]:
@@ -54,9 +102,7 @@ def fleet_holds(
     left_out = [name.strip() for name in without.split(",") if name.strip()]
     everywhere = hosts_of_apps(hosts, hostvars, names)
     results = {host: result_of(hostvars[host]) for host in hosts}
-    verdict = next(
-        (found for host in hosts if (found := hostvars[host].get("__python_apps_verdict"))), None
-    )
+    verdict = next((found for host in hosts if (found := hostvars[host].get("__python_apps_verdict"))), None)
     told = to_native(verdict) or {}
     going = (told.get("names") or {}) | (told.get("targets") or {})
     # Once more: when the run began, a host may have been the last one that was not held.
@@ -127,6 +173,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "fleet_verdict": fleet_verdict,
+            "canary_watched": canary_watched,
+            "canary_told": canary_told,
+            "canary_pause": canary_pause,
             "fleet_holds": fleet_holds,
             "holds_to_share": holds_to_share,
             "fleet_not_moved": fleet_not_moved,

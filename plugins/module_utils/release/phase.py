@@ -55,6 +55,8 @@ class Phase:
     leads_to_switch: bool = False
     #: Whether only several hosts go through it, which have to agree on something.
     several_hosts: bool = False
+    #: Whether only some hosts go through it, and only of an app that asks for a canary.
+    canary: bool = False
 
 
 def by_spec(work: Callable[[ReleaseSpec, Options], Outcome]) -> Work:

@@ -83,6 +83,15 @@ TABLE: tuple[Phase, ...] = (
         leads_to_switch=True,
     ),
     Phase(
+        "canary",
+        "Switch the hosts that go first",
+        by_lock(switch),
+        part_of=(DEPLOY,),
+        leads_to_switch=True,
+        several_hosts=True,
+        canary=True,
+    ),
+    Phase(
         "switch",
         "Switch traffic to the new activations",
         by_lock(switch),
@@ -117,25 +126,29 @@ TABLE: tuple[Phase, ...] = (
 PHASES: Mapping[str, Phase] = {phase.name: phase for phase in TABLE}
 
 
-def phases_of(kind: str, alone: bool = False) -> list[str]:
+def phases_of(kind: str, alone: bool = False, canary: bool = False) -> list[str]:
     """The names of the phases of a deploy or of a rollback, in order; those of a host that is *alone*, or all.
 
-    Raises ValueError for any other *kind*.
+    *canary*: also those in which some hosts go first. Raises ValueError for any other *kind*.
     """
-    found = [phase.name for phase in TABLE if kind in phase.part_of and not (alone and phase.several_hosts)]
+    found = [
+        phase.name
+        for phase in TABLE
+        if kind in phase.part_of and not (alone and phase.several_hosts) and (canary or not phase.canary)
+    ]
     if not found:
         raise ValueError(f"{kind} has no phases; {DEPLOY} and {ROLLBACK} have")
     return found
 
 
-def exchanges(kind: str, alone: bool, done: Sequence[str] = ()) -> list[dict[str, Any]]:
+def exchanges(kind: str, alone: bool, done: Sequence[str] = (), canary: bool = False) -> list[dict[str, Any]]:
     """How the phases of *kind* that are not *done* are run: one exchange with a host that is *alone*, else one for each.
 
     `phase` and `then` are the options of module `release`. `first` says that no phase comes before, `makes_releases` that
     secrets are wanted; `hosts_at_once` is as in the table. After an exchange that is a `barrier`, an app goes on where it
-    passed on all of its hosts.
+    passed on all of its hosts. *canary* says that some hosts of an app go first.
     """
-    names = phases_of(kind, alone)
+    names = phases_of(kind, alone, canary)
     left = [PHASES[name] for name in names if name not in done]
     groups = [left] if alone and left else [[phase] for phase in left]
     return [

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ...module_utils.release.state import RELEASE_ID
+from .canary import Canary, Settings, first_hosts
 from .return_target import NoTarget, target
 
 #: What a host answered: the registered result of module `release`, which covers all phases so far.
@@ -39,6 +40,8 @@ class Verdict(TypedDict, total=False):
     called_off: dict[str, str]
     #: The name of each app's new release.
     names: dict[str, str]
+    #: The hosts that switch first, of apps that want that.
+    canaries: dict[str, Canary]
     #: Apps whose workers and commands of one host stay where they are, as another host may still run them.
     not_moved: list[str]
     #: Of a rollback: the release that each host of an app returns to; None where it stays.
@@ -51,10 +54,13 @@ def verdict(
     phase: str,
     now: str,
     wanted: Wanted | None = None,
+    canary: Mapping[str, Settings] | None = None,
+    watched: Mapping[str, str] | None = None,
 ) -> Verdict:
     """What becomes of the *apps* after *phase*, by the *results* of their hosts.
 
-    *now* is how a new name begins, *wanted* what a rollback was asked for.
+    *now* is how a new name begins, *wanted* what a rollback was asked for, *canary* what apps say of hosts that go first,
+    and *watched* why they do not go on after those, empty where they do.
     """
     wanted = wanted or {}
     found: Verdict = {
@@ -62,6 +68,7 @@ def verdict(
         "called_off": {},
         "names": {},
         "targets": {},
+        "canaries": {},
     }
     for app, hosts in apps.items():
         outcomes = {host: outcome_of(results[host], app) for host in hosts}
@@ -70,10 +77,16 @@ def verdict(
         obstacles = [*_obstacles(app, outcomes, results, phase)]
         if phase == "plan" and not obstacles:
             obstacles = [*_different_commits(outcomes)]
+        if reason := (watched or {}).get(app):
+            obstacles.append(reason)
         if obstacles:
             found["called_off"][app] = "\n".join(obstacles)
         elif phase == "plan":
             found["names"][app] = name(outcomes.values(), now)
+            if settings := (canary or {}).get(app):
+                actions = {host: outcome.get("action") for host, outcome in outcomes.items()}
+                if first := first_hosts(actions, settings["hosts"]):
+                    found["canaries"][app] = {**settings, "hosts": first}
         elif phase == "choose":
             try:
                 found["targets"][app] = _target(outcomes, wanted)

@@ -17,6 +17,8 @@ class Shared:
         self._apps = verdict.get("apps") or {}
         self._called_off = verdict.get("called_off") or {}
         self._names = verdict.get("names") or {}
+        canaries = verdict.get("canaries") or {}
+        self._goes_first = {app for app, one in canaries.items() if host in one["hosts"]}
         self._not_moved = verdict.get("not_moved") or []
         self._targets = verdict.get("targets") or {}
 
@@ -48,6 +50,8 @@ class Shared:
         """Those of *apps* that are called off, where that is the phase; otherwise those that are not."""
         if list(names) == ["take_over"]:
             return [app for app in apps if app["name"] not in self._not_moved]
+        if list(names) == ["canary"]:
+            apps = [app for app in apps if app["name"] in self._goes_first]
         wanted = list(names) == ["call_off"]
         return [app for app in apps if (app["name"] in self._called_off) is wanted]
 

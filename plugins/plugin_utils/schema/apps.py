@@ -69,6 +69,7 @@ NOT_OF_RELEASE = (
     "state",
     "renamed_from",
     "migrate_on",
+    "fleet",
     "python",
     "secrets",
     "files",

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.release.phases import phases_of
@@ -32,7 +32,6 @@ CHOICES = [
 ]
 FOUND = {
     "choose": {"from": "v2", "choices": CHOICES},
-    "call_off": {"error": "called off"},
     "plan": {"action": "deploy", "revision": "a" * 40, "why": "played"},
     "rollback": {"switch_now": os.environ["WARM"] == "yes"},
     "drain": {"release": "r", "activation": "blog@2", "seconds": 1.0},
@@ -49,6 +48,8 @@ def played(phase):
             return {"error": "played"}
         if os.environ["DIES"] == f"{os.environ['HOST']} {name}":
             os.kill(os.getpid(), 9)
+        if name == "call_off":
+            return {"error": f"called off: {spec['called_off']}"}
         return {**FOUND.get(name, {}), "changed": True}
 
     return dataclasses.replace(phase, work=work)
@@ -58,6 +59,29 @@ ROW = 'Phase("added", "Do what was added", by_spec(added), part_of=(DEPLOY, ROLL
 CODE = """
 def added(spec, options):
     raise AssertionError("its work is played")
+"""
+
+
+#: What module balancer of the copy does instead: it writes down what it is told, and counts a lot.
+BALANCER = """
+import json
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+module = AnsibleModule({"holds": {"type": "list", "elements": "dict", "default": []}})
+if os.environ["COUNTS"] == "none":
+    module.fail_json(msg="played")
+holds = module.params["holds"]
+with open(os.environ["TOLD"], "a") as file:
+    for one in holds:
+        file.write(json.dumps([one["app"], one["host"], one["held"]]) + chr(10))
+counts = {"hrsp_2xx": int(time.time() * 1000), "hrsp_5xx": 0}
+if os.environ["COUNTS"] == "bad":
+    counts["hrsp_5xx"] = counts["hrsp_2xx"] // 10
+servers = {"blog": {"one": counts, "two": {"hrsp_2xx": 0}}}
+module.exit_json(changed=bool(holds), process=1, servers=servers, held=[one for one in holds if one["held"]])
 """
 
 
@@ -99,15 +123,20 @@ class Controller:
         apps: tuple[str, ...] = ("blog",),
         fails: str = "",
         dies: str = "",
+        counts: str = "",
+        canary: bool = False,
     ) -> list[Done]:
         """What is done on so many hosts, in the order in which it ended.
 
         *fails* is a host, an app and the phase in which it fails, *dies* a host and the phase that it does not survive.
+        *counts* is what a balancer counts (`good`, `bad`, `none` where it does not run), of a fleet that has one.
         """
-        written = self.directory / "done"
+        written, told = self.directory / "done", self.directory / "told"
         written.write_text("")
+        told.write_text("")
         result = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", self._inventory(hosts, apps), playbook]
+            [Path(sys.executable).with_name("ansible-playbook"), "-i"]
+            + [self._inventory(hosts, apps, bool(counts), canary), playbook]
             + ["-e", '{"__front_http_port": 80}', *words],
             cwd=self.bundle,
             env={
@@ -119,32 +148,48 @@ class Controller:
                 "WARM": "yes" if warm else "no",
                 "FAILS": fails,
                 "DIES": dies,
+                "COUNTS": counts,
+                "TOLD": str(told),
             },
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
-        assert bool(result.returncode) is bool(fails or dies), result.stdout + result.stderr
+        called_off = bool(canary and counts != "good")
+        assert bool(result.returncode) is bool(fails or dies or called_off), result.stdout + result.stderr
         self.output = result.stdout
+        #: App, host, and whether it is held out.
+        self.told = [tuple(json.loads(line)) for line in told.read_text().splitlines()]
         lines = [line.split() for line in written.read_text().splitlines()]
         return [Done(*words, float(began), float(ended)) for *words, began, ended in lines]
 
-    def _inventory(self, hosts: int, names: tuple[str, ...]) -> Path:
+    def _inventory(self, hosts: int, names: tuple[str, ...], balanced: bool, canary: bool) -> Path:
         """Hosts whose Python knows which host it is of."""
-        apps = [
+        apps: list[dict[str, Any]] = [
             {"name": name, "domains": [f"{name}.example"], "source": {"path": "app"}, "wsgi": "wsgi:app"}
             for name in names
         ]
+        if canary:
+            apps[0]["fleet"] = {"canary": {"hosts": 1, "seconds": 5}}
         common = {"ansible_connection": "local", "ansible_become": False, "python_apps": apps}
         found = {}
         for name in ("one", "two")[:hosts]:
             python = self.directory / f"python-{name}"
             python.write_text(f'#!/bin/sh\nHOST={name} exec {sys.executable} "$@"\n')
             python.chmod(0o755)
-            found[name] = {"ansible_python_interpreter": str(python)}
+            found[name] = {
+                "ansible_python_interpreter": str(python),
+                "host_address": f"10.0.0.{len(found) + 1}",
+            }
+        groups: dict[str, Any] = {"app_hosts": {"vars": common, "hosts": found}}
+        if balanced:
+            (self.bundle / "plugins/modules/balancer.py").write_text(BALANCER)
+            balancer = {"host_address": "10.0.0.9", "ansible_python_interpreter": sys.executable}
+            local = {"ansible_connection": "local", "ansible_become": False}
+            groups["balancers"] = {"vars": local, "hosts": {"lb": balancer}}
         path = self.directory / "hosts.json"
-        path.write_text(json.dumps({"app_hosts": {"vars": common, "hosts": found}}))
+        path.write_text(json.dumps(groups))
         return path
 
 
@@ -264,3 +309,51 @@ def test_a_host_that_is_left_out_holds_no_other(controller: Controller) -> None:
     done = controller.run("playbooks/deploy.yml", 2, "-e", "without=two")
     assert {each.host for each in done} == {"one"}
     assert [each.phase for each in done] == phases_of("deploy")
+
+
+def of(done: list[Done], host: str, app: str = "blog") -> list[str]:
+    return [each.phase for each in done if (each.host, each.app) == (host, app)]
+
+
+STARTED = phases_of("deploy")[: phases_of("deploy").index("start") + 1]
+
+
+def test_the_other_hosts_follow_a_canary_that_serves_well(controller: Controller) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, counts="good", canary=True, apps=("blog", "shop"))
+    assert of(done, "one") == [*STARTED, "canary", "switch", "drain"]
+    assert of(done, "two") == of(done, "one", "shop") == phases_of("deploy")
+    canary = next(each for each in done if each.phase == "canary")
+    second = next(each for each in done if (each.host, each.phase) == ("two", "switch"))
+    assert second.began - canary.ended > 5
+    assert "0 failed: the other hosts follow" in controller.output
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ("bad", "requests failed; fleet.canary.errors allows 1%"),
+        ("none", "0 requests in 5 s are too few to judge it by"),
+        ("", "fleet.canary needs balancers"),
+    ],
+)
+def test_a_canary_that_serves_badly_is_called_off_and_no_other_app(
+    controller: Controller, counts: str, reason: str
+) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, counts=counts, canary=True, apps=("blog", "shop"))
+    begun = bool(counts)
+    assert of(done, "one") == ([*STARTED, "canary", "call_off"] if begun else ["plan"])
+    assert of(done, "two") == ([*STARTED, "call_off"] if begun else ["plan"])
+    for host in ("one", "two"):
+        assert of(done, host, "shop") == phases_of("deploy")
+    assert reason in re.sub(r"\s+", " ", controller.output)
+
+
+def test_a_host_that_vanishes_is_held_out_and_the_others_are_called_off_whatever_balancers_say(
+    controller: Controller,
+) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, dies="two start", counts="good")
+    assert ("blog", "two", True) in controller.told and ("blog", "one", True) not in controller.told
+    assert of(done, "one") == [*STARTED, "call_off"]
+    done = controller.run("playbooks/deploy.yml", 2, dies="two start", counts="none")
+    assert of(done, "one") == [*STARTED, "call_off"]
+    assert "no balancer holds two out" in controller.output

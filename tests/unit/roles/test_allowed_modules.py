@@ -24,6 +24,7 @@ HARMLESS = {
     "ansible.builtin.debug",
     "ansible.builtin.fail",
     "ansible.builtin.meta",
+    "ansible.builtin.pause",
     "ansible.builtin.set_fact",
     "emperor.stack.check_apps",
     "emperor.stack.extra_variables",
@@ -49,6 +50,8 @@ JUSTIFIED = {
     ("roles/python_apps/tasks/holds.yml", "emperor.stack.balancer"): (
         "changes balancers and no host: before a host switches, and in a play of release.yml that no host leaves"
     ),
+    ("roles/python_apps/tasks/canary.yml", "emperor.stack.balancer"): "asks balancers and changes nothing",
+    ("roles/python_apps/tasks/look.yml", "emperor.stack.balancer"): "asks balancers and changes nothing",
     ("roles/haproxy/tasks/share.yml", "emperor.stack.balancer"): (
         "in a play of balancers.yml that no balancer leaves: another balancer knows what this one lacks"
     ),

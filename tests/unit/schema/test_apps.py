@@ -78,6 +78,7 @@ def test_every_default() -> None:
         "build": [],
         "migrate": None,
         "migrate_on": "first",
+        "fleet": {"canary": {"hosts": None, "seconds": 60, "requests": 100, "errors": "1%"}},
         "workers": {},
         "schedule": {},
         "server": "uwsgi",

@@ -183,7 +183,7 @@ def test_null_means_not_given() -> None:
 
 NAMES = (
     "name, state, renamed_from, domains, source, wsgi, asgi, paste, pythonpath, requirements, extras, groups, python, "
-    "files, build, migrate, migrate_on, workers, "
+    "files, build, migrate, migrate_on, fleet, workers, "
     "schedule, hooks, static, persistent, persistent_files, env, secrets, database, redis, health, server, web, "
     "on_demand, idle, limits, tls, path, default_site, "
     "redirects, allow, deny, users, rate_limit, cache, headers, static_max_age, private, error_pages, intercept_errors, "

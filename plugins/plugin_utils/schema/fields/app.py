@@ -9,6 +9,7 @@ from ..kinds import Choice, Field, Flag, ListOf, MapOf, Number, OneOrMore, Secti
 from ..rules import domains, environment, paths, processes, sources
 from . import logins, visitors
 from .data import DATABASE
+from .fleet import FLEET
 from .nginx import NGINX
 from .processes import HOOKS_OF_A_DEPLOY, PROCESS_NAME, SCHEDULED, WORKER
 from .serving import HEALTH, LIMITS, WEB
@@ -157,6 +158,12 @@ APP = Section(
             "SQLite in a persistent directory.",
             "migrate_on: each",
             default="first",
+        ),
+        Field(
+            "fleet",
+            FLEET,
+            "How a deploy goes over several hosts.",
+            "fleet: {canary: {hosts: 1}}",
         ),
         Field(
             "workers",
