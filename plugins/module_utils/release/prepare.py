@@ -22,12 +22,30 @@ from .state import RELEASE_ID, AppState, Manifest, now
 
 def prepare(spec: ReleaseSpec, options: Options) -> Outcome:
     """Make the release; or take up what a dead run has to finish."""
-    finishes = spec.get("action") == "finish" and not options.check_mode
+    finishes = not options.check_mode and (
+        spec.get("action") == "finish" or _switched_meanwhile(spec, options)
+    )
     outcome = adopt(spec, options) if finishes else _new_release(spec, options)
     if not spec.get("migrates", True):
         # Another host of the app does, in the same database.
         outcome["done"] = ["migrate"]
     return outcome
+
+
+def _switched_meanwhile(spec: ReleaseSpec, options: Options) -> bool:
+    """Whether the release that all hosts are to have went live after the plan, by the last phase of a dead run."""
+    named = spec.get("release")
+    if named is None:
+        return False
+    state = AppState(spec["name"])
+    with state.working(seconds=_patience(options)):
+        left = state.lock()
+        return left is not None and left.release == named == state.live_release()
+
+
+def _patience(options: Options) -> int:
+    """Seconds to wait for a phase that goes on: that of a dead run comes to its end."""
+    return 120 if options.dead or options.break_lock else 5
 
 
 def _new_release(spec: ReleaseSpec, options: Options) -> Outcome:
@@ -36,7 +54,7 @@ def _new_release(spec: ReleaseSpec, options: Options) -> Outcome:
     if options.check_mode:
         return {"changed": True}
     readiness.check(spec)
-    with state.working(seconds=120 if options.dead or options.break_lock else 5):
+    with state.working(seconds=_patience(options)):
         state.take_lock(options.owner, options.dead, options.break_lock)
         release, steps = None, Steps(lambda step: options.steps.begin(app, step))
         try:

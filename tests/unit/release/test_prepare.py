@@ -11,7 +11,7 @@ from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.release import build, prepare
 from ansible_collections.emperor.stack.plugins.module_utils.release.state import Manifest
 
-from .playing import Host
+from .playing import PHASES_OF_A_DEPLOY, Host
 
 
 def test_a_failure_in_the_lock_itself_gives_it_back(deploys: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +77,30 @@ def test_a_name_that_a_good_release_has_is_refused(deploys: Host) -> None:
     assert deploys.status(live) == "good"
     for wrong in ("../../../etc", "current"):
         assert "is no name of a release" in deploys.phase("prepare", action="deploy", release=wrong)["error"]
+
+
+def test_a_switch_that_outlived_its_controller_is_taken_up_where_the_plan_came_before_it(
+    deploys: Host,
+) -> None:
+    """The phase of a killed run goes on on the host. The next run plans meanwhile, and finds the release not live yet."""
+    name = "20261201T100000-bbbbbbb"
+    deploys.deploy("a" * 40)
+    deploys.revision = "b" * 40
+    for phase in ("prepare", "migrate", "start"):
+        assert "error" not in deploys.phase(phase, action="deploy", release=name)
+    dead = deploys.options
+    deploys.next_run()
+    assert deploys.phase("plan")["action"] == "deploy"
+    alive, deploys.options = deploys.options, dead
+    assert "error" not in deploys.phase("switch")
+    deploys.options = alive
+    for phase in PHASES_OF_A_DEPLOY:
+        outcome = deploys.phase(phase, action="deploy", release=name)
+        assert "error" not in outcome, outcome
+        if phase == "start":
+            assert deploys.phase("switch")["release"] == name
+    assert deploys.state.live_release() == name
+    deploys.settled()
 
 
 def test_a_host_that_does_not_migrate_passes_over_the_phase(deploys: Host) -> None:
