@@ -20,8 +20,22 @@ from fleets import Fleet, failed_gets, visitors
 HOSTS = ["fleet-app1", "fleet-app2", "fleet-app3"]
 UP = dict.fromkeys(HOSTS, "UP")
 STATE = "/srv/apps/blog/state"
-#: Where a hook finds that it is to fail: the app's own home.
-FAIL = "/srv/apps/blog/cache/fail"
+#: The app's own home, where a hook finds that it is to fail, or to take its time: `fail-HOOK`, `slow-HOOK`.
+HOME = "/srv/apps/blog/cache"
+HOOKS = ("after_prepare", "before_migrate", "before_start", "before_switch", "after_switch")
+HOOK = "if test -e $HOME/slow-{0}; then sleep 6; fi; test ! -e $HOME/fail-{0}"
+#: In the app: with a file `errors`, one answer of so many is a 500, but not to the health check.
+APPLICATION = """
+_answer, _asked = application, itertools.count(1)
+_errors = Path(__file__).with_name("errors")
+
+
+def application(environ, start_response):
+    if _errors.exists() and environ["PATH_INFO"] != "/healthz" and next(_asked) % int(_errors.read_text()) == 0:
+        start_response("500 Internal Server Error", [("Content-Length", "0")])
+        return [b""]
+    return _answer(environ, start_response)
+"""
 
 
 class Blog:
@@ -31,14 +45,15 @@ class Blog:
         self.fleet = fleet
         self.source = directory / "blog"
         shutil.copytree(HERE / "apps" / "bare", self.source)
-        hooks = {
-            name: [f"sh -c 'test ! -e $HOME/fail-{name}'"]
-            for name in ("after_prepare", "before_migrate", "before_start", "after_switch")
-        }
+        code = self.source / "app.py"
+        code.write_text(
+            code.read_text().replace("import hashlib\n", "import hashlib\nimport itertools\n") + APPLICATION
+        )
+        hooks = {name: [HOOK.format(name)] for name in HOOKS}
         declared = fleet.apps[0]
         declared |= {
             "source": {"path": str(self.source)},
-            "migrate": "sh -c 'echo migrated >> $HOME/migrations'",
+            "migrate": "echo migrated >> $HOME/migrations",
             "hooks": hooks,
         }
         self.version("v0")
@@ -46,10 +61,16 @@ class Blog:
         fleet.environment["ANSIBLE_SSH_ARGS"] = (
             "-o ControlMaster=auto -o ControlPersist=5m -o ServerAliveInterval=2 -o ServerAliveCountMax=3"
         )
+        # Not the connections that other tests have left, which are more patient.
+        fleet.environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(directory / "ssh")
         fleet.good("playbooks/deploy.yml", app="blog")
 
-    def version(self, name: str) -> None:
+    def version(self, name: str, errors: int = 0) -> None:
+        """New code. One of so many answers is an error, if that is asked for."""
         (self.source / "version.txt").write_text(f"{name}\n")
+        (self.source / "errors").unlink(missing_ok=True)
+        if errors:
+            (self.source / "errors").write_text(f"{errors}\n")
 
     def on(self, host: str, command: str) -> str:
         return self.fleet.hosts[host].run(command).stdout.strip()
@@ -61,16 +82,15 @@ class Blog:
         }
 
     def migrations(self) -> int:
-        return sum(
-            int(self.on(host, "cat /srv/apps/blog/cache/migrations 2>/dev/null | wc -l")) for host in HOSTS
-        )
+        return sum(int(self.on(host, f"cat {HOME}/migrations 2>/dev/null | wc -l")) for host in HOSTS)
 
-    def fail(self, host: str, hook: str) -> None:
-        self.on(host, f"touch {FAIL}-{hook}")
+    def hook(self, host: str, hook: str, how: str) -> None:
+        """Let *hook* be `slow` on *host*, or `fail`."""
+        self.on(host, f"touch {HOME}/{how}-{hook}")
 
     def mend(self) -> None:
         for host in HOSTS:
-            self.on(host, f"rm -f {FAIL}-*")
+            self.on(host, f"rm -f {HOME}/fail-* {HOME}/slow-*")
 
     def history(self, host: str) -> dict[str, Any]:
         return dict(json.loads(self.on(host, f"tail -n 1 {STATE}/history.jsonl")))
@@ -92,6 +112,11 @@ class Blog:
 @pytest.fixture(scope="module")
 def blog(fleet: Fleet, directory: Path) -> Iterator[Blog]:
     yield Blog(fleet, directory)
+
+
+def unwrapped(output: str) -> str:
+    """Tables and notes break their lines."""
+    return re.sub(r"\s+", " ", output)
 
 
 def one_release(blog: Blog) -> str:
@@ -123,7 +148,8 @@ def test_deploys_and_rollbacks_cut_no_request_and_migrate_once(blog: Blog, direc
 
 
 def killed_controller(blog: Blog) -> Outcome:
-    """Killed while hosts switch; then the next run, of anybody."""
+    """Killed when some hosts have switched and one has not; then the next run, at once."""
+    blog.hook("fleet-app2", "before_switch", "slow")
     process = blog.fleet.start("playbooks/deploy.yml", app="blog")
     blog.until_phase("fleet-app2", "switch")
     os.killpg(process.pid, signal.SIGKILL)
@@ -133,8 +159,9 @@ def killed_controller(blog: Blog) -> Outcome:
 
 def vanished_host(blog: Blog) -> Outcome:
     """The link of a host is cut while it starts the new release; it comes back after the run."""
+    blog.hook("fleet-app3", "before_start", "slow")
     process = blog.fleet.start("playbooks/deploy.yml", app="blog")
-    blog.until_phase("fleet-app3", "migrate", "start")
+    blog.until_phase("fleet-app3", "start")
     with blog.fleet.cut("fleet-app3"):
         output, _ = process.communicate(timeout=240)
         return Outcome(process.returncode, output, 0, 0)
@@ -142,7 +169,7 @@ def vanished_host(blog: Blog) -> Outcome:
 
 def failing(hook: str, host: str) -> Callable[[Blog], Outcome]:
     def run(blog: Blog) -> Outcome:
-        blog.fail(host, hook)
+        blog.hook(host, hook, "fail")
         return blog.deploy()
 
     return run
@@ -206,7 +233,7 @@ def test_a_host_that_does_not_answer_refuses_the_deploy(blog: Blog) -> None:
     with blog.fleet.cut("fleet-app3"):
         outcome = blog.deploy()
         assert outcome.code != 0
-        assert "fleet-app3 does not answer" in outcome.output, outcome.output[-3000:]
+        assert "fleet-app3 does not answer" in unwrapped(outcome.output), outcome.output[-3000:]
     assert set(blog.live().values()) == {before}
     blog.fleet.until_servers(UP)
 
@@ -235,11 +262,61 @@ def test_a_host_that_missed_a_deploy_gets_no_request_until_it_has_caught_up(
     told = fleet.play("playbooks/status.yml", app="blog")
     assert told.code == 2, told.output[-3000:]
     assert re.search(r"^blog +\S+ +\S+ +2/3 ", told.output, re.MULTILINE), told.output[-3000:]
-    assert f"fleet-app3 has {live['fleet-app3']}" in told.output
+    assert f"fleet-app3 has {live['fleet-app3']}" in unwrapped(told.output)
     fleet.good("playbooks/deploy.yml", app="blog")
     assert one_release(blog) == live["fleet-app1"]
     fleet.until_servers(UP)
     assert fleet.play("playbooks/status.yml", app="blog").code == 0
+
+
+def test_a_balancer_that_was_down_learns_which_host_is_held_out(blog: Blog) -> None:
+    """A host misses a deploy while a balancer is down too."""
+    fleet = blog.fleet
+    second = next(name for name in fleet.balancers if name != fleet.holder())
+    blog.version("unheard")
+    fleet.kill(second)
+    fleet.good("playbooks/deploy.yml", app="blog", without="fleet-app3")
+    fleet.boot(second)
+    fleet.until(lambda: fleet.hosts[second].run("test -S /run/haproxy/emperor-stack.sock").rc == 0)
+    assert not fleet.servers(second)["blog"]["fleet-app3"].startswith("MAINT")
+    # Nothing differs on the hosts that take part.
+    fleet.good("playbooks/deploy.yml", app="blog", without="fleet-app3")
+    fleet.until_servers({"fleet-app3": "MAINT"})
+    fleet.good("playbooks/deploy.yml", app="blog")
+    one_release(blog)
+    fleet.until_servers(UP)
+
+
+def test_a_canary_keeps_a_bad_release_from_the_other_hosts(blog: Blog, directory: Path) -> None:
+    fleet = blog.fleet
+    before = one_release(blog)
+    fleet.apps[0]["fleet"] = {"canary": {"hosts": 1, "seconds": 20, "requests": 100, "errors": "1%"}}
+    blog.version("bad", errors=50)
+    with visitors(directory) as load:
+        outcome = blog.deploy()
+    figure("fleet_canary_failed_share", f"{load.failed / load.total:.4f} ({load.failed}/{load.total})")
+    assert outcome.code != 0
+    said = unwrapped(outcome.output)
+    assert re.search(r"canary fleet-app1: \d+ of \d+ requests failed; fleet.canary.errors allows 1%", said), (
+        said
+    )
+    assert set(blog.live().values()) == {before}
+    # Of three hosts one answered so, and for a while.
+    assert 0 < load.failed / load.total <= 0.02, load.failures()
+    assert {one.get("status") for one in load.answers if one.get("failure")} == {500}, load.failures()
+    # Nobody comes: nobody knows.
+    blog.version("unseen")
+    outcome = blog.deploy()
+    assert outcome.code != 0 and "are too few to judge it by" in unwrapped(outcome.output), outcome.output[
+        -3000:
+    ]
+    assert set(blog.live().values()) == {before}
+    with visitors(directory) as load:
+        outcome = fleet.good("playbooks/deploy.yml", app="blog")
+    assert "0 failed: the other hosts follow" in unwrapped(outcome.output), outcome.output[-3000:]
+    assert load.failed == 0, load.failures()
+    assert one_release(blog) != before
+    del fleet.apps[0]["fleet"]
 
 
 def test_what_runs_on_one_host_moves_and_never_runs_twice(blog: Blog) -> None:
@@ -251,7 +328,8 @@ def test_what_runs_on_one_host_moves_and_never_runs_twice(blog: Blog) -> None:
 
     def running(unit: str) -> list[str]:
         command = f"systemctl list-units --plain --no-legend --state=active 'app_blog_{unit}'"
-        return [host for host in HOSTS if blog.on(host, command)]
+        # The host that it comes to is asked before the one that it leaves: what moves between the two is not seen twice.
+        return [host for host in reversed(HOSTS) if blog.on(host, command)]
 
     assert (running("tick.timer"), running("beat@*")) == (["fleet-app1"], ["fleet-app1"])
     most = 1
