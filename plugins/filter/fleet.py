@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..module_utils.source.references import is_commit
 from ..plugin_utils.console import fleet_status as fleet_report
 from ..plugin_utils.controller.native import to_native
 from ..plugin_utils.release import canary, fleet, host_holds
@@ -56,6 +57,18 @@ NO_BALANCERS = (
     "fleet.canary needs balancers, which count the answers, and the inventory's group balancers is empty. Add them, or "
     "remove the key"
 )
+
+
+def fleet_commits(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = ""
+) -> dict[str, Any]:
+    """The apps of *hosts*, and the commit of the wanted version where a host has asked for it, for the option `fleet`."""
+    names = {name.strip() for name in only.split(",") if name.strip()}
+    commits: dict[str, str] = {}
+    for host in hosts:
+        said = to_native((hostvars[host].get("__python_apps_resolved") or {}).get("apps") or {})
+        commits |= {app: one["commit"] for app, one in said.items() if is_commit(str(one.get("commit")))}
+    return {"apps": hosts_of_apps(hosts, hostvars, names), "commits": commits}
 
 
 def canary_settings(
@@ -173,6 +186,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "fleet_verdict": fleet_verdict,
+            "fleet_commits": fleet_commits,
             "canary_watched": canary_watched,
             "canary_told": canary_told,
             "canary_pause": canary_pause,

@@ -52,6 +52,8 @@ class _Shared(TypedDict, total=False):
 
     #: A release that is prepared already, as an earlier run was called off or killed.
     ready: str
+    #: Which commit the wanted version is.
+    commit: str
     #: Releases of the host whose names are taken.
     taken: list[str]
     #: What a rollback can choose from, and whether an earlier one has switched and did not end.

@@ -24,6 +24,8 @@ DEPLOY = "deploy"
 ROLLBACK = "rollback"
 #: What runs on one host of an app alone moves to another host, after the deploy.
 LEAD = "lead"
+#: Which commit a version is, before the plan of several hosts.
+RESOLVE = "resolve"
 
 
 class Told(enum.IntEnum):

@@ -21,9 +21,10 @@ from .leading import stand_down, take_over
 from .lifecycle import url_of
 from .lock import Locked
 from .options import Options, Outcome
-from .phase import DEPLOY, LEAD, ROLLBACK, Phase, Told, by_lock, by_spec
+from .phase import DEPLOY, LEAD, RESOLVE, ROLLBACK, Phase, Told, by_lock, by_spec
 from .plan import plan
 from .prepare import prepare
+from .resolve import resolve
 from .rollback import rollback
 from .spec import ReleaseSpec
 from .state import AppState
@@ -118,6 +119,15 @@ TABLE: tuple[Phase, ...] = (
         by_spec(take_over),
         part_of=(LEAD,),
         apps_at_once=4,
+    ),
+    Phase(
+        "resolve",
+        "Ask for the commit of each version once",
+        by_spec(resolve),
+        part_of=(RESOLVE,),
+        told=Told.PLAN,
+        apps_at_once=8,
+        several_hosts=True,
     ),
     Phase("call_off", "Undo what another host could not do", by_spec(call_off), apps_at_once=4),
     Phase("status", "Read the state of the apps", by_spec(status), apps_at_once=4),

@@ -29,7 +29,7 @@ def plan(spec: ReleaseSpec, options: Options) -> Outcome:
     live = state.live_release()
     manifest = state.manifest(live) if live else None
     source = spec["source"]
-    revision = spec.get("digest")
+    revision = spec.get("digest") or spec.get("commit")
     if revision is None:
         if not os.path.exists("/usr/bin/git") and options.check_mode:
             return {"action": "deploy", "why": "nothing is set up yet", "changed": True}

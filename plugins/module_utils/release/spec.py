@@ -98,6 +98,8 @@ class Decided(Named, total=False):
 
     #: The name of the new release.
     release: str
+    #: The commit that the wanted version is.
+    commit: str
     #: Whether this host migrates, as it does where nothing is said.
     migrates: bool
     #: Of a rollback: the release that this host returns to.

@@ -38,6 +38,8 @@ class Verdict(TypedDict, total=False):
     apps: dict[str, list[str]]
     #: Apps that do not go on, each with the reason.
     called_off: dict[str, str]
+    #: Which commit the wanted version of an app is, where its first host has asked.
+    commits: dict[str, str]
     #: The name of each app's new release.
     names: dict[str, str]
     #: The hosts that switch first, of apps that want that.

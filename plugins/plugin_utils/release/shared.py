@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...module_utils.release.resolve import is_asked_for
 from ...module_utils.release.spec import ReleaseSpec
 from .fleet import FIRST, Verdict, is_going, outcome_of
 
@@ -20,6 +21,7 @@ class Shared:
         canaries = verdict.get("canaries") or {}
         self._goes_first = {app for app, one in canaries.items() if host in one["hosts"]}
         self._not_moved = verdict.get("not_moved") or []
+        self._commits = verdict.get("commits") or {}
         self._targets = verdict.get("targets") or {}
 
     def nothing_was_begun(self, before: Mapping[str, Any]) -> bool:
@@ -46,12 +48,20 @@ class Shared:
                 apps[app] = {**kept, "action": "none", "why": "the release to return to is live here"}
         return {**before, "apps": apps} if apps else dict(before)
 
+    def _first(self, app: str) -> str:
+        """The first host of *app* in this run."""
+        return next(iter(self._apps.get(app, ())), self.host)
+
     def concerned(self, apps: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
         """Those of *apps* that are called off, where that is the phase; otherwise those that are not."""
         if list(names) == ["take_over"]:
             return [app for app in apps if app["name"] not in self._not_moved]
         if list(names) == ["canary"]:
             apps = [app for app in apps if app["name"] in self._goes_first]
+        if list(names) == ["resolve"]:
+            apps = [
+                app for app in apps if self._first(app["name"]) == self.host and is_asked_for(app["source"])
+            ]
         wanted = list(names) == ["call_off"]
         return [app for app in apps if (app["name"] in self._called_off) is wanted]
 
@@ -68,8 +78,9 @@ class Shared:
             spec["called_off"] = self._called_off[name]
         if name in self._names:
             spec["release"] = self._names[name]
-        first = next(iter(self._apps.get(name, ())), self.host)
-        if app.get("migrate_on") == "first" and first != self.host:
+        if name in self._commits and is_asked_for(app.get("source") or {}):
+            spec["commit"] = self._commits[name]
+        if app.get("migrate_on") == "first" and self._first(name) != self.host:
             spec["migrates"] = False
         if target := (self._targets.get(name) or {}).get(self.host):
             spec["to_release"] = target

@@ -92,6 +92,7 @@ def test_what_a_task_asks_beyond_what_is_wanted_is_known() -> None:
         for key in (
             "phase",
             "then",
+            "fleet",
             "break_lock",
             "keep_releases",
             "keep_warm",

@@ -31,6 +31,7 @@ CHOICES = [
     {"release": name, "revision": name, "version": name, "earlier": True, "crosses": False} for name in ("v2", "v1")
 ]
 FOUND = {
+    "resolve": {"commit": "c" * 40},
     "choose": {"from": "v2", "choices": CHOICES},
     "plan": {"action": "deploy", "revision": "a" * 40, "why": "played"},
     "rollback": {"switch_now": os.environ["WARM"] == "yes"},
@@ -48,6 +49,8 @@ def played(phase):
             return {"error": "played"}
         if os.environ["DIES"] == f"{os.environ['HOST']} {name}":
             os.kill(os.getpid(), 9)
+        if name == "plan" and "commit" in spec:
+            return {**FOUND["plan"], "changed": True, "revision": spec["commit"], "wanted_version": spec["commit"][:7]}
         if name == "call_off":
             return {"error": f"called off: {spec['called_off']}"}
         return {**FOUND.get(name, {}), "changed": True}
@@ -125,6 +128,7 @@ class Controller:
         dies: str = "",
         counts: str = "",
         canary: bool = False,
+        git: str = "",
     ) -> list[Done]:
         """What is done on so many hosts, in the order in which it ended.
 
@@ -136,7 +140,7 @@ class Controller:
         told.write_text("")
         result = subprocess.run(
             [Path(sys.executable).with_name("ansible-playbook"), "-i"]
-            + [self._inventory(hosts, apps, bool(counts), canary), playbook]
+            + [self._inventory(hosts, apps, bool(counts), canary, git), playbook]
             + ["-e", '{"__front_http_port": 80}', *words],
             cwd=self.bundle,
             env={
@@ -156,20 +160,22 @@ class Controller:
             timeout=300,
             check=False,
         )
-        called_off = bool(canary and counts != "good")
-        assert bool(result.returncode) is bool(fails or dies or called_off), result.stdout + result.stderr
+        expected = bool((fails and "resolve" not in fails) or dies or (canary and counts != "good"))
+        assert bool(result.returncode) is expected, result.stdout + result.stderr
         self.output = result.stdout
         #: App, host, and whether it is held out.
         self.told = [tuple(json.loads(line)) for line in told.read_text().splitlines()]
         lines = [line.split() for line in written.read_text().splitlines()]
         return [Done(*words, float(began), float(ended)) for *words, began, ended in lines]
 
-    def _inventory(self, hosts: int, names: tuple[str, ...], balanced: bool, canary: bool) -> Path:
+    def _inventory(self, hosts: int, names: tuple[str, ...], balanced: bool, canary: bool, git: str) -> Path:
         """Hosts whose Python knows which host it is of."""
         apps: list[dict[str, Any]] = [
             {"name": name, "domains": [f"{name}.example"], "source": {"path": "app"}, "wsgi": "wsgi:app"}
             for name in names
         ]
+        if git:
+            apps[0]["source"] = {"git": git, "version": "main"}
         if canary:
             apps[0]["fleet"] = {"canary": {"hosts": 1, "seconds": 5}}
         common = {"ansible_connection": "local", "ansible_become": False, "python_apps": apps}
@@ -297,6 +303,23 @@ def test_a_rollback_that_fails_on_one_host_is_called_off_on_the_other(
         *before,
         *(["call_off"] if phase != "choose" else []),
     ]
+
+
+@pytest.mark.parametrize("fails", ["", "one blog resolve"])
+def test_the_first_host_asks_for_the_commit_of_all(controller: Controller, fails: str) -> None:
+    done = controller.run(
+        "playbooks/deploy.yml", 2, apps=("blog", "shop"), git="https://git.example/blog.git", fails=fails
+    )
+    first = {(each.host, each.app) for each in done if each.phase == "resolve"}
+    assert first == {("one", "blog")}
+    assert max(each.ended for each in done if each.phase == "resolve") < min(
+        each.began for each in done if each.phase == "plan"
+    )
+    # Where it gets no answer, each host asks for itself.
+    assert bool(re.search(r"^ *blog .* ccccccc .* one, two$", controller.output, re.MULTILINE)) is not bool(
+        fails
+    )
+    assert of(done, "two") == phases_of("deploy")
 
 
 def test_a_drain_that_fails_on_one_host_calls_nothing_off(controller: Controller) -> None:
