@@ -26,10 +26,12 @@ def fleet_verdict(
     wanted: Mapping[str, Any] | None = None,
     without: Sequence[str] | None = None,
     watched: Mapping[str, str] | None = None,
+    balancers: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """What becomes of the apps of *hosts* after *phase*. *before* is the verdict after the phase before.
 
     The hosts *without* do not take part. *watched* is what hosts that switched first are worth: see `canary_watched`.
+    *balancers* are the results of module balancer, before anything was begun.
     """
     names = {name.strip() for name in only.split(",") if name.strip()}
     apps = to_native((before or {}).get("apps")) or hosts_of_apps(hosts, hostvars, names)
@@ -37,10 +39,10 @@ def fleet_verdict(
     asked = to_native(dict(wanted or {}))
     now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     canaries = canary_settings(apps, hostvars) if phase == "plan" else {}
-    reasons = to_native(dict(watched or {}))
+    reasons, said = to_native(dict(watched or {})), to_native(list(balancers or ()))
     if canaries and not hostvars[hosts[0]].get("groups", {}).get("balancers"):
         reasons |= dict.fromkeys(canaries, NO_BALANCERS)
-    found: dict[str, Any] = dict(fleet.verdict(apps, results, phase, now, asked, canaries, reasons))
+    found: dict[str, Any] = dict(fleet.verdict(apps, results, phase, now, asked, canaries, reasons, said))
     for key in ("names", "targets", "canaries"):
         found[key] = found[key] or to_native((before or {}).get(key)) or {}
     if phase in fleet.FIRST:

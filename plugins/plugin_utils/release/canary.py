@@ -5,12 +5,13 @@ Pure functions; tasks/canary.yml of role python_apps looks at the balancers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import ceil
 from typing import Any, TypedDict
 
 from ...module_utils.balancer.running import COUNTERS
+from ..balancer import states
 
 #: Of the answers that a host gave.
 ANSWERS = ("hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx")
@@ -58,18 +59,31 @@ class Watched(TypedDict, total=False):
     reasons: dict[str, str]
 
 
-def first_hosts(actions: Mapping[str, str | None], wanted: int) -> list[str]:
+def first_hosts(
+    actions: Mapping[str, str | None], wanted: int, serving: Collection[str] | None = None
+) -> list[str]:
     """The hosts that switch first, of those with something to do, in the order of the inventory.
 
     *actions* is what each host has to do. One host at least comes later, or there is nobody to be kept from a bad release.
+    Hosts that get no requests, as they are not among the *serving*, come first only where nobody else is left.
     """
     going = [host for host, action in actions.items() if action in ("deploy", "finish")]
     # A run that was killed had switched them.
     switched = [host for host in going if actions[host] == "finish"]
-    order = switched + [host for host in going if host not in switched]
+    others = [host for host in going if host not in switched]
+    # False comes before True.
+    order = switched + sorted(others, key=lambda host: serving is not None and host not in serving)
     if len(switched) == len(going):
         return []
     return order[: min(max(wanted, len(switched)), len(going) - 1)]
+
+
+def serving(app: str, results: Iterable[Mapping[str, Any]]) -> set[str] | None:
+    """The hosts to which some balancer sends requests for *app*; None where no balancer answers."""
+    said = states.said(results)
+    if not said:
+        return None
+    return {host for _, apps in said for host, server in apps.get(app, {}).items() if states.up(server)}
 
 
 def watch(

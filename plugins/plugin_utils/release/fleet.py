@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ...module_utils.release.state import RELEASE_ID
-from .canary import Canary, Settings, first_hosts
+from .canary import Canary, Settings, first_hosts, serving
 from .return_target import NoTarget, target
 
 #: What a host answered: the registered result of module `release`, which covers all phases so far.
@@ -58,11 +58,12 @@ def verdict(
     wanted: Wanted | None = None,
     canary: Mapping[str, Settings] | None = None,
     watched: Mapping[str, str] | None = None,
+    balancers: Sequence[Mapping[str, Any]] | None = None,
 ) -> Verdict:
     """What becomes of the *apps* after *phase*, by the *results* of their hosts.
 
     *now* is how a new name begins, *wanted* what a rollback was asked for, *canary* what apps say of hosts that go first,
-    and *watched* why they do not go on after those, empty where they do.
+    and *watched* why they do not go on after those, empty where they do. *balancers* are the results of module balancer.
     """
     wanted = wanted or {}
     found: Verdict = {
@@ -87,7 +88,7 @@ def verdict(
             found["names"][app] = name(outcomes.values(), now)
             if settings := (canary or {}).get(app):
                 actions = {host: outcome.get("action") for host, outcome in outcomes.items()}
-                if first := first_hosts(actions, settings["hosts"]):
+                if first := first_hosts(actions, settings["hosts"], serving(app, balancers or ())):
                     found["canaries"][app] = {**settings, "hosts": first}
         elif phase == "choose":
             try:

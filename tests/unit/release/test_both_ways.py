@@ -80,10 +80,10 @@ holds = module.params["holds"]
 with open(os.environ["TOLD"], "a") as file:
     for one in holds:
         file.write(json.dumps([one["app"], one["host"], one["held"]]) + chr(10))
-counts = {"hrsp_2xx": int(time.time() * 1000), "hrsp_5xx": 0}
+counts = {"status": os.environ["STATUS"], "hrsp_2xx": int(time.time() * 1000), "hrsp_5xx": 0}
 if os.environ["COUNTS"] == "bad":
     counts["hrsp_5xx"] = counts["hrsp_2xx"] // 10
-servers = {"blog": {"one": counts, "two": {"hrsp_2xx": 0}}}
+servers = {"blog": {"one": counts, "two": {**counts, "status": "UP"}}}
 module.exit_json(changed=bool(holds), process=1, servers=servers, held=[one for one in holds if one["held"]])
 """
 
@@ -129,11 +129,13 @@ class Controller:
         counts: str = "",
         canary: bool = False,
         git: str = "",
+        held: bool = False,
     ) -> list[Done]:
         """What is done on so many hosts, in the order in which it ended.
 
         *fails* is a host, an app and the phase in which it fails, *dies* a host and the phase that it does not survive.
-        *counts* is what a balancer counts (`good`, `bad`, `none` where it does not run), of a fleet that has one.
+        *counts* is what a balancer counts (`good`, `bad`, `none` where it does not run), of a fleet that has one. The
+        first host is *held* out.
         """
         written, told = self.directory / "done", self.directory / "told"
         written.write_text("")
@@ -154,6 +156,7 @@ class Controller:
                 "DIES": dies,
                 "COUNTS": counts,
                 "TOLD": str(told),
+                "STATUS": "MAINT" if held else "UP",
             },
             capture_output=True,
             text=True,
@@ -349,6 +352,12 @@ def test_the_other_hosts_follow_a_canary_that_serves_well(controller: Controller
     second = next(each for each in done if (each.host, each.phase) == ("two", "switch"))
     assert second.began - canary.ended > 5
     assert "0 failed: the other hosts follow" in controller.output
+
+
+def test_a_host_that_is_held_out_does_not_go_first(controller: Controller) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, counts="good", canary=True, held=True)
+    assert of(done, "one") == phases_of("deploy")
+    assert of(done, "two") == [*STARTED, "canary", "switch", "drain"]
 
 
 @pytest.mark.parametrize(

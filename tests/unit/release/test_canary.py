@@ -40,6 +40,41 @@ def test_the_first_hosts_switch_first_and_never_all(
     assert canary.first_hosts(by_host, wanted) == first
 
 
+@pytest.mark.parametrize(
+    ("actions", "wanted", "serving", "first"),
+    [
+        # web1 missed a deploy, and is held out: it would get no requests.
+        ([D, D, D], 1, {"web2", "web3"}, ["web2"]),
+        ([D, D, D], 2, {"web3"}, ["web3", "web1"]),
+        ([D, D, D], 1, set(), ["web1"]),
+        ([F, D, D], 1, {"web3"}, ["web1"]),
+    ],
+)
+def test_hosts_that_get_no_requests_go_first_only_where_nobody_else_is_left(
+    actions: list[str | None], wanted: int, serving: set[str], first: list[str]
+) -> None:
+    by_host = {f"web{number}": action for number, action in enumerate(actions, 1)}
+    assert canary.first_hosts(by_host, wanted, serving) == first
+
+
+@pytest.mark.parametrize(
+    ("statuses", "hosts"),
+    [
+        ([{"web1": "MAINT", "web2": "UP 1/2"}], {"web2"}),
+        ([{"web1": "NOLB", "web2": "DOWN"}, {"web1": "UP"}], {"web1"}),
+        ([], None),
+    ],
+)
+def test_a_host_serves_that_some_balancer_sends_requests_to(
+    statuses: list[dict[str, str]], hosts: set[str] | None
+) -> None:
+    results = [
+        {"process": 7, "servers": {"blog": {host: {"status": status} for host, status in one.items()}}}
+        for one in statuses
+    ]
+    assert canary.serving("blog", [*results, {"unreachable": True}]) == hosts
+
+
 CANARY: canary.Canary = {"hosts": ["web1"], "seconds": 60, "requests": 100, "errors": "1%"}
 
 

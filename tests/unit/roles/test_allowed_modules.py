@@ -50,6 +50,7 @@ JUSTIFIED = {
     ("roles/python_apps/tasks/holds.yml", "emperor.stack.balancer"): (
         "changes balancers and no host: before a host switches, and in a play of release.yml that no host leaves"
     ),
+    ("roles/python_apps/tasks/seen.yml", "emperor.stack.balancer"): "asks balancers and changes nothing",
     ("roles/python_apps/tasks/canary.yml", "emperor.stack.balancer"): "asks balancers and changes nothing",
     ("roles/python_apps/tasks/look.yml", "emperor.stack.balancer"): "asks balancers and changes nothing",
     ("roles/haproxy/tasks/share.yml", "emperor.stack.balancer"): (
