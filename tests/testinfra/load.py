@@ -138,7 +138,8 @@ class Client:
             elif not kept:
                 kept[:] = [reader, writer]
             failure = self.judge(status, headers, answer, body)
-            release = headers.get("x-release")
+            # The second from an app that tells visitors behind a balancer, where nginx tells nobody.
+            release = headers.get("x-release") or headers.get("x-app-release")
             self.note(
                 kind, path, began, status=status, release=release, **({"failure": failure} if failure else {})
             )

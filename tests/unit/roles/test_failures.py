@@ -23,11 +23,14 @@ def tasks(of: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_task_shows_a_failure_that_the_run_goes_on_after(path: Path) -> None:
-    """`ignore_errors` prints `fatal: …` and `...ignoring`, and what comes of it is said once more at the end."""
-    found = [
-        one.get("name") for one in tasks(yaml.safe_load(path.read_text()) or []) if "ignore_errors" in one
-    ]
-    assert not found
+    """`ignore_errors` prints `fatal: …` and `...ignoring`, and what comes of it is said once more at the end.
+
+    Only with `run_once` it is needed: Ansible ends the play for all hosts when such a task finds a machine unreachable,
+    whatever `ignore_unreachable` says.
+    """
+    for one in tasks(yaml.safe_load(path.read_text()) or []):
+        needed = bool(one.get("run_once") and one.get("ignore_unreachable"))
+        assert ("ignore_errors" in one) is needed, one.get("name")
 
 
 @pytest.mark.parametrize(
