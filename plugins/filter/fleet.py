@@ -40,8 +40,18 @@ def fleet_verdict(
     now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     canaries = canary_settings(apps, hostvars) if phase == "plan" else {}
     reasons, said = to_native(dict(watched or {})), to_native(list(balancers or ()))
-    if canaries and not hostvars[hosts[0]].get("groups", {}).get("balancers"):
+    groups = hostvars[hosts[0]].get("groups", {})
+    if canaries and not groups.get("balancers"):
         reasons |= dict.fromkeys(canaries, NO_BALANCERS)
+    if phase in fleet.FIRST:
+        limited = beyond_limit(hosts, hostvars, groups.get("app_hosts") or hosts, names, without or ())
+        # A new host gets its first release by itself: no visitor comes before it has one.
+        reasons |= {
+            app: LIMITED.format(hosts=", ".join(beyond))
+            for app, beyond in limited.items()
+            if phase == "choose"
+            or any(fleet.outcome_of(results[host], app).get("live") for host in apps[app])
+        }
     found: dict[str, Any] = dict(fleet.verdict(apps, results, phase, now, asked, canaries, reasons, said))
     for key in ("names", "targets", "canaries"):
         found[key] = found[key] or to_native((before or {}).get(key)) or {}
@@ -59,6 +69,37 @@ NO_BALANCERS = (
     "fleet.canary needs balancers, which count the answers, and the inventory's group balancers is empty. Add them, or "
     "remove the key"
 )
+
+
+LIMITED = (
+    "{hosts}, which has it too, is left out by --limit, and would keep another release. Leave --limit out, or add "
+    "-e without=HOST, which also lets no visitor come there"
+)
+
+
+def beyond_limit(
+    hosts: Sequence[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    everywhere: Sequence[str],
+    names: set[str],
+    without: Sequence[str],
+) -> dict[str, list[str]]:
+    """By app of *hosts*, those of its hosts *everywhere* that take no part in the run, and are not *without* on purpose."""
+    beyond = [host for host in everywhere if host not in hosts and host not in without]
+    if not beyond:
+        return {}
+    here = hosts_of_apps(hosts, hostvars, names)
+    found = hosts_of_apps(beyond, hostvars, names)
+    return {app: others for app, others in found.items() if app in here}
+
+
+def fleet_limited(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = ""
+) -> list[str]:
+    """Apps of the *hosts* of a run that other hosts of the inventory have too."""
+    names = {name.strip() for name in only.split(",") if name.strip()}
+    everywhere = hostvars[hosts[0]].get("groups", {}).get("app_hosts") or hosts
+    return list(beyond_limit(hosts, hostvars, everywhere, names, ()))
 
 
 def fleet_commits(
@@ -164,10 +205,13 @@ def _statuses(
 
 
 def fleet_status(
-    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = ""
+    hosts: Sequence[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    only: str = "",
+    balancers: Sequence[Mapping[str, Any]] | None = None,
 ) -> fleet_report.Report:
-    """A report with one row for each app over all of *hosts*."""
-    return fleet_report.of_fleet(*_statuses(hosts, hostvars, only))
+    """A report with one row for each app over all of *hosts*. *balancers* are the results of module balancer."""
+    return fleet_report.of_fleet(*_statuses(hosts, hostvars, only), to_native(list(balancers or ())))
 
 
 def fleet_drift(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = "") -> list[str]:
@@ -189,6 +233,7 @@ class FilterModule:
         return {
             "fleet_verdict": fleet_verdict,
             "fleet_commits": fleet_commits,
+            "fleet_limited": fleet_limited,
             "canary_watched": canary_watched,
             "canary_told": canary_told,
             "canary_pause": canary_pause,

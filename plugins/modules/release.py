@@ -88,6 +88,12 @@ options:
     description: Port of nginx on the host, for the probe after the switch.
     type: int
     default: 80
+  confirm_within:
+    description:
+      - Seconds after which the host takes its switch back, unless the phase C(confirm) came before. 0 where no other host
+        has to switch too.
+    type: int
+    default: 0
   progress:
     description:
       - Name of a file on the host that the module writes its current step to. The action plugin sets it, and shows the
@@ -159,6 +165,7 @@ def main() -> None:
             "uv_environment": {"type": "dict", "default": {}, "no_log": False},
             "interpreters": {"type": "dict", "default": {}},
             "http_port": {"type": "int", "default": 80},
+            "confirm_within": {"type": "int", "default": 0},
             "progress": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
@@ -179,6 +186,7 @@ def main() -> None:
         uv_environment={str(k): str(v) for k, v in module.params["uv_environment"].items()},
         interpreters={str(k): str(v) for k, v in module.params["interpreters"].items()},
         http_port=module.params["http_port"],
+        confirm_within=module.params["confirm_within"],
         check_mode=module.check_mode,
         steps=CurrentSteps(module.params["progress"]),
     )

@@ -95,16 +95,16 @@ def deploy(known: KnownApp, version: str, words: Mapping[str, Any]) -> int:
         raise Refused(f"{app} cannot be deployed here: {error}") from error
     hiding.hide_all([spec], known["settings"]["uv_environment"])
     chosen = options(known, force=words.get("force", False), break_lock=words.get("break_lock", False))
-    outcome = in_turn(phases_of(DEPLOY), [spec], chosen)
+    outcome = in_turn(phases_of(DEPLOY, alone=True), [spec], chosen)
     kept = spec_version(known)
     if version != kept and not outcome[app].get("error") and not words.get("json"):
-        said = finish(outcome, phases_of(DEPLOY), words)
+        said = finish(outcome, phases_of(DEPLOY, alone=True), words)
         shown.say(
             f"{app}: {version} lasts until the next run of site.yml or playbooks/deploy.yml without -e version, which "
             f"deploys {kept} again. To keep it, set source.version of {app} to {version} in the inventory"
         )
         return said
-    return finish(outcome, phases_of(DEPLOY), words)
+    return finish(outcome, phases_of(DEPLOY, alone=True), words)
 
 
 def spec_version(known: KnownApp) -> str:

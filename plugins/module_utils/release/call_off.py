@@ -26,10 +26,15 @@ def call_off(spec: ReleaseSpec, options: Options) -> Outcome:
     if options.check_mode:
         return {"error": f"{CALLED_OFF}: {reason}"}
     with state.working(seconds=120):
-        held = note(state, options, phase="call_off")
-        undoing = failure.Undoing(app)
-        undoing.step("taking back the switch", lambda: _take_back(state, held))
-        return abort.end(state, options, "call_off", reason, CALLED_OFF, undoing)
+        return undo(state, options, reason)
+
+
+def undo(state: AppState, options: Options, reason: str) -> Outcome:
+    """End the deploy whose lock the run of *options* has, and write *reason* into the history. For `working` blocks."""
+    held = note(state, options, phase="call_off")
+    undoing = failure.Undoing(state.app)
+    undoing.step("taking back the switch", lambda: _take_back(state, held))
+    return abort.end(state, options, "call_off", reason, CALLED_OFF, undoing)
 
 
 def _take_back(state: AppState, held: Lock) -> None:

@@ -12,7 +12,7 @@ from ..host import layout, output
 from ..host.command import CommandFailed, run
 from ..host.release_error import ReleaseError
 from ..uwsgi.emperor_check import running_emperor
-from . import environment, failure, lifecycle, workers
+from . import confirm, environment, failure, lifecycle, workers
 from .cleaning import clean_up, prune, warm_activation
 from .lifecycle import Health, NotHealthy
 from .lock import Lock
@@ -63,6 +63,7 @@ def switch(state: AppState, held: Lock, manifest: Manifest, options: Options) ->
     activation = held.activation
     if activation is None:
         raise ReleaseError("nothing was started that could be switched to: the phase start comes first")
+    confirm.expect(state.app, options)
     live = state.live_activation()
     if held.switched == activation == live:
         return {"activation": activation, "release": manifest.release}

@@ -61,6 +61,8 @@ class Lock:
     previous: str | None = None
     #: The activation that the switch has ended with.
     switched: str | None = None
+    #: Whether that was confirmed for all hosts: nobody takes it back any more.
+    confirmed: bool = False
     #: Of a rollback: what the manifest of its release said before the switch.
     switched_before: float = 0.0
     live_as_before: float = 0.0

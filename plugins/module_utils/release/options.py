@@ -131,5 +131,7 @@ class Options:
     uv_environment: Mapping[str, str] = field(default_factory=dict)
     interpreters: Mapping[str, str] = field(default_factory=dict)
     http_port: int = 80
+    #: Seconds after which a switch that nobody has confirmed is taken back; 0 where nobody is to confirm it.
+    confirm_within: int = 0
     check_mode: bool = False
     steps: CurrentSteps = field(default_factory=CurrentSteps)

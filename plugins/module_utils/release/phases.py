@@ -16,6 +16,7 @@ from typing import Any, cast
 from . import failure
 from .call_off import call_off
 from .choose import choose
+from .confirm import confirm
 from .deploy import drain, migrate, start, switch
 from .leading import stand_down, take_over
 from .lifecycle import url_of
@@ -98,6 +99,15 @@ TABLE: tuple[Phase, ...] = (
         by_lock(switch),
         part_of=(DEPLOY, ROLLBACK),
         leads_to_switch=True,
+    ),
+    Phase(
+        "confirm",
+        "Confirm the switch on all hosts",
+        by_spec(confirm),
+        part_of=(DEPLOY, ROLLBACK),
+        apps_at_once=8,
+        leads_to_switch=True,
+        several_hosts=True,
     ),
     Phase(
         "drain",
@@ -212,7 +222,8 @@ def _switched_now(phase: Phase, spec: ReleaseSpec, options: Options, outcome: Ou
     `done` of the outcome names the phases that it therefore does not go through again.
     """
     following = [PHASES[name] for name in phases_of(ROLLBACK)]
-    following = [one for one in following[following.index(phase) + 1 :] if one.leads_to_switch]
+    following = following[following.index(phase) + 1 :]
+    following = [one for one in following if one.leads_to_switch and not one.several_hosts]
     for one in following:
         options.steps.begin(spec["name"], one.name)
         done = one.work(one.name, spec, options)

@@ -11,14 +11,22 @@ from ...module_utils.console.report import ACROSS, FAILED, GOOD, WARNING, Cell, 
 Status = Mapping[str, Any]
 
 
-def of_fleet(apps: Mapping[str, Sequence[str]], found: Mapping[str, Mapping[str, Status]]) -> Report:
-    """The report of *apps*, each with its hosts. *found* is by host and app; a host is missing that did not answer."""
+def of_fleet(
+    apps: Mapping[str, Sequence[str]],
+    found: Mapping[str, Mapping[str, Status]],
+    balancers: Sequence[Mapping[str, Any]] = (),
+) -> Report:
+    """The report of *apps*, each with its hosts. *found* is by host and app; a host is missing that did not answer.
+
+    *balancers* are the results of module balancer.
+    """
     rows: list[Row] = []
     notes: list[Note] = []
     for app, hosts in apps.items():
         statuses = {host: found[host][app] for host in hosts if app in found.get(host, {})}
         about = len(notes)
-        notes += [{"about": app, "state": state, "text": text} for state, text in problems(hosts, statuses)]
+        told = [*problems(hosts, statuses), *((WARNING, text) for text in held_out(app, hosts, balancers))]
+        notes += [{"about": app, "state": state, "text": text} for state, text in told]
         drift: str | Cell = "-"
         if len(notes) > about:
             drift = {"text": notes[about]["text"].partition(" ")[0], "note": about}
@@ -63,6 +71,14 @@ def problems(hosts: Sequence[str], statuses: Mapping[str, Status]) -> Iterator[t
             live = _live(statuses[host])
             said = f"{live['release']} ({live.get('version')})" if live.get("release") else "no release"
             yield FAILED, f"{host} has {said} live, unlike {', '.join(most)}"
+
+
+def held_out(app: str, hosts: Sequence[str], balancers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Which of *hosts* get no requests for *app* from which of the *balancers*, until a run lets them in."""
+    for host in hosts:
+        hold = {"app": app, "host": host}
+        if found := [str(one.get("__balancer")) for one in balancers if hold in (one.get("held") or ())]:
+            yield f"{host} gets no requests: {', '.join(found)} hold it out until a deploy has brought it up to date"
 
 
 def _health(hosts: Sequence[str], statuses: Mapping[str, Status]) -> str:

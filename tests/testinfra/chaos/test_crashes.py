@@ -16,7 +16,7 @@ from deploying import Repository, Stack, figure, load, started
 from testinfra.host import Host
 
 #: Where a deploy is when it is killed: the phase that its lock names. "begin" is before it has one.
-PHASES = ("begin", *phases_of("deploy")[1:])
+PHASES = ("begin", *phases_of("deploy", alone=True)[1:])
 
 #: The same moments in every run of a seed; another seed is another set of them.
 SEED = int(os.environ.get("CHAOS_SEED", "20261122"))

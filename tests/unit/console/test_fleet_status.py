@@ -18,8 +18,8 @@ def live(version: str, health: str = "ok", name: str = "") -> dict[str, Any]:
     }
 
 
-def shown(**found: Any) -> list[str]:
-    made = of_fleet({"blog": HOSTS}, found)
+def shown(*balancers: dict[str, Any], **found: Any) -> list[str]:
+    made = of_fleet({"blog": HOSTS}, found, balancers)
     return report.text([("web1", report.valid(made))]).splitlines()
 
 
@@ -64,3 +64,16 @@ def test_the_table_of_all_hosts_names_none_above_its_rows() -> None:
     ]
     assert "web2" in lines
     assert lines[-1] == "[1] blog: web3 does not answer: its release is not known"
+
+
+def test_a_host_that_is_held_out_is_named_with_the_balancers_that_do() -> None:
+    said = [
+        {"__balancer": "lb1", "held": [{"app": "blog", "host": "web3"}, {"app": "shop", "host": "web1"}]},
+        {"__balancer": "lb2", "held": [{"app": "blog", "host": "web3"}]},
+        {"__balancer": "lb3", "msg": "unreachable"},
+    ]
+    lines = shown(*said, web1=live("v5"), web2=live("v5"), web3=live("v5"))
+    assert lines[1] == "blog  20261201T100000-7635763  v5         3/3  ok      web3 [1]"
+    text = " ".join(lines)
+    assert "web3 gets no requests: lb1, lb2 hold it out until a deploy has brought it up to date" in text
+    assert "web1 gets" not in text

@@ -10,8 +10,12 @@ from ansible_collections.emperor.stack.plugins.filter.phases import exchanges
 
 DEPLOY = ["plan", "prepare", "migrate", "start", "switch", "drain"]
 ROLLBACK = ["rollback", "start", "switch", "drain"]
-#: What only several hosts go through.
-AGREED = ["choose"]
+
+
+def over_hosts(kind: str, names: list[str]) -> list[str]:
+    """*names*, and the phases that only several hosts go through."""
+    agreed = ["choose"] if kind == "rollback" else []
+    return [*agreed, *names[:-1], "confirm", names[-1]]
 
 
 def shape(of: list[dict[str, Any]]) -> list[list[str]]:
@@ -23,17 +27,19 @@ def test_a_host_that_is_alone_goes_through_all_in_one_exchange_and_others_one_by
     kind: str, names: list[str]
 ) -> None:
     assert shape(exchanges(kind, True)) == [names]
-    agreed = AGREED if kind == "rollback" else []
-    assert shape(exchanges(kind, False)) == [[name] for name in [*agreed, *names]]
+    assert shape(exchanges(kind, False)) == [[name] for name in over_hosts(kind, names)]
 
 
 @pytest.mark.parametrize("alone", [True, False])
 def test_only_what_is_left_comes_after_a_result(alone: bool) -> None:
     plan = {"changed": True, "phases": ["plan"]}
     left = exchanges("deploy", alone, plan)
-    assert [name for each in shape(left) for name in each] == DEPLOY[1:]
+    assert [name for each in shape(left) for name in each] == (
+        DEPLOY if alone else over_hosts("deploy", DEPLOY)
+    )[1:]
     assert [one["first"] for one in left] == [False] * len(left)
-    assert exchanges("deploy", alone, {"changed": True, "phases": DEPLOY}) == []
+    whole = DEPLOY if alone else over_hosts("deploy", DEPLOY)
+    assert exchanges("deploy", alone, {"changed": True, "phases": whole}) == []
     assert exchanges("deploy", alone, {**plan, "changed": False}) == []
     # It came to no end, so nobody knows what differs.
     assert exchanges("deploy", alone, {"failed": True, "msg": "MODULE FAILURE"}) == []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.release import build, environment, lifecycle, venv
+from ansible_collections.emperor.stack.plugins.module_utils.release import confirm as release_confirm
 from ansible_collections.emperor.stack.plugins.module_utils.release import deploy as release_deploy
 from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
 from ansible_collections.emperor.stack.plugins.module_utils.release.phases import phases_of, run_phase
@@ -120,6 +121,7 @@ class Host:
             (release_deploy, "run"),
         ):
             monkeypatch.setattr(module, name, getattr(self, f"_{name}"))
+        monkeypatch.setattr(release_confirm, "run", lambda *_, **__: "")
         self.systemd = Systemd()
         monkeypatch.setattr(app_units, "run", self.systemd)
         monkeypatch.setattr(app_units, "SETTLE_SECONDS", 0)

@@ -27,6 +27,10 @@ import dataclasses
 import os
 import time
 
+from .state import AppState
+
+AppState.live_release = lambda self: os.environ["LIVE"] or None
+
 CHOICES = [
     {"release": name, "revision": name, "version": name, "earlier": True, "crosses": False} for name in ("v2", "v1")
 ]
@@ -130,19 +134,21 @@ class Controller:
         canary: bool = False,
         git: str = "",
         held: bool = False,
+        unreachable: bool = False,
+        live: str = "",
     ) -> list[Done]:
         """What is done on so many hosts, in the order in which it ended.
 
         *fails* is a host, an app and the phase in which it fails, *dies* a host and the phase that it does not survive.
         *counts* is what a balancer counts (`good`, `bad`, `none` where it does not run), of a fleet that has one. The
-        first host is *held* out.
+        first host is *held* out. A second balancer may be *unreachable*. *live* is what hosts have.
         """
         written, told = self.directory / "done", self.directory / "told"
         written.write_text("")
         told.write_text("")
         result = subprocess.run(
             [Path(sys.executable).with_name("ansible-playbook"), "-i"]
-            + [self._inventory(hosts, apps, bool(counts), canary, git), playbook]
+            + [self._inventory(hosts, apps, [bool(counts), unreachable], canary, git), playbook]
             + ["-e", '{"__front_http_port": 80}', *words],
             cwd=self.bundle,
             env={
@@ -156,6 +162,7 @@ class Controller:
                 "DIES": dies,
                 "COUNTS": counts,
                 "TOLD": str(told),
+                "LIVE": live,
                 "STATUS": "MAINT" if held else "UP",
             },
             capture_output=True,
@@ -163,7 +170,12 @@ class Controller:
             timeout=300,
             check=False,
         )
-        expected = bool((fails and "resolve" not in fails) or dies or (canary and counts != "good"))
+        expected = bool(
+            ("--limit" in words and live)
+            or (fails and "resolve" not in fails)
+            or dies
+            or (canary and counts != "good")
+        )
         assert bool(result.returncode) is expected, result.stdout + result.stderr
         self.output = result.stdout
         #: App, host, and whether it is held out.
@@ -171,7 +183,9 @@ class Controller:
         lines = [line.split() for line in written.read_text().splitlines()]
         return [Done(*words, float(began), float(ended)) for *words, began, ended in lines]
 
-    def _inventory(self, hosts: int, names: tuple[str, ...], balanced: bool, canary: bool, git: str) -> Path:
+    def _inventory(
+        self, hosts: int, names: tuple[str, ...], balancers: list[bool], canary: bool, git: str
+    ) -> Path:
         """Hosts whose Python knows which host it is of."""
         apps: list[dict[str, Any]] = [
             {"name": name, "domains": [f"{name}.example"], "source": {"path": "app"}, "wsgi": "wsgi:app"}
@@ -192,11 +206,16 @@ class Controller:
                 "host_address": f"10.0.0.{len(found) + 1}",
             }
         groups: dict[str, Any] = {"app_hosts": {"vars": common, "hosts": found}}
-        if balanced:
+        if balancers[0]:
             (self.bundle / "plugins/modules/balancer.py").write_text(BALANCER)
             balancer = {"host_address": "10.0.0.9", "ansible_python_interpreter": sys.executable}
             local = {"ansible_connection": "local", "ansible_become": False}
             groups["balancers"] = {"vars": local, "hosts": {"lb": balancer}}
+            if balancers[1]:
+                # Before the other one: whatever it does to the run, it does it early.
+                off = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+                off |= {"host_address": "10.0.0.8", "ansible_ssh_timeout": 5, "ansible_ssh_retries": 0}
+                groups["balancers"]["hosts"] = {"gone": off, "lb": balancer}
         path = self.directory / "hosts.json"
         path.write_text(json.dumps(groups))
         return path
@@ -225,7 +244,7 @@ def in_order(done: list[Done], phases: list[str], kind: str) -> None:
     """Each phase ended on all hosts before the next one began. A rollback to what is warm waits from its switch on."""
     ends = {phase: max(each.ended for each in done if each.phase == phase) for phase in phases}
     begins = {phase: min(each.began for each in done if each.phase == phase) for phase in phases}
-    waiting = phases if kind == "deploy" else ["switch", "drain"]
+    waiting = phases if kind == "deploy" else ["switch", "confirm", "drain"]
     for before, after in itertools.pairwise(waiting):
         assert ends[before] < begins[after], (before, after)
     if kind == "deploy":
@@ -252,7 +271,7 @@ def test_without_a_name_a_host_that_is_alone_goes_through_the_same(controller: C
     """It asks for the plan first, and then for all the rest."""
     controller.add()
     done = controller.run("playbooks/deploy.yml", 1)
-    assert Counter(each.phase for each in done) == Counter([*phases_of("deploy"), "added"])
+    assert Counter(each.phase for each in done) == Counter([*phases_of("deploy", alone=True), "added"])
 
 
 def left_out(controller: Controller) -> None:
@@ -267,10 +286,10 @@ def test_a_phase_that_is_left_out_of_the_table_does_not_run_on_a_host_that_is_al
 ) -> None:
     left_out(controller)
     done = controller.run("playbooks/deploy.yml", 1, "-e", "app=blog")
-    assert Counter(each.phase for each in done) == Counter(phases_of("deploy"))
+    assert Counter(each.phase for each in done) == Counter(phases_of("deploy", alone=True))
 
 
-@pytest.mark.parametrize("phase", ["plan", "start", "switch"])
+@pytest.mark.parametrize("phase", ["plan", "start", "confirm"])
 def test_an_app_that_fails_on_one_host_is_called_off_on_the_other_and_other_apps_go_on(
     controller: Controller, phase: str
 ) -> None:
@@ -346,7 +365,7 @@ STARTED = phases_of("deploy")[: phases_of("deploy").index("start") + 1]
 
 def test_the_other_hosts_follow_a_canary_that_serves_well(controller: Controller) -> None:
     done = controller.run("playbooks/deploy.yml", 2, counts="good", canary=True, apps=("blog", "shop"))
-    assert of(done, "one") == [*STARTED, "canary", "switch", "drain"]
+    assert of(done, "one") == [*STARTED, "canary", "switch", "confirm", "drain"]
     assert of(done, "two") == of(done, "one", "shop") == phases_of("deploy")
     canary = next(each for each in done if each.phase == "canary")
     second = next(each for each in done if (each.host, each.phase) == ("two", "switch"))
@@ -357,7 +376,7 @@ def test_the_other_hosts_follow_a_canary_that_serves_well(controller: Controller
 def test_a_host_that_is_held_out_does_not_go_first(controller: Controller) -> None:
     done = controller.run("playbooks/deploy.yml", 2, counts="good", canary=True, held=True)
     assert of(done, "one") == phases_of("deploy")
-    assert of(done, "two") == [*STARTED, "canary", "switch", "drain"]
+    assert of(done, "two") == [*STARTED, "canary", "switch", "confirm", "drain"]
 
 
 @pytest.mark.parametrize(
@@ -389,3 +408,23 @@ def test_a_host_that_vanishes_is_held_out_and_the_others_are_called_off_whatever
     done = controller.run("playbooks/deploy.yml", 2, dies="two start", counts="none")
     assert of(done, "one") == [*STARTED, "call_off"]
     assert "no balancer holds two out" in controller.output
+
+
+def test_a_balancer_that_is_unreachable_stands_in_no_way(controller: Controller) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, "-e", "without=two", counts="good", unreachable=True)
+    assert of(done, "one") == phases_of("deploy")
+    assert ("blog", "two", True) in controller.told
+
+
+@pytest.mark.parametrize("playbook", ["playbooks/deploy.yml", "playbooks/rollback.yml"])
+def test_a_limit_that_would_split_an_app_is_refused(controller: Controller, playbook: str) -> None:
+    done = controller.run(playbook, 2, "--limit", "one", "-e", "app=blog", live="v2")
+    assert of(done, "one") == ["plan" if "deploy" in playbook else "choose"]
+    said = re.sub(r"\s+", " ", controller.output)
+    assert "two, which has it too, is left out by --limit, and would keep another release" in said
+
+
+def test_a_new_host_gets_its_first_release_with_a_limit(controller: Controller) -> None:
+    done = controller.run("playbooks/deploy.yml", 2, "--limit", "two", "-e", "app=blog")
+    assert {each.host for each in done} == {"two"}
+    assert of(done, "two") == phases_of("deploy")

@@ -204,7 +204,7 @@ def test_the_plan_names_the_hosts_that_go_first() -> None:
 
 def test_some_hosts_go_first_right_before_the_switch_and_only_where_an_app_wants_that() -> None:
     names = [one["phase"] for one in exchanges("deploy", False, canary=True)]
-    assert names == ["plan", "prepare", "migrate", "start", "canary", "switch", "drain"]
+    assert names == ["plan", "prepare", "migrate", "start", "canary", "switch", "confirm", "drain"]
     assert "canary" not in [one["phase"] for one in exchanges("deploy", False)]
     (alone,) = exchanges("deploy", True, canary=True)
     assert "canary" not in alone["then"]

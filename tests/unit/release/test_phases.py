@@ -100,14 +100,14 @@ def test_nothing_that_leads_to_a_switch_is_begun_for_nobody(
 ) -> None:
     waits = iter([True, True, False])
     monkeypatch.setattr(release_phases, "somebody_waits", lambda: next(waits))
-    in_turn(phases_of("deploy"), [deploys.spec()], deploys.options)
+    in_turn(phases_of("deploy", alone=True), [deploys.spec()], deploys.options)
     assert deploys.calls[-1] == "after_migrate"
     held = deploys.state.lock()
     assert held and held.phase == "migrate"
     # What a switch has left to do is done all the same.
     deploys.next_run()
     waits = iter([True, True, True, True])
-    in_turn(phases_of("deploy"), [deploys.spec()], deploys.options)
+    in_turn(phases_of("deploy", alone=True), [deploys.spec()], deploys.options)
     deploys.settled()
 
 
