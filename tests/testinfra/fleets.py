@@ -24,6 +24,8 @@ from tools import playbook_server
 #: Where visitors come: the address that keepalived moves.
 ADDRESS = "10.213.0.100"
 DOMAIN = "blog.example.com"
+#: Of user ops, for the balancers' status page.
+STATUS_PASSWORD = "only for tests"
 PATHS = ["/", "/healthz", "/version"]
 
 #: At least a hundred a second, a tenth of them POSTs.
@@ -41,6 +43,14 @@ def app(name: str, **settings: Any) -> dict[str, Any]:
         "web": {"processes": 2, "threads": 2},
         **settings,
     }
+
+
+def hash_of(password: str) -> str:
+    """As an operator makes it."""
+    said = subprocess.run(
+        ["openssl", "passwd", "-6", "-stdin"], input=password, check=True, capture_output=True, text=True
+    )
+    return said.stdout.strip()
 
 
 @dataclass

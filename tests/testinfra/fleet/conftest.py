@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import testinfra
-from fleets import ADDRESS, Fleet, app
+from fleets import ADDRESS, STATUS_PASSWORD, Fleet, app, hash_of
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,7 @@ def fleet(directory: Path) -> Fleet:
         variables={
             "keepalived_address": f"{ADDRESS}/24",
             "keepalived_interface": "eth0",
+            "haproxy_status_users": {"ops": hash_of(STATUS_PASSWORD)},
             # For tests from this machine, which stands for the visitors' network; and for speed.
             "hardening_upgrades": False,
             "hardening_time": False,

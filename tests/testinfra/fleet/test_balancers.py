@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from deploying import figure
-from fleets import ADDRESS, Fleet, failed_gets, get, shares, slowest, visitors
+from fleets import ADDRESS, STATUS_PASSWORD, Fleet, failed_gets, get, shares, slowest, visitors
 
 UP = {"fleet-app1": "UP", "fleet-app2": "UP", "fleet-app3": "UP"}
 
@@ -88,6 +88,42 @@ def test_https_ends_at_the_balancer_and_http_2_is_spoken(fleet: Fleet) -> None:
     command += ["-o", "/dev/null", "-D", "-", "https://blog.example.com/version"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.startswith("HTTP/2 200"), said
+
+
+STATUS_PAGE = """
+import base64, sys, urllib.error, urllib.request
+path, user = sys.argv[1:]
+request = urllib.request.Request(f"http://127.0.0.1:8404{path}")
+if user:
+    request.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
+try:
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        print(answer.status, answer.read().decode())
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def test_the_status_page_and_the_metrics_are_behind_a_password(fleet: Fleet) -> None:
+    def asked(balancer: str, path: str, user: str) -> str:
+        return fleet.check(balancer, "python3 -c %s %s %s", STATUS_PAGE, path, user)
+
+    for balancer in fleet.balancers:
+        for path, expected in (
+            ("/", "Statistics Report"),
+            ("/metrics", 'haproxy_server_status{proxy="app_blog",server="fleet-app1"'),
+        ):
+            assert asked(balancer, path, "").strip() == "401"
+            assert asked(balancer, path, "ops:wrong").strip() == "401"
+            said = asked(balancer, path, f"ops:{STATUS_PASSWORD}")
+            assert said.startswith("200 ") and expected in said and "app_blog" in said, said[:2000]
+        # From outside nobody reaches it.
+        direct = subprocess.run(
+            ["curl", "-sS", "--max-time", "3", "--noproxy", "*", f"http://{fleet.address(balancer)}:8404/"],
+            capture_output=True,
+            check=False,
+        )
+        assert direct.returncode in (7, 28), direct
 
 
 def test_a_hold_holds_over_a_reload_and_a_boot_of_the_balancer(fleet: Fleet) -> None:
