@@ -93,8 +93,8 @@ scenarios: setup ## Run all Molecule scenarios, up to three in parallel
 scenario: setup ## Run one Molecule scenario (NAME=default)
 	@$(BIN)/python -m tools.scenarios $(NAME)
 
-nightly: setup ## Run the tests that take too long for each change: thirty killed deploys instead of nine
-	@CHAOS_KILLS=30 $(BIN)/python -m tools.scenarios chaos
+nightly: setup ## Run the tests that take too long for each change: thirty killed deploys instead of nine, an upgrade of Debian
+	@CHAOS_KILLS=30 $(BIN)/python -m tools.scenarios --jobs=1 chaos upgrade_os
 
 bench: setup ## Compare with hand-made servers, installs and roles, and write bench/report (PART=served for one part)
 	@set -o pipefail; $(BIN)/python -m bench $(PART) | $(BIN)/python -m tools.figures --collect bench

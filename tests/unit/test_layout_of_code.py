@@ -29,6 +29,7 @@ ON_HOSTS = (
     "app",
     "emperor",
     "database",
+    "debian",
     "console",
     "operate",
     "balancer",

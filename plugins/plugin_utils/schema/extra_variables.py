@@ -26,6 +26,7 @@ NUMBER = re.compile(r"[1-9][0-9]*")
 
 #: Every variable that a playbook takes from the command line, and what it may be.
 OPTIONS: dict[str, tuple[str, ...] | re.Pattern[str]] = {
+    "accept": TEXT,
     "across_migration": FLAG,
     "action": ("issue", "backup", "restore", "now", "list", "check", "test"),
     "again": FLAG,
@@ -70,6 +71,7 @@ PLAYBOOKS: dict[str, tuple[str, ...]] = {
     "site": (*_DEPLOY, "archive", "full"),
     "status": ("app", "json"),
     "upgrade": ("host", "reboot", "force", "timeout"),
+    "upgrade_os": ("accept", "reboot", "timeout"),
 }
 
 #: A line for a shell, whose words may themselves look like variables (`make VERBOSE=1`).

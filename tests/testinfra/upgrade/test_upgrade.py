@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -128,4 +129,72 @@ def test_a_rollback_to_a_release_of_the_version_before(
     outcome = stack.good("playbooks/deploy.yml")
     assert "notes: " in outcome.output and "was rolled back" in outcome.output
     assert not changed(outcome), outcome.output[-4000:]
+    still_answers(stack, "v0")
+
+
+# Another Debian below: the whole of it is scenario upgrade_os, which takes too long for each change.
+
+
+def test_venvs_name_their_python_in_full(host: Host, taken_over: dict[str, Any]) -> None:
+    """Those of the version before as well, whose releases stay: an upgrade of Debian changes what python3 is."""
+    for path, manifest in releases(host).items():
+        python = host.check_output("readlink %s/venv/bin/python", str(Path(path).parent))
+        assert python == f"/usr/bin/python{manifest['python']}"
+
+
+def test_a_rollback_to_a_python_that_is_gone_is_refused_at_once(
+    host: Host, stack: Stack, taken_over: dict[str, Any]
+) -> None:
+    """As after an upgrade of Debian and `apt-get autoremove`."""
+    (path,) = (
+        path for path, one in releases(host).items() if one["app"] == "shop" and one["version"] == "v1"
+    )
+    place = Path(path).parent
+    now = live(host)["shop"]
+    manifest = host.file(path).content_string
+    assert manifest.count('"python": "3.1') == 1
+    python = host.check_output("readlink %s/venv/bin/python", str(place))
+    host.check_output('sed -i \'s/"python": "[0-9.]*"/"python": "3.9"/\' %s', path)
+    host.check_output("ln -sfn /usr/bin/python3.9 %s/venv/bin/python", str(place))
+    began = time.monotonic()
+    refused = host.run("emperor rollback shop %s", place.name)
+    seconds = time.monotonic() - began
+    host.check_output(
+        'sed -i \'s/"python": "3.9"/"python": "%s"/\' ' + path, python.removeprefix("/usr/bin/python")
+    )
+    host.check_output("ln -sfn %s %s/venv/bin/python", python, str(place))
+    said = " ".join((refused.stdout + refused.stderr).split())
+    assert refused.rc != 0
+    assert "was built for Python 3.9, and its venv finds none on this host" in said
+    assert "deploy.yml -e app=shop -e version=v1" in said
+    figure("impossible_rollback_refused_seconds", round(seconds, 1))
+    assert seconds < 5
+    assert live(host)["shop"] == now
+    assert host.file(path).content_string == manifest
+
+
+def test_an_upgrade_of_debian_is_refused_with_all_problems_at_once(
+    host: Host, stack: Stack, taken_over: dict[str, Any]
+) -> None:
+    if host.system_info.release.startswith("13"):
+        pytest.skip("it is the newest Debian")
+    sources = host.check_output("cat /etc/apt/sources.list")
+    host.check_output("apt-mark hold nginx")
+    host.check_output("chmod 0700 /run/emperor-stack/sockets/links")
+    host.check_output("echo 'deb http://127.0.0.1:1/ bookworm main' >/etc/apt/sources.list.d/other.list")
+    try:
+        outcome = stack.play("playbooks/upgrade_os.yml")
+    finally:
+        host.check_output("apt-mark unhold nginx")
+        host.check_output("chmod 0750 /run/emperor-stack/sockets/links")
+        host.check_output("rm /etc/apt/sources.list.d/other.list")
+    said = " ".join(outcome.output.split())
+    assert outcome.code != 0
+    assert "Debian was not upgraded, and nothing was changed" in said
+    assert "app links reason: it is not healthy" in said, outcome.output[-4000:]
+    assert "nginx are held, and would stay behind" in said
+    assert "sources of apt with trixie reason:" in said and "127.0.0.1:1" in said
+    assert "app notes" not in said.partition("Debian was not upgraded")[2]
+    assert host.check_output("cat /etc/apt/sources.list") == sources
+    assert host.check_output("apt-mark showmanual python3.11 | wc -l") == "0"
     still_answers(stack, "v0")
