@@ -30,6 +30,7 @@ ON_HOSTS = (
     "emperor",
     "database",
     "debian",
+    "uninstall",
     "console",
     "operate",
     "balancer",

@@ -70,6 +70,7 @@ PLAYBOOKS: dict[str, tuple[str, ...]] = {
     "run": ("app", "command", "everywhere", "timeout"),
     "site": (*_DEPLOY, "archive", "full"),
     "status": ("app", "json"),
+    "uninstall": ("host", "confirm", "archive", "force", "timeout", "break_lock"),
     "upgrade": ("host", "reboot", "force", "timeout"),
     "upgrade_os": ("accept", "reboot", "timeout"),
 }

@@ -9,7 +9,8 @@ import signal
 import time
 from typing import Any
 
-from deploying import Outcome, Stack, ending, figure, load
+from deploying import Outcome, Repository, Stack, ending, figure, load
+from leaving import left_behind
 from testinfra.host import Host
 from vaulted import VaultedByApp
 
@@ -428,3 +429,59 @@ def test_a_removal_that_was_killed_here_is_finished_by_the_next(machine: Host, s
         == ""
     )
     assert machine.run("ls /var/backups/emperor-stack/journal-*.tar.gz").rc == 0
+
+
+def test_a_host_without_emperor_stack(machine: Host, stack: Stack, code: Repository) -> None:
+    """The last test: of the host nothing is left but Debian, and the archives."""
+    name = machine.backend.host
+    stack.apps = [
+        {
+            "name": "last",
+            "domains": ["last.localhost"],
+            "source": {"git": code.url, "version": "v0"},
+            "wsgi": "app:application",
+            "persistent": ["data"],
+            "secrets": ["TOKEN"],
+            "health": {"path": "/healthz", "timeout": 20, "answers": 1},
+        }
+    ]
+    stack.secrets = {"last": {"TOKEN": "t" * 8}}
+    stack.good("site.yml")
+    machine.check_output("runuser -u last -- sh -c 'echo precious >/srv/apps/last/shared/data/kept'")
+    machine.check_output("mkdir -p /etc/nginx/emperor-stack/local/last")
+    machine.check_output("echo '# by hand' >/etc/nginx/emperor-stack/local/last/own.conf")
+    machine.check_output("echo '# by hand' >>/etc/systemd/journald.conf.d/60-emperor-stack.conf")
+    machine.check_output("echo theirs >/etc/sysctl.d/99-theirs.conf")
+    before = machine.check_output("find /etc /usr/local /srv /var/lib/emperor-stack | sort | sha256sum")
+
+    refused = stack.play("playbooks/uninstall.yml", host=name)
+    said = " ".join(refused.output.split())
+    assert refused.code != 0
+    assert "this would remove last, with an archive" in said and "add -e confirm=true" in said
+    assert (
+        machine.check_output("find /etc /usr/local /srv /var/lib/emperor-stack | sort | sha256sum") == before
+    )
+    assert stack.ask("last.localhost", "/") == "v0"
+
+    outcome = stack.good("playbooks/uninstall.yml", host=name, confirm=True)
+    said = " ".join(outcome.output.split())
+    assert "last: removed: " in said
+    assert "60-emperor-stack.conf: changed since it was written, so left in place" in said
+    assert "--force-confmiss nginx-common" in said and "uwsgi-core" in said
+    left = left_behind(machine)
+    assert left == ["/etc/systemd/journald.conf.d/60-emperor-stack.conf"], left
+    assert machine.file("/etc/sysctl.d/99-theirs.conf").content_string == "theirs\n"
+    assert not machine.user("last").exists and not machine.group("emperor_deploy").exists
+    data, own = (
+        machine.check_output("ls /var/backups/emperor-stack/%s-*.tar.gz | tail -n 1", kind)
+        for kind in ("last", "host")
+    )
+    assert machine.check_output("tar -xzOf %s shared/data/kept", data) == "precious"
+    assert (
+        machine.check_output("tar -xzOf %s etc/nginx/emperor-stack/local/last/own.conf", own) == "# by hand"
+    )
+    assert machine.check_output("stat -c '%a %U' " + own) == "600 root"
+
+    again = stack.good("playbooks/uninstall.yml", host=name, confirm=True)
+    unchanged(again)
+    assert "has nothing of Emperor Stack" in again.output

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from deploying import Load, Stack, figure, load
+from leaving import left_behind
 from testinfra.host import Host
 
 APPS = ("notes", "links", "shop")
@@ -162,3 +163,12 @@ def test_a_rollback_that_cannot_work_is_refused_at_once(
         figure(f"os_upgrade_refused_rollback_seconds_{app}", round(outcome.seconds, 1))
     assert live(machine) == now
     assert not failing_pages(machine)
+
+
+def test_the_host_is_left_as_debian(machine: Host, stack: Stack, upgraded: dict[str, Any]) -> None:
+    """The last test: scenario remove_app has more of it, on a host that was Debian 13 from the beginning."""
+    outcome = stack.good("playbooks/uninstall.yml", host=machine.backend.host, confirm=True)
+    assert all(f"{app}: removed: " in outcome.output for app in APPS), outcome.output[-4000:]
+    assert left_behind(machine) == []
+    kept = machine.check_output("ls /var/backups/emperor-stack")
+    assert all(f"{app}-" in kept for app in APPS)
