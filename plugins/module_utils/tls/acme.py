@@ -124,7 +124,8 @@ def _ask_once(app: App, domains: Sequence[str], settings: Mapping[str, Any], sec
         shown = f"lego for {', '.join(domains)}"
         try:
             run(command, what="the order", env=environment, cwd=directory, timeout=seconds, shown_as=shown)
-            written = f"{directory}/certificates/{domains[0]}"
+            # As lego writes a wildcard in the name of a file.
+            written = f"{directory}/certificates/{domains[0].replace('*', '_')}"
             with open(f"{written}.crt", encoding="ascii") as file:
                 certificate = file.read()
             with open(f"{written}.key", encoding="ascii") as file:

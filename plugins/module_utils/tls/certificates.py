@@ -184,7 +184,7 @@ def lego_command(
 
 
 _COMPLAINT = re.compile(
-    r"^\s*(?:error: one or more domains had a problem:\s*)?\[([a-z0-9.-]+)\] (.+)$", re.MULTILINE
+    r"^\s*(?:error: one or more domains had a problem:\s*)?\[([a-z0-9.*-]+)\] (.+)$", re.MULTILINE
 )
 _LOG = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:\[[A-Z]+\] )?")
 

@@ -14,6 +14,7 @@ from ...module_utils.balancer import naming
 from ..controller.native import readable, to_native
 from ..front import traffic
 from ..schema.apps import complete_all, hsts
+from ..schema.rules.domains import WILDCARD
 
 App = Mapping[str, Any]
 Hosts = Mapping[str, Mapping[str, Any]]
@@ -198,6 +199,14 @@ def problems(hosts: Sequence[str], balancers: Sequence[str], hostvars: Hosts) ->
         "  fix:    front_server: nginx"
         for host in hosts
         if str(hostvars[host].get("front_server", "nginx")) == "apache"
+    ]
+    found += [
+        f"app {app['name']}: domains\n"
+        f"  reason: {name} is a wildcard, and balancers send a request on by its whole name\n"
+        "  fix:    list each name, or default_site: true for all names that no app has"
+        for app in declared(hosts, hostvars)
+        for name in app.get("domains") or ()
+        if str(name).startswith(WILDCARD)
     ]
     if not any(hostvars[host].get("python_apps") for host in hosts):
         found.append(

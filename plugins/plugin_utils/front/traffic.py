@@ -196,6 +196,8 @@ def without_apache(apps: Iterable[App]) -> list[str]:
     for app in apps:
         names = [name for name, default in _NGINX_ONLY.items() if app[name] != default]
         names += ["asgi"] if app["asgi"] else []
+        # Apache takes the first site that matches, so that a wildcard would take names of other sites.
+        names += [f"domains ({name})" for name in app["domains"] if name.startswith("*.")]
         names += ["rate_limit"] if app["rate_limit"]["requests"] or app["rate_limit"]["connections"] else []
         names += ["cache"] if app["cache"]["seconds"] else []
         names += ["maintenance.allow"] if app["maintenance"]["allow"] else []

@@ -15,6 +15,7 @@ from .fields.data import REDIS_VARIABLES
 from .fields.serving import DEFAULT_REQUEST_TIMEOUT
 from .fields.visitors import FRONT_ONLY
 from .rules import nginx_syntax
+from .rules.domains import WILDCARD
 
 App = Mapping[str, Any]
 
@@ -151,7 +152,9 @@ def sites(apps: Iterable[App] | None, tls: bool = True) -> list[dict[str, Any]]:
     return [
         {
             **_site(first, first["name"]),
-            "domains": first["domains"],
+            # Those after the first redirect to it; the app itself answers for the names of a wildcard.
+            "domains": [name for name in first["domains"] if not name.startswith(WILDCARD)],
+            "wildcards": [name for name in first["domains"] if name.startswith(WILDCARD)],
             "default": first["default_site"],
             "own_server": _directives(app["nginx"]["server"] for app in (first, *others)),
             **({"tls": _site_tls(first)} if tls and first["tls"]["provider"] != "none" else {}),
@@ -229,6 +232,7 @@ _FILE_URL = r"(/(?!\.(\.|git)?(/|$))[A-Za-z0-9._~@+-]+)+"
 _SITE_VALUES = {
     "name": r"[a-z][a-z0-9-]*",
     "domains": r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?",
+    "wildcards": r"\*\.[a-z0-9]([a-z0-9.-]*[a-z0-9])?",
     "socket": _PLAIN_PATH,
     "public": _PLAIN_PATH,
     "body": r"[0-9]+[kmgKMG]?",
@@ -250,6 +254,7 @@ def site_problems(sites: Iterable[Mapping[str, Any]]) -> list[str]:
         values = [
             *(("name", app["name"]) for app in apps),
             *(("domains", domain) for domain in site["domains"]),
+            *(("wildcards", domain) for domain in site.get("wildcards", ())),
         ]
         for place in values:
             if place in seen:

@@ -11,6 +11,7 @@ import pytest
 SITE: dict[str, Any] = {
     "name": "blog",
     "domains": ["blog.example.com", "www.blog.example.com", "old.example.com"],
+    "wildcards": [],
     "socket": "/srv/apps/blog/active/app.sock",
     "public": "/srv/apps/blog/active/release/public",
     "static": [

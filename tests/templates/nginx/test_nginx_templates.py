@@ -19,6 +19,7 @@ SITE: dict[str, Any] = {
     "mounts": [],
     "traffic": TRAFFIC,
     "domains": ["blog.example.com", "www.blog.example.com", "old.example.com"],
+    "wildcards": [],
     "socket": "/srv/apps/blog/active/app.sock",
     "public": "/srv/apps/blog/active/release/public",
     "static": [
@@ -430,3 +431,9 @@ def test_a_balancer_asks_each_app_whether_the_host_is_ready(render: Render) -> N
         in text
     )
     assert "lb-ready" not in render("nginx", "vhost.conf.j2", site=SITE)
+
+
+def test_the_app_itself_answers_for_the_names_of_a_wildcard(render: Render) -> None:
+    text = render("nginx", "vhost.conf.j2", site={**SITE, "wildcards": ["*.blog.example.com", "*.b.example"]})
+    assert "server_name blog.example.com *.blog.example.com *.b.example;" in text
+    assert "server_name www.blog.example.com old.example.com;" in text

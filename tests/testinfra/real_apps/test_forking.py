@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -75,6 +76,11 @@ def test_an_import_that_fails_is_found_before_its_release_goes_live(
         assert outcome.code == 2 and "LookupError: raised by the import" in outcome.output
         assert "failed: prepare" in outcome.output
         assert machine.check_output("readlink /srv/apps/forking-%s/active", server) == before
+    # A release that failed leaves nothing to the next run.
+    again = stack.good("site.yml")
+    assert re.findall(r"changed=(\d+)", again.output) == ["0"], again.output[-3000:]
+    for server in SERVERS:
+        assert f"is live at http://forking-{server}.localhost/, as before" in again.output
 
 
 def test_an_app_that_begins_again_in_each_process_needs_no_key(

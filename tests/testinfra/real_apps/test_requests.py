@@ -48,11 +48,21 @@ def odd(stack: Stack, machine: Host, directory: Path) -> Stack:
     common |= {"requirements": "requirements.txt", "static": {"/static/": "static"}}
     media = {"persistent": ["media"], "static": {"/static/": "static", "/media/": "media"}}
     media["build"] = ["ln -s ../version.txt static/version.txt", "ln -s /etc/hostname static/outside.txt"]
+    names = ["other-odd.localhost", "www.other-odd.localhost", "*.other-odd.localhost"]
     closed = {"path": "/admin/", "allow": ["192.0.2.0/24"]}
-    own = {"server": "location /internal { return 403; }", "http": "types { model/vnd.usd usd; }"}
+    own = {
+        "server": "listen 8081;\nlocation /internal { return 403; }",
+        "http": "types { model/vnd.usd usd; }",
+    }
     stack.apps[:] = [
         {**common, "name": "odd-uwsgi", "domains": [SHARED], "nginx": own},
-        {**common, "name": "odd-gunicorn", "domains": ["other-odd.localhost"], "server": "gunicorn", **media},
+        {
+            **common,
+            "name": "odd-gunicorn",
+            "domains": names,
+            "server": "gunicorn",
+            **media,
+        },
         {**common, "name": "closed", "domains": [SHARED], **closed},
         {
             **common,
@@ -62,6 +72,7 @@ def odd(stack: Stack, machine: Host, directory: Path) -> Stack:
         },
     ]
     stack.variables["nginx_header_limit"] = 8
+    stack.variables["hardening_firewall_allow"] = [{"port": 8081}]
     stack.good("site.yml")
     return stack
 
@@ -70,11 +81,11 @@ DOMAINS = {"uwsgi": SHARED, "gunicorn": "other-odd.localhost"}
 
 
 def exchange(
-    machine: Host, domain: str, target: str, headers: Sequence[tuple[str, str]] = ()
+    machine: Host, domain: str, target: str, headers: Sequence[tuple[str, str]] = (), port: int = 80
 ) -> tuple[int, bytes, dict[str, str]]:
     """One request, sent as it is; status, body and headers of the answer."""
     address = machine.check_output("hostname -I").split()[0]
-    connection = http.client.HTTPConnection(address, timeout=20)
+    connection = http.client.HTTPConnection(address, port, timeout=20)
     connection.putrequest("GET", target, skip_host=True, skip_accept_encoding=True)
     for name, value in [("Host", domain), *headers]:
         connection.putheader(name, value)
@@ -221,6 +232,36 @@ def test_an_upload_that_was_moved_from_a_temporary_file_is_served(machine: Host,
     machine.check_output("ln -s /etc/shadow /srv/apps/odd-gunicorn/shared/media/link.txt")
     assert exchange(machine, domain, "/media/link.txt")[0] in (403, 404)
     machine.check_output("rm /srv/apps/odd-gunicorn/shared/media/link.txt")
+
+
+def test_a_directory_that_nginx_cannot_enter_is_named_with_its_fix(machine: Host, odd: Stack) -> None:
+    """One that was moved here, and one that was made here, which has the setgid bit."""
+    fill = "echo inner >$TMPDIR/moved/x.txt; echo inner >media/made/x.txt; mv $TMPDIR/moved media/"
+    command = f"sh -c 'umask 077; mkdir $TMPDIR/moved media/made; {fill}'"
+    odd.good("playbooks/run.yml", app="odd-gunicorn", command=command)
+    outcome = odd.good("playbooks/deploy.yml", app="odd-gunicorn", force=True)
+    (told,) = set(re.findall(r"media: the web server cannot read (.*), so visitors get 404", outcome.output))
+    assert set(told.split(", ")) == {"drwx------ moved", "drwx--S--- made"}
+    (command,) = set(re.findall(r"-e \"command='(find [^']*)'\"", outcome.output))
+    odd.good("playbooks/run.yml", app="odd-gunicorn", command=command)
+    for name in ("moved", "made"):
+        assert exchange(machine, DOMAINS["gunicorn"], f"/media/{name}/x.txt")[:2] == (200, b"inner\n")
+
+
+def test_the_app_answers_for_every_name_of_a_wildcard(machine: Host, odd: Stack) -> None:
+    """But for those that it has by themselves, which redirect, and those that another app has."""
+    for name, wanted in (("ann", 200), ("a.b", 200), ("www", 301)):
+        status, body, headers = exchange(machine, f"{name}.{DOMAINS['gunicorn']}", "/x")
+        assert status == wanted, (name, status)
+        if status == 200:
+            assert json.loads(body)["PATH_INFO"] == "/x"
+        else:
+            assert headers["location"] == f"http://{DOMAINS['gunicorn']}/x"
+
+
+def test_a_site_listens_on_a_second_port(machine: Host, odd: Stack) -> None:
+    status, body, _ = exchange(machine, SHARED, "/x", port=8081)
+    assert (status, json.loads(body)["PATH_INFO"]) == (200, "/x")
 
 
 def test_a_type_can_be_added(machine: Host, odd: Stack) -> None:

@@ -175,8 +175,12 @@ exec curl -sS -d "{\\"host\\":\\"$2\\",\\"value\\":\\"$3\\"}" "http://127.0.0.1:
         "tls_dns_wait": False,
     }
     stack.apps.append(app("dns", challenge="dns-01", dns_provider="exec"))
+    stack.apps[-1]["domains"].append("*.dns.example.com")
     stack.good("site.yml", *FRONT)
-    assert shown(machine, "dns.example.com").by_authority
+    own = shown(machine, "dns.example.com")
+    assert own.by_authority
+    # The same certificate, for a name that nobody has listed.
+    assert shown(machine, "somebody.dns.example.com") == own
 
 
 def test_a_new_host_takes_over_from_a_backup(

@@ -131,6 +131,16 @@ def test_a_right_fleet_and_one_without_balancers_have_no_problem() -> None:
             ["lb1"],
             "this host has Apache in front",
         ),
+        (
+            {
+                "a3": {
+                    **FLEET["a3"],
+                    "python_apps": [app("many", domains=["many.example.com", "*.example.com"])],
+                }
+            },
+            ["lb1"],
+            "app many: domains\n  reason: *.example.com is a wildcard",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_fleet_is_said(

@@ -316,6 +316,8 @@ def test_files_of_users() -> None:
 def test_what_apache_does_not_do_is_named() -> None:
     app = {**BLOG, "users": {"a": "A"}, "cache": {"seconds": 1}, "rate_limit": {"connections": 1}}
     assert apps.without_apache([BLOG, app]) == ["blog: users", "blog: rate_limit", "blog: cache"]
+    app = {**BLOG, "domains": ["b.example", "*.b.example"]}
+    assert apps.without_apache([app]) == ["blog: domains (*.b.example)"]
 
 
 def test_every_field_of_the_front_is_one_of_the_schema() -> None:

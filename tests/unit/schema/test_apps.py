@@ -190,6 +190,7 @@ def test_sites() -> None:
                 "mounts": [],
                 "traffic": traffic.of_app(apps.complete(LARGE)),
                 "domains": ["b.example", "www.b.example"],
+                "wildcards": [],
                 "socket": "/srv/apps/blog/active/app.sock",
                 "public": "/srv/apps/blog/active/release/public",
                 "static": [
@@ -264,6 +265,7 @@ def test_longest_request_timeout(declared: list[dict[str, Any]] | None, seconds:
 SITE: dict[str, Any] = {
     "name": "blog",
     "domains": ["blog.example.com"],
+    "wildcards": [],
     "socket": "/srv/apps/blog/active/app.sock",
     "public": "/srv/apps/blog/active/release/public",
     "static": [],
@@ -283,6 +285,8 @@ TLS = {"certificate": "/c/live.pem", "key": "/c/key.pem", "challenges": "", "hst
         ({"name": "Blog"}, "name: 'Blog' is invalid"),
         ({"domains": ["a>b"]}, "domains: 'a>b' is invalid"),
         ({"domains": ["*.example"]}, "domains: '*.example' is invalid"),
+        ({"wildcards": ["*.a>b"]}, "wildcards: '*.a>b' is invalid"),
+        ({"wildcards": ["a.example"]}, "wildcards: 'a.example' is invalid"),
         ({"domains": ["a.example\n"]}, "domains: 'a.example\\n' is invalid"),
         ({"domains": ["a.example", "a.example"]}, "domains: 'a.example' is there twice"),
         ({"socket": "relative.sock"}, "socket: 'relative.sock' is invalid"),

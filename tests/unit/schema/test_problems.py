@@ -730,6 +730,19 @@ def test_tls_that_cannot_be_meant(tls: dict[str, Any], place: str, reason: str, 
     assert problem.fix.startswith(fix)
 
 
+def test_wildcards() -> None:
+    dns = {"provider": "acme", "challenge": "dns-01", "dns_provider": "hetzner"}
+    for tls in ({"provider": "self_signed"}, dns):
+        assert found({**BLOG, "domains": ["b.example", "*.b.example"], "tls": tls}) == []
+    (first,) = found({**BLOG, "domains": ["*.b.example", "b.example"]})
+    assert first.where == "python_apps[0] (blog).domains[0]"
+    assert first.fix == 'domains: [b.example, "*.b.example"]'
+    (proved,) = found({**BLOG, "domains": ["b.example", "*.b.example"], "tls": {"provider": "acme"}})
+    assert proved.where == "python_apps[0] (blog).tls.challenge"
+    assert proved.reason.startswith("authorities give a certificate for *.b.example only where a DNS record")
+    assert proved.fix.startswith("challenge: dns-01, dns_provider: hetzner")
+
+
 def test_certificates_from_the_controller() -> None:
     files = {"certificate": "secrets/blog.crt", "key": "secrets/blog.key"}
     assert found({**BLOG, "tls": {"provider": "files", "files": files}}) == []

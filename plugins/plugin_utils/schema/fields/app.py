@@ -49,8 +49,9 @@ APP = Section(
         Field(
             "domains",
             ListOf(Text(domains.domain, "host name in lowercase, IDNA form", "blog.example.com"), 1, True),
-            "Host names of the app. The first is canonical, the others redirect to it. No other app of the "
-            "inventory may have them, unless at another `path`.",
+            "Host names of the app. The first is canonical, the others redirect to it. A wildcard such as "
+            "`*.example.com`, quoted and not the first, does not redirect: the app answers for every name below that "
+            "no app has by itself. No other app of the inventory may have them, unless at another `path`.",
             "domains: [blog.example.com, www.blog.example.com]",
             required=True,
         ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..faults import Fault, listed, member, shown
 from ..rules import environment, paths, processes, sources, visitors
-from . import asgi, logins, traffic
+from . import asgi, logins, traffic, wildcards
 from .databases import database_faults
 from .entries import good_items, good_pairs, good_text
 from .found import Controller
@@ -381,6 +381,7 @@ CROSS_RULES = (
     _process_faults,
     _sleep_faults,
     _tls_faults,
+    wildcards.faults,
     _traffic_faults,
     database_faults,
 )

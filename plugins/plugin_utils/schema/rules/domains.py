@@ -10,10 +10,19 @@ from ....module_utils.values.texts import Wrong, odd_character, unprintable
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
+WILDCARD = "*."
+
+
 def domain(text: str) -> Wrong | None:
-    wrong = _domain(text)
+    """A host name, or `*.` and one: all names that have one part more."""
+    below = text.removeprefix(WILDCARD)
+    wrong = _domain(below)
+    if wrong is None and below != text and "." not in below:
+        return Wrong("a wildcard stands for the names below a domain of yours, such as *.example.com")
     if wrong and wrong.better and _domain(wrong.better):
         return wrong._replace(better="")
+    if wrong and wrong.better and below != text:
+        return wrong._replace(better=f"{WILDCARD}{wrong.better}")
     return wrong
 
 
@@ -25,10 +34,7 @@ def _domain(text: str) -> Wrong | None:
     if "://" in text:
         return Wrong("this is a URL; write the host name only", hostname(text))
     if "*" in text:
-        return Wrong(
-            "a wildcard is not supported, neither in names nor in certificates: list every name, or let the app answer for "
-            "all names that no app has (`default_site: true`)"
-        )
+        return Wrong("a wildcard is the whole first part of a name, as in *.example.com")
     if "/" in text:
         return Wrong("this has a path; write the host name only", hostname(f"http://{text}"))
     if re.fullmatch(r"[^:]+:\d+", text):
