@@ -34,6 +34,7 @@ LONGEST = (
     "deploy",
     "data",
     "real_apps",
+    "docs",
     "default",
     "sources",
     "chaos",

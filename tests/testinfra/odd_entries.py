@@ -36,6 +36,7 @@ KNOWN: list[dict[str, Any]] = [
     {"headers": {"X-Odd": "a'b; }{ #", "Permissions-Policy": None}},
     {"redirects": {"/old": "/new?a=1#b", "/a": "https://example.com/ 302"}},
     {"private": {"/.hidden/": "x"}},
+    {"domains": ["wild.example.com", "www.wild.example.com", "*.wild.example.com", "*.a.wild.example.com"]},
 ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -100,23 +99,63 @@ def test_what_somebody_changes_by_hand_is_put_right(controller: Controller, serv
     assert tried(server, "other", f"postgresql:///my-shop?{LOCAL}").startswith("refused: ")
 
 
+def hand_over(server: Host, database: str) -> None:
+    """A database that somebody has made, with a table, as docs/databases.md has it."""
+    sql(server, "create role somebody")
+    sql(server, f"create database {database} owner somebody template template0")
+    sql(server, "create table kept (); alter table kept owner to somebody", database)
+    for command in (
+        "runuser -u postgres -- psql -c 'create role blog_owner nologin' -c 'alter database blog owner to blog_owner'",
+        "runuser -u postgres -- psql -d blog -c 'reassign owned by OLD_ROLE to blog_owner'",
+    ):
+        server.check_output(command.replace("blog", database).replace("OLD_ROLE", "somebody"))
+
+
+#: As docs/databases.md has it, for an app `blog`.
+RESTORE = (
+    "cd / && runuser -u blog -- pg_restore --clean --if-exists --no-owner --dbname=blog "
+    "< /var/backups/emperor-stack/FILE"
+)
+
+
 def test_a_removed_app_leaves_an_archive_of_its_database(
     controller: Controller, server: Host, client: Host
 ) -> None:
-    rows = int(get(client, "my-shop", "/add").split()[0])
-    apps: list[dict[str, Any]] = controller.by_host[client.backend.host]
-    staying = [one for one in apps if one["name"] != "my-shop"]
-    controller.by_host[client.backend.host] = [{"name": "my-shop", "state": "absent"}, *staying, app("next")]
+    rows = {
+        name: get(host, name, "/add").split()[0] for host, name in ((client, "my-shop"), (server, "other"))
+    }
+    before = {host: list(apps) for host, apps in controller.by_host.items()}
+    hand_over(server, "next")
+    for host, apps in before.items():
+        controller.by_host[host] = [
+            {"name": one["name"], "state": "absent"} if one["name"] in rows else one for one in apps
+        ]
+    controller.by_host[client.backend.host] += [app("next")]
     outcome = controller.good("site.yml")
-    (dump,) = server.check_output("ls /var/backups/emperor-stack").split()
-    assert dump in outcome.output and re.fullmatch(r"my-shop-\d{8}T\d{6}Z\.my-shop\.dump", dump)
-    path = f"/var/backups/emperor-stack/{dump}"
-    assert server.file(path).mode == 0o600
-    listed = server.check_output("/usr/lib/postgresql/17/bin/pg_restore --data-only --file=- %s", path)
-    assert len(re.findall(r"^\d+\t", listed, re.MULTILINE)) == rows
+    dumps = {
+        name.partition("-2")[0]: name
+        for name in server.check_output("ls /var/backups/emperor-stack").split()
+        if name.endswith(".dump")
+    }
+    assert set(dumps) == set(rows)
+    for name, dump in dumps.items():
+        assert dump in outcome.output and re.fullmatch(rf"{name}-\d{{8}}T\d{{6}}Z\.{name}\.dump", dump)
+        path = f"/var/backups/emperor-stack/{dump}"
+        assert server.file(path).mode == 0o600
+        listed = server.check_output("/usr/lib/postgresql/17/bin/pg_restore --data-only --file=- %s", path)
+        assert str(len(re.findall(r"^\d+\t", listed, re.MULTILINE))) == rows[name]
     there = sql(server, "select datname from pg_database union select rolname from pg_roles").split()
-    assert not [name for name in there if "my-shop" in name] and "next" in there
-    controller.by_host[client.backend.host] = apps
+    assert not [one for one in there for name in rows if name in one]
+    # A database that was handed over.
+    assert sql(server, "select tableowner from pg_tables where tablename = 'kept'", "next") == "next_owner"
+    assert get(client, "next", "/add").split() == ["1", "next", "next_owner"]
+    # And back: an archive in the database of an app that is live again.
+    controller.by_host.update(before)
+    controller.good("site.yml")
+    assert sql(server, "select count(*) from rows", "other") != rows["other"]
+    server.check_output(RESTORE.replace("blog", "other").replace("FILE", dumps["other"]))
+    assert sql(server, "select count(*) from rows", "other") == rows["other"]
+    assert get(server, "other", "/add").split() == [str(int(rows["other"]) + 1), "other", "other_owner"]
 
 
 @pytest.mark.parametrize("wanted", [{"max_connections": 10}])
