@@ -210,3 +210,13 @@ def test_no_process_of_an_app_reaches_the_sockets_of_systemd(render: Callable[..
     assert hidden(emperor) == wanted
     assert "Type=exec" in emperor
     assert hidden(app_units.sandbox("blog")) == wanted | set(app_units.JOURNAL_SOCKETS)
+
+
+def test_what_answers_requests_interrupts_nothing_and_the_rest_is_scheduled_as_usual(
+    render: Callable[..., str],
+) -> None:
+    emperor = render("uwsgi_emperor", "emperor@.service.j2", __uwsgi_emperor_server="/x").splitlines()
+    assert "CPUSchedulingPolicy=batch" in emperor
+    found = {name: "CPUSchedulingPolicy=batch\n" in text for name, text in rendered(**EVERYTHING).items()}
+    assert found.pop("app_blog_web@.service")
+    assert found and not any(found.values())
