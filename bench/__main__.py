@@ -22,7 +22,7 @@ from tools import engine, image
 from tools.console import Stop, command, note, run, step
 from tools.project import ROOT
 
-from . import controller, converge, defaults, density, instructions, report, served, written
+from . import controller, converge, defaults, density, instructions, push, report, served, written
 from .hosts import Fleet, fleet, inside
 
 REPORT = Path(__file__).resolve().parent / "report"
@@ -82,6 +82,10 @@ def measure_converge(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
     return asdict(converge.measure(hosts, debian, 1 if quick else 3, 1 if quick else 3))
 
 
+def measure_push(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
+    return asdict(push.measure(hosts, debian, 2 if quick else 7))
+
+
 def measure_controller(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
     return {"check": controller.measure(1 if quick else 3)}
 
@@ -91,6 +95,7 @@ PARTS: dict[str, Part] = {
     "served": measure_served,
     "defaults": measure_defaults,
     "converge": measure_converge,
+    "push": measure_push,
     "density": measure_density,
     "hosts": measure_hosts,
     "instructions": measure_instructions,
@@ -104,12 +109,13 @@ def versions(name: str) -> dict[str, str]:
     lines = inside(
         name,
         f"nginx -v 2>&1; {uwsgi} --version; python3 --version; /srv/bench/venv/bin/gunicorn --version; uname -r;"
-        " . /etc/os-release; echo $PRETTY_NAME; dpkg-query -W -f '${Version}' wrk",
+        " . /etc/os-release; echo $PRETTY_NAME; dpkg-query -W -f '${Version}\\n' wrk; stat -fc %T /sys/fs/cgroup",
     ).splitlines()
-    keys = ("nginx", "uWSGI", "Python", "gunicorn", "kernel", "host", "wrk")
+    keys = ("nginx", "uWSGI", "Python", "gunicorn", "kernel", "host", "wrk", "cgroups")
     found = {key: line.rpartition("/")[2] for key, line in zip(keys, lines, strict=True)}
     # "Python 3.13.5", "gunicorn (version 27.0.1)"
     named = ("Python", "gunicorn")
+    found["cgroups"] = "v2" if found["cgroups"] == "cgroup2fs" else "v1"
     return {key: text.rpartition(" ")[2].rstrip(")") if key in named else text for key, text in found.items()}
 
 

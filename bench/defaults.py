@@ -31,9 +31,9 @@ class Setting:
     requests: int = 1000000
     listen: int = 4096
     #: Under the kernel's policy for batch work.
-    batch: bool = False
+    batch: bool = True
     #: In a slice of its own, with a part of the processor of its own.
-    slice: bool = False
+    slice: bool = True
     #: By the uWSGI inside of Debian's Python, in the place of Debian's uWSGI.
     inside: bool = True
 
@@ -41,10 +41,10 @@ class Setting:
 #: What each pair's setting was before.
 BEFORE = {
     "max-requests": Setting(requests=50000),
-    "policy": Setting(batch=True),
+    "batch policy": Setting(batch=False),
     "server": Setting(inside=False),
-    # No default that changed, but what the apps' isolation costs: "before" is how they run.
-    "slice": Setting(slice=True),
+    # What the apps' isolation costs.
+    "own share": Setting(slice=False),
     "listen": Setting(listen=1024),
 }
 
@@ -70,10 +70,10 @@ def prepare(name: str) -> None:
     sites = []
     for app in ("hello", "links", "notes"):
         for pair, setting in {"after": Setting(), **BEFORE}.items():
-            unit = f"{pair}-{app}"
+            unit = unit_of(pair, app)
             vassal(name, app, unit, setting)
             sites.append(
-                f"server {{ listen 127.0.0.1:{PORTS['vassals']}; server_name {unit} {app}.{pair}.localhost;\n"
+                f"server {{ listen 127.0.0.1:{PORTS['vassals']}; server_name {unit};\n"
                 "location / { include /etc/nginx/uwsgi_params; uwsgi_param HTTP_HOST "
                 f"{app}.localhost; uwsgi_pass unix:/run/bench/{unit}.sock; }} }}"
             )
@@ -89,6 +89,11 @@ def prepare(name: str) -> None:
     )
     write(name, "/srv/bench/vassals.conf", text + "\n")
     start(name, "bench-vassals", "nginx -c /srv/bench/vassals.conf -g 'daemon off;'")
+
+
+def unit_of(pair: str, app: str) -> str:
+    """The name of the vassal of *app* in *pair*, of its unit and of its site."""
+    return f"{pair.replace(' ', '-')}-{app}"
 
 
 def vassal(name: str, app: str, unit: str, setting: Setting) -> None:
@@ -140,7 +145,8 @@ def measure(name: str, rounds: int, seconds: int) -> Measured:
             others = {"listen", "max-requests"} if page != "hello" else {"listen"}
             compared = [pair for pair in BEFORE if pair not in others]
             for pair in stats.turn([*compared, "after"], number):
-                values = one(name, url, f"{pair}-{app}", f"/bench-{pair}-{app}.service", seconds)
+                unit = unit_of(pair, app)
+                values = one(name, url, unit, f"/bench-{unit}.service", seconds)
                 for each in [pair] if pair != "after" else compared:
                     add(f"{each}, {page}", "after" if pair == "after" else "before", values)
     for state, unit in (("before", "listen-notes"), ("after", "after-notes")):

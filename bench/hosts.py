@@ -132,16 +132,22 @@ class Fleet:
         (place / "hosts.json").write_text(json.dumps({"app_hosts": {"hosts": hosts}}))
         return place
 
-    def play(
-        self, playbook: str, names: Sequence[str], variables: dict[str, Any], *, cwd: Path = ROOT
-    ) -> Played:
-        """Run a playbook on these hosts over SSH. A failure ends the measurement."""
-        path = self.directory / "variables.json"
+    def command(
+        self, playbook: str, names: Sequence[str], variables: dict[str, Any]
+    ) -> tuple[list[str], dict[str, str]]:
+        """The words that run a playbook on these hosts over SSH, and their environment."""
+        path = self.directory / f"variables-{'-'.join(names)}.json"
         path.write_text(json.dumps(variables))
         program = Path(sys.executable).with_name("ansible-playbook")
         words = [str(program), "-i", str(self.inventory(names)), playbook, "-e", f"@{path}"]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-        environment |= {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        return words, environment | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+
+    def play(
+        self, playbook: str, names: Sequence[str], variables: dict[str, Any], *, cwd: Path = ROOT
+    ) -> Played:
+        """Run a playbook on these hosts over SSH. A failure ends the measurement."""
+        words, environment = self.command(playbook, names, variables)
         began = time.monotonic()
         done = subprocess.run(
             words, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from . import stats
+from . import compared, stats
 from .report import Bar, number, plot, shown, table
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -58,6 +58,8 @@ def figures(results: Results) -> dict[str, float]:
             found[f"default_{name}_ratio"] = stats.ratio(rates["after"], rates["before"]).median
         for state, failed in pairs["burst_failed"].items():
             found[f"burst_failed_of_2000_{state}"] = failed
+    if "push" in results:
+        found |= compared.push_figures(results["push"])
     if "controller" in results:
         for shape, kinds in results["controller"]["check"].items():
             found[f"check_cpu_seconds_{shape}"] = median(kinds["shared"])
@@ -158,14 +160,19 @@ def served_page(part: Mapping[str, Any]) -> str:
     sent, read = part["zero_copy"]
     right, failed, _ = part["burst"]
     versions = ", ".join(
-        f"{key} {value}" for key, value in part["versions"].items() if key not in ("kernel", "host")
+        f"{key} {value}"
+        for key, value in part["versions"].items()
+        if key not in ("kernel", "host", "cgroups")
     )
     return "\n".join(
         [
             "## Requests served",
             "",
             conditions(part),
-            f"{versions}; kernel {part['versions']['kernel']}.",
+            f"{versions}; kernel {part['versions']['kernel']}, control groups "
+            f"{part['versions'].get('cgroups', 'v1')}. Processor time for a request travels best from one machine to "
+            "another. How rates compare depends on the kernel, on its control groups and on the client, which here competes "
+            "with the servers for the same cores.",
             "",
             f"{rounds} interleaved rounds; a variant's place in the round moves on from one to the next. wrk runs on the "
             "same host with 32 kept connections and takes its part of the processor from each alike. All variants but "
@@ -239,9 +246,9 @@ FEATURES = {
 CHANGES = {
     "access log": "access log: a write per request → `buffer=16k flush=1s`",
     "max-requests": "`max-requests`: 50000 → 1000000",
-    "policy": "scheduling policy of an app: `chrt --batch` → the normal one",
+    "batch policy": "scheduling policy of an app in its slice: the normal one → `chrt --batch`",
     "server": "uWSGI: Debian's → the one inside of Debian's Python",
-    "slice": "not a default, but what it costs: a part of the processor of its own (`CPUWeight`) → none",
+    "own share": "a part of the processor of its own (`CPUWeight`): none → each app's",
 }
 
 
@@ -271,7 +278,7 @@ def defaults_page(part: Mapping[str, Any]) -> str:
             conditions(part),
             "",
             "Each pair differs in that one setting, and was run in interleaved rounds; the vassals behind a bare nginx, "
-            "and but for one outside of a slice of their own.",
+            "each in a slice of its own and under the batch policy, as apps run.",
             "",
             table(["setting", "before, requests per second", "after", "after / before", "p99 ms"], rows),
             "",
@@ -383,11 +390,16 @@ def controller_page(part: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
+def push_page(part: Mapping[str, Any]) -> str:
+    return compared.push_page(part, conditions(part))
+
+
 PARTS = {
     "served": served_page,
     "instructions": instructions_page,
     "defaults": defaults_page,
     "converge": converge_page,
+    "push": push_page,
     "density": density_page,
     "hosts": hosts_page,
     "controller": controller_page,
@@ -396,12 +408,15 @@ PARTS = {
 
 def readable(results: Results) -> Results:
     """Without the parts that an earlier bench measured in another way: they are to be measured anew."""
-    served, converge = results.get("served"), results.get("converge")
+    served, converge, defaults = (results.get(part) for part in ("served", "converge", "defaults"))
     old = set()
     if served and not all("equal" in rates for rates in served["loaded"]["rate"].values()):
         old.add("served")
     if converge and "commands" not in converge:
         old.add("converge")
+    # Of vassals outside of a slice, where the policy makes less of a difference.
+    if defaults and "batch policy, hello" not in defaults["rate"]:
+        old.add("defaults")
     return {part: found for part, found in results.items() if part not in old}
 
 

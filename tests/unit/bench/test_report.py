@@ -96,15 +96,29 @@ SERVED = {
     "zero_copy": [1048576, 0],
     "burst": [1999, 1, "{'502': 1}"],
     "sizes": [2, 2],
-    "versions": {"nginx": "1.26.3", "kernel": "6.1"},
+    "versions": {"nginx": "1.26.3", "kernel": "6.1", "cgroups": "v2"},
 }
 INSTRUCTIONS = {**MACHINE, "counted": {"best": 29100, "equal": 45000, "stack": 50900, "without_log": 44000}}
 DEFAULTS = {
     **MACHINE,
-    "rate": {"access log": {"before": [100.0], "after": [110.0]}},
-    "p99": {"access log": {"before": [5.0], "after": [4.0]}},
+    "rate": {
+        "access log": {"before": [100.0], "after": [110.0]},
+        "batch policy, hello": {"before": [10.0], "after": [15.0]},
+    },
+    "p99": {
+        "access log": {"before": [5.0], "after": [4.0]},
+        "batch policy, hello": {"before": [7.0], "after": [6.0]},
+    },
     "spent": {"access log": {"before": [80.0], "after": [70.0]}},
     "burst_failed": {"before": 900, "after": 0},
+}
+PUSH = {
+    **MACHINE,
+    "answered": {"push": [2.0, 2.5], "command": [1.6, 2.0], "playbook": [3.0, 3.0]},
+    "returned": {"push": [2.0, 2.5], "command": [1.8, 2.0], "playbook": [3.0, 3.5]},
+    "spent": {"push": [1.0, 1.0], "command": [2.0, 2.0], "playbook": [3.0, 3.0]},
+    "took": [{"fetch": 0.1, "drain": 0.4}, {"fetch": 0.3, "drain": 0.4}],
+    "peer": "paas.py, written by hand",
 }
 CONVERGE = {
     **MACHINE,
@@ -130,6 +144,7 @@ RESULTS = {
     "instructions": INSTRUCTIONS,
     "defaults": DEFAULTS,
     "converge": CONVERGE,
+    "push": PUSH,
     "density": DENSITY,
     "hosts": HOSTS,
 }
@@ -149,6 +164,11 @@ def test_figures_are_medians_of_ratios_and_of_seconds():
         "no_change_seconds_per_app": 1.9 / 99,
         "first_converge_ratio": 1.2,
         "deploy_seconds": 5.5,
+        "deploy_command_ratio_push": 0.85,
+        "deploy_playbook_ratio_push": 1.45,
+        "deploy_command_ratio_push_answered": 0.8,
+        "deploy_playbook_ratio_push_processor": 3.0,
+        "default_batch_policy_hello_ratio": 1.5,
         "deploy_boot_probe_seconds": 1.6,
         "deploy_commands_seconds": 0.4,
         "deploy_own_seconds": 0.75,
@@ -175,8 +195,13 @@ def test_the_report_says_what_was_measured_where_and_how():
     assert "| this bundle | 50,900 |  |" in text
     assert "| this bundle, without its access log | 44,000 | 6,900 |" in text
     assert "900 and 0 failed" in text
+    assert "nginx 1.26.3; kernel 6.1, control groups v2." in text
+    assert "the normal one → `chrt --batch`; hello (bare WSGI) | 10.0 (10.0 to 10.0) | 15.0" in text
+    assert "the platform is paas.py, written by hand" in text
+    assert "| this bundle: `emperor deploy` on the host, by SSH | 1.80 (1.70 to 1.90) | 1.90" in text
+    assert "Seconds of the steps of `emperor deploy`: fetch 0.200, drain 0.400." in text
     assert "takes 70.0 µs of processor for a request of hello, and 80.0 without" in text
-    assert text.count("2 cores (A & B), 24 GiB") == 6
+    assert text.count("2 cores (A & B), 24 GiB") == 7
     assert "1,999 answered, 1 failed" in text
     assert "let the kernel send 1,048,576 and read 0 itself" in text
     assert "| 100 | 0.010 | 12.0 | 5.00 (5.00 to 5.00) | 17 |" in text
@@ -198,6 +223,9 @@ def test_a_part_that_an_earlier_bench_measured_is_left_out():
     assert "Requests served" in written.files(written.readable(old))["README.md"]
     rates = {variant: values for variant, values in RATES.items() if variant != "equal"}
     old = {"served": {**SERVED, "loaded": {"rate": {"hello": rates}}}, "hosts": HOSTS}
+    assert set(written.readable(old)) == {"hosts"}
+    rates = {"access log": DEFAULTS["rate"]["access log"], "policy, hello": {"before": [1.0], "after": [1.0]}}
+    old = {"defaults": {**DEFAULTS, "rate": rates}, "hosts": HOSTS}
     assert set(written.readable(old)) == {"hosts"}
     assert written.readable(RESULTS) == RESULTS
 
