@@ -27,8 +27,23 @@ UNITS = (
 FILES = (
     "/etc/systemd/system/emperor-stack-f* /etc/systemd/system/*.wants/emperor-stack-f* "
     "/etc/fail2ban/*/*emperor-stack* /etc/apt/apt.conf.d/52emperor* "
-    "/etc/needrestart/conf.d/emperor* /etc/sysctl.d/61-emperor* /etc/ssh/sshd_config.d/*emperor*"
+    "/etc/needrestart/conf.d/emperor* /etc/sysctl.d/61-emperor* /etc/ssh/sshd_config.d/*emperor* "
+    "/etc/systemd/system/unattended-upgrades.service.d/*emperor*"
 )
+#: Stands for an upgrade that runs: it has the lock, and notes that it was told to end.
+UPGRADE = """
+import apt_pkg, os, pathlib, signal, time
+apt_pkg.init()
+apt_pkg.get_lock("/run/unattended-upgrades.lock")
+pathlib.Path("/run/unattended-upgrades.pid").write_text(str(os.getpid()))
+def end(*_):
+    pathlib.Path("/root/ended").touch()
+    raise SystemExit
+signal.signal(signal.SIGTERM, end)
+pathlib.Path("/root/upgrading").touch()
+while True:
+    time.sleep(0.1)
+"""
 #: Rules of somebody else, as Docker's or a colleague's may be.
 FOREIGN = "table inet {} {{\n chain c {{\n type filter hook input priority {}; tcp dport {} drop\n }}\n}}"
 
@@ -230,6 +245,20 @@ def test_updates_are_those_of_security_and_restart_nothing(machine: Machine) -> 
     assert host.check_output("systemctl show --property=MainPID nginx.service emperor@a.service") == before
 
 
+def test_what_ends_an_upgrade_at_a_shutdown_takes_no_memory_until_then(machine: Machine) -> None:
+    host = machine.host
+    shown = "systemctl show --property=MainPID,SubState unattended-upgrades.service | sort"
+    assert host.check_output(shown) == "MainPID=0\nSubState=exited"
+    # An upgrade, as far as its lock and its end go.
+    host.check_output("printf %%s %s >/root/upgrade.py", UPGRADE)
+    host.check_output("systemd-run --quiet --unit=upgrading python3 /root/upgrade.py")
+    machine.until(lambda: host.run("test -e /root/upgrading").rc == 0)
+    host.check_output("systemctl stop unattended-upgrades.service")
+    machine.until(lambda: host.run("test -e /root/ended").rc == 0)
+    host.check_output("systemctl start unattended-upgrades.service")
+    assert host.check_output(shown) == "MainPID=0\nSubState=exited"
+
+
 def test_what_runs_with_old_files_is_shown_and_gets_new_ones(machine: Machine, stack: Stack) -> None:
     assert "nginx.service" in stack.good("playbooks/status.yml").output
     stack.good("playbooks/restart.yml")
@@ -322,5 +351,7 @@ def test_what_is_switched_off_is_taken_away(machine: Machine, stack: Stack) -> N
     assert machine.reaches(9200)
     assert "x11forwarding yes" in sshd(host)
     assert host.run("systemctl is-active fail2ban.service").rc != 0
+    # As Debian has it.
+    assert host.check_output("systemctl show --property=MainPID --value unattended-upgrades.service") != "0"
     assert host.run("systemctl is-enabled emperor-stack-firewall.service").rc != 0
     assert unchanged(stack.good("site.yml", *HARDENING))

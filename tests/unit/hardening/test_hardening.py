@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from emperor_hardening import commands, connection, firewall, listeners, parameters, ssh
+from emperor_hardening import commands, connection, firewall, listeners, parameters, ssh, upgrades
 from emperor_hardening.listeners import Listener
 
 SOCKETS = """\
@@ -118,6 +120,59 @@ def test_kernel_parameters_are_those_of_role_bases_program(
     program.chmod(0o755)
     assert parameters.parameters("set", {"a.b": "1 2", "c.d": 0}) == {"/proc/sys/a/b": "1 2"}
     assert (tmp_path / "asked").read_text() == "set a.b=1 2 c.d=0\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "process", "drop_in", "upgrading", "restarted"),
+    [
+        ("active", 7, True, False, True),
+        ("active", 0, True, False, False),
+        ("active", 7, False, False, False),
+        ("active", 0, False, False, True),
+        # To restart it would end the upgrade.
+        ("active", 7, True, True, False),
+        ("inactive", 0, False, False, False),
+    ],
+)
+def test_what_waits_for_a_shutdown_waits_as_its_files_say(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    process: int,
+    drop_in: bool,
+    upgrading: bool,
+    restarted: bool,
+) -> None:
+    calls = []
+
+    def run(*words: str) -> str:
+        calls.append(words[1])
+        return f"MainPID={process}\nActiveState={state}\n" if words[1] == "show" else ""
+
+    monkeypatch.setattr(upgrades, "run", run)
+    monkeypatch.setattr(upgrades, "DROP_IN", tmp_path / "drop-in")
+    monkeypatch.setattr(upgrades, "upgrade_runs", lambda: upgrading)
+    if drop_in:
+        (tmp_path / "drop-in").touch()
+    upgrades.apply_upgrades()
+    assert calls == ["show", *(["restart"] if restarted else [])]
+
+
+def test_a_running_upgrade_is_seen_by_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "lock"
+    monkeypatch.setattr(upgrades, "LOCK", lock)
+    assert not upgrades.upgrade_runs()
+    lock.touch()
+    assert not upgrades.upgrade_runs()
+    holder = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert upgrades.upgrade_runs()
+        process.communicate()
+    assert not upgrades.upgrade_runs()
 
 
 # Who lets people in

@@ -14,6 +14,7 @@ from .connection import has_sshd
 from .firewall import check_firewall, firewall_in_effect, no_firewall, try_firewall
 from .parameters import parameters
 from .ssh import apply_ssh, check_ssh, no_ssh, ssh_in_effect
+from .upgrades import apply_upgrades
 
 FAIL2BAN_UNITS = ("fail2ban.service", "emperor-stack-fail2ban.path")
 
@@ -63,6 +64,7 @@ class Host:
             run("systemctl", "enable", "--quiet", "systemd-timesyncd.service")
             # A unit that a container may not run is not started, and that is no error.
             run("systemctl", "restart", "systemd-timesyncd.service")
+        apply_upgrades()
         if self.wants("ssh") and has_sshd():
             notes += filter(None, [apply_ssh(self.settings, self.text("ssh.conf"))])
         elif not self.wants("ssh"):
