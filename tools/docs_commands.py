@@ -136,11 +136,13 @@ STORY: tuple[Row, ...] = (
     _play("playbooks/deploy.yml -e app=blog -e force=true", shows=r"blog +\S+ +v1\.4 +deployed"),
     _play("--vault-id blog@.vault_password_blog playbooks/deploy.yml -e app=blog"),
     _play("playbooks/rollback.yml -e app=blog", shows=r"blog +\S+ +v1\.\d +rolled back"),
+    # Releases have a name of their own on each host until they are made together.
     _play(
-        "playbooks/rollback.yml -e app=blog -e release=20261121T101500-9f8e7d6 --limit web1.example.com",
+        "playbooks/rollback.yml -e app=blog -e release=20261121T101500-9f8e7d6",
         shows=r"blog +\S+ +v1\.\d +rolled back",
         given=(("20261121T101500-9f8e7d6", "another release of blog"),),
     ),
+    _play("playbooks/rollback.yml -e app=blog -e version=v1.4", shows=r"v1\.4"),
     # Commands in a release.
     _play("""playbooks/run.yml -e app=blog -e "command='python manage.py migrate --plan'\"""", shows="Planned operations"),
     _play(
@@ -163,6 +165,28 @@ STORY: tuple[Row, ...] = (
     Row("journalctl -u emperor-stack-tls", WEB1),
     _play("playbooks/certificates.yml -e action=backup -e directory=backups"),
     _play("playbooks/certificates.yml -e action=restore -e directory=backups --limit web2.example.com"),
+    # Backups.
+    _play("playbooks/backup.yml -e action=now", shows="backup of ", before="a repository of backups"),
+    _play("playbooks/backup.yml -e action=list", shows=r"Z +[0-9a-f]{8} +blog"),
+    _play("playbooks/backup.yml -e action=check"),
+    _play("playbooks/backup.yml -e action=test"),
+    _play("playbooks/restore.yml -e app=blog", shows="the files of blog are restored"),
+    _play(
+        "playbooks/restore.yml -e app=blog -e at=2026-11-22T03:00",
+        shows="the files of blog are restored",
+        given=(("2026-11-22T03:00", "this moment"),),
+    ),
+    _play(
+        "playbooks/restore.yml -e app=blog -e at=2026-11-22T14:03:10",
+        shows="the files of blog are restored",
+        given=(("2026-11-22T14:03:10", "this moment"),),
+    ),
+    # Each of the two hosts has a repository of its own.
+    _play(
+        "playbooks/restore.yml -e app=blog -e from=old.example.com",
+        shows="the files of blog are restored",
+        given=(("old.example.com", "web1.example.com --limit web1.example.com"),),
+    ),
     # On a host: operations.md, deploy.md.
     Row("readlink /srv/apps/blog/active", WEB1, r"activations/blog@\d"),
     Row("readlink /srv/apps/blog/activations/*/release", WEB1, "releases/"),
@@ -256,28 +280,10 @@ STORY: tuple[Row, ...] = (
         given=(("20261121T101500-9f8e7d6", "another release of blog"),),
     ),
     _play(
-        "playbooks/remove.yml -e app=blog,shop --limit web1.example.com",
-        shows="blog",
-        before="an inventory without apps",
+        "playbooks/uninstall.yml -e host=web1.example.com", shows="confirm=true", codes=(2,)
     ),
-    Row("systemctl stop nginx 'emperor@*' 'emperor-stack-*' apps.slice", WEB1),
-    Row(
-        "python3 -c 'import glob, json, os; [print(p) for m in glob.glob(\"/var/lib/emperor-stack/file_set/*.json\") "
-        "for p in json.load(open(m)).get(\"files\", {}) if not os.path.isdir(p)]' | xargs -d '\\n' rm -f",
-        WEB1,
-    ),
-    Row("find /etc/systemd/system -xtype l -name 'emperor*' -delete", WEB1),
-    Row("systemctl daemon-reload", WEB1),
-    Row(
-        "rm -rf /etc/emperor-stack /etc/nginx/emperor-stack /usr/local/lib/emperor-stack /var/lib/emperor-stack "
-        "/run/emperor-stack /srv/apps",
-        WEB1,
-    ),
-    Row(
-        "getent passwd | grep -o '^deploy_[^:]*:.*:Emperor Stack deploys of' | cut -d: -f1 | xargs -r -n1 userdel", WEB1
-    ),
-    # Where no app had such a login, there is no such group.
-    Row("getent group emperor_deploy >/dev/null && groupdel emperor_deploy", WEB1, codes=(0, 2)),
+    _play("playbooks/uninstall.yml -e host=web1.example.com --check", shows="/srv/apps/blog"),
+    _play("playbooks/uninstall.yml -e host=web1.example.com -e confirm=true", shows="/var/backups/emperor-stack"),
 )  # fmt: skip
 
 #: What `.ci/run` runs: by its own name, or as a part of `make test` and of `molecule test`.
@@ -325,6 +331,9 @@ NOT_RUN = {
     "ansible-runner run /var/lib/jobs/mine --project-dir . --playbook site.yml --inventory inventories/mine "
     "--process-isolation --process-isolation-executable podman --container-image "
     "registry.example.com/emperor-stack-ee": _IMAGES,
+    "ansible-playbook -i inventories/mine playbooks/upgrade.yml --limit web1.example.com": _UPGRADE,
+    "ansible-playbook -i inventories/mine playbooks/upgrade_os.yml --limit web1.example.com -e reboot=never": "it takes "
+    "as long as ten scenarios; `make nightly` upgrades a host under load",
     "apt-get install postgresql-17": _TWO_DEBIANS,
     "pg_dropcluster 17 main --stop": _TWO_DEBIANS,
     "pg_upgradecluster --method=upgrade 15 main": _TWO_DEBIANS,

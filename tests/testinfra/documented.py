@@ -176,6 +176,7 @@ class Reader:
             "two hosts and two apps": self.inventory,
             "inventories/local is these hosts": self.local,
             "a broken version": self.broken,
+            "a repository of backups": self.saved,
             "a warm activation": lambda: self.deployed("force=true"),
             "a new web2": self.lost,
             "the archive on web2": self.carried,
@@ -188,6 +189,7 @@ class Reader:
     def values(self) -> dict[str, Callable[[], str]]:
         return {
             "another release of blog": self.another_release,
+            "this moment": lambda: time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()),
             "a directory of jobs": lambda: str(self.directory / "jobs"),
             "the warm activation": self.warm,
             "the warm activation's timer": lambda: self.chosen.replace("@", "-"),
@@ -288,6 +290,12 @@ class Reader:
         others = [serial for serial in serials if f"blog@{serial}" != active]
         self.chosen = f"blog@{max(others or serials)}"
         return self.chosen
+
+    def saved(self) -> None:
+        """A reader's own backups, on a disk of each host."""
+        variables = {"backup_repository": "/mnt/backups", "backup_password": "only-for-this-test"}
+        (self.mine / "group_vars" / "app_hosts" / "backups.yml").write_text(yaml.safe_dump(variables))
+        self.good("ansible-playbook -i inventories/mine site.yml")
 
     def lost(self) -> None:
         self.hosts[WEB2].check_output("rm -rf /srv/apps/blog/shared/data/*")
