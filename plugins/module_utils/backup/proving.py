@@ -154,6 +154,9 @@ def _database(
     dump = _fetched(restic, snapshot, f"{DUMPS}/{name}.dump", 3 * saved["bytes"])
     fresh = f"{name}.tested"
     dumped = server.dumped_rows(dump)
+    if not restoring.users(server, name):
+        # Whatever it contains is loaded as an app's role or not at all, and no app has it any more.
+        return {"rows": dumped, "loaded": False}
     restoring.load(server, name, dump, fresh)
     try:
         rows = server.rows(fresh)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..database import archive, catalog
+from ..database import archive, catalog, identities
 from ..database.server import Server
 from ..files import trees
 from ..files.atomic import exchange
@@ -263,10 +263,16 @@ def _fetch_moment(server: Server, name: str, when: datetime.datetime) -> dict[st
     return {"snapshot": when.isoformat()}
 
 
+def users(server: Server, name: str) -> list[str]:
+    """The roles of the apps that use database *name*, by the last run of site.yml. Raises ServerError and OSError."""
+    ours = identities.roles(server.identities)
+    members = server.state()["members"]
+    return sorted(member for group, member in members if group == name + catalog.OWNER and member in ours)
+
+
 def load(server: Server, name: str, path: str, fresh: str) -> None:
     """Load the dump at *path* into the new database *fresh*, as an app that uses *name*."""
-    owner = name + catalog.OWNER
-    roles = sorted(member for group, member in server.state()["members"] if group == owner)
+    owner, roles = name + catalog.OWNER, users(server, name)
     if not roles:
         raise CannotRestore(
             f"no app uses database {name} any more: run site.yml with an app that does, then restore"

@@ -74,7 +74,7 @@ try:
     database = sqlite3.connect(target)
     said = [row[0] for row in database.execute("pragma integrity_check(3)")]
     if said != ["ok"]:
-        sys.exit("it is not whole: " + "; ".join(map(str, said)))
+        sys.exit("it is not whole: " + ", ".join(map(str, said)))
     print(rows(database))
     database.close()
 finally:

@@ -26,6 +26,12 @@ def merged(text: str, roles: Iterable[str]) -> str:
     return f"{before}{BEGIN}\n{lines}{END}\n{after}"
 
 
+def roles(path: str) -> set[str]:
+    """The roles that the lines of the map at *path* are for: those of the apps of the last run. Raises OSError."""
+    ours = _read(path).partition(f"{BEGIN}\n")[2].partition(f"{END}\n")[0]
+    return {line.split('"')[1] for line in ours.splitlines() if line.startswith(f"{MAP} ")}
+
+
 def differ(path: str, roles: Iterable[str]) -> bool:
     """Whether the map at *path* lacks the lines for *roles*. Raises OSError."""
     text = _read(path)

@@ -11,6 +11,7 @@ from typing import IO, Any
 import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.backup import proving, restic, restoring, sqlite
 from ansible_collections.emperor.stack.plugins.module_utils.host.command import CommandFailed
+from ansible_collections.emperor.stack.plugins.module_utils.systemd import app_process
 
 SAVED = {"files": 1, "databases": 1, "bytes": 30, "rows": {"data/rows.db": 7}}
 
@@ -23,6 +24,7 @@ class Host:
         self.files = {f"{directory}/blog/data/page": "text", f"{directory}/blog/data/rows.db": "rows"}
         self.manifest: dict[str, Any] = {"apps": {"blog": dict(SAVED)}, "databases": {"blog": {"bytes": 4}}}
         self.rows = 7
+        self.users = {"blog": ["blog"]}
         self.loaded: list[str] = []
         self.dropped: list[str] = []
 
@@ -61,6 +63,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     snapshot = {"id": "a", "time": "2026-11-20T02:10:00Z", "paths": [f"{tmp_path}/manifest.json"]}
     monkeypatch.setattr(restic.Restic, "snapshots", lambda *_: [snapshot])
     monkeypatch.setattr(restoring, "fetched", lambda _, *words: made.restore(*words))
+    monkeypatch.setattr(restoring, "users", lambda _, name: made.users[name])
     monkeypatch.setattr(restoring, "load", lambda _, *words: made.loaded.append(words[2]))
     monkeypatch.setattr(sqlite, "rows_of", made.look)
     return made
@@ -123,6 +126,18 @@ def test_a_dump_of_which_rows_are_missing_is_a_problem(host: Host) -> None:
     result = proving.prove()
     assert result["problems"] == ["restore test of database blog: 3 rows came back of 5"]
     assert host.dropped == ["blog.tested"]
+
+
+def test_a_database_that_no_app_has_any_more_is_read_and_not_loaded(host: Host) -> None:
+    host.users["blog"] = []
+    result = proving.prove()
+    assert result["good"] and result["databases"] == {"blog": {"rows": 5, "loaded": False}}
+    assert not host.loaded
+
+
+def test_what_looks_at_a_database_may_be_an_argument_of_a_unit() -> None:
+    # A file is its standard input, so it cannot come by that as others do.
+    assert not app_process.CHANGED.search(sqlite.LOOK)
 
 
 def test_an_app_that_has_left_and_what_was_not_saved_are_passed_over(host: Host) -> None:

@@ -187,6 +187,7 @@ class Server:
 
     def __init__(self, *databases: str) -> None:
         self.databases = dict.fromkeys(databases)
+        self.identities = "the map"
         self.said: list[str] = []
         self.loaded: list[str] = []
         self.refuses = False
@@ -221,7 +222,18 @@ def server(monkeypatch: pytest.MonkeyPatch, repository: Repository) -> Server:
     made = Server("postgres", "blog")
     repository.files[f"{restoring.DUMPS}/blog.dump"] = "dump of blog"
     monkeypatch.setattr(restoring, "Server", lambda _: made)
+    monkeypatch.setattr(restoring.identities, "roles", {"the map": {"blog", "shop"}}.__getitem__)
     return made
+
+
+def test_a_database_of_an_app_that_the_inventory_has_no_more_is_not_loaded(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its role is still there, and PostgreSQL lets nobody in as that role."""
+    monkeypatch.setattr(restoring.identities, "roles", {"the map": {"shop"}}.__getitem__)
+    with pytest.raises(restoring.CannotRestore, match="no app uses database blog any more"):
+        restoring.fetch_database("blog", "", "")
+    assert not server.loaded
 
 
 def test_a_fetched_database_is_loaded_beside_the_present_one(server: Server, repository: Repository) -> None:

@@ -144,6 +144,7 @@ def test_a_map_of_users_without_those_who_restore_differs_and_keeps_lines_of_oth
         lines = path.read_text().splitlines()
         assert lines[:2] == ["# MAPNAME", "admins ann postgres"]
         assert lines[3:-1] == ['emperor-restore postgres "blog"']
+        assert identities.roles(str(path)) == {"blog"}
         assert run(monkeypatch, capsys, "state") == (0, "d1\n")
 
 
