@@ -317,6 +317,7 @@ def test_what_runs_on_one_host_moves_and_never_runs_twice(blog: Blog, directory:
     declared["schedule"] = {"tick": {"command": "sh -c true", "every": "1h", "run_on": "first"}}
     declared["workers"] = {"beat": {"command": "sleep 100000", "run_on": "first"}}
     # Beside that a canary that serves well: the other hosts follow.
+    blog.version("good")
     declared["fleet"] = {"canary": {"hosts": 1, "seconds": 10, "requests": 50, "errors": "1%"}}
     with visitors(directory) as load:
         outcome = fleet.good("playbooks/deploy.yml", app="blog")
