@@ -27,7 +27,7 @@ QUERIES: Mapping[str, tuple[str, ...]] = {
     "file_set": ("name", "files", "prune", "tree", "running", "present", "units", "service"),
     "app_accounts": ("apps", "leaving", "memory", "process_memory"),
     "certificates": ("apps", "settings", "dns_environment", "root"),
-    "release": ("apps", "secrets", "root", "listen", "force"),
+    "release": ("apps", "secrets", "root", "listen", "force", "http_port"),
 }
 
 
@@ -95,6 +95,7 @@ class ActionModule(ActionBase):
             elif module == "release":
                 arguments = {
                     "force": arguments["force"],
+                    "http_port": arguments["http_port"],
                     "apps": self._planned(arguments, templar, within, place),
                 }
             elif module == "certificates":

@@ -143,6 +143,7 @@ QUERIES: Mapping[str, tuple[Mapping[str, Any], Callable[[Module], list[str]]]] =
         {
             "apps": {"type": "list", "elements": "dict", "required": True},
             "force": {"type": "bool", "default": False},
+            "http_port": {"type": "int", "default": 80},
         },
         of_releases,
     ),
@@ -192,7 +193,7 @@ def main() -> None:
         result["apps"] = {
             app["name"]: {
                 "action": "none",
-                **serving(app["name"], Options(http_port=one["arguments"].get("http_port", 80))),
+                **serving(app["name"], Options(http_port=int(one["arguments"].get("http_port", 80)))),
             }
             for one in module.params["questions"]
             if one["module"] == "release"

@@ -100,10 +100,10 @@ def _add(made: _Builder, app: str, outcome: Outcome, check: bool, cut_off: int |
     elif outcome.get("action") == "held":
         at = made.note(app, WARNING, str(outcome.get("why")))
         made.row(app, outcome, "held", WARNING, {"text": "see", "note": at})
+        _add_place(made, app, outcome)
     elif outcome.get("action") == "none":
         made.row(app, outcome, "unchanged", WARNING if warned else GOOD, warned)
-        if outcome.get("url"):
-            made.note(app, GOOD, f"{outcome.get('live')} is live at {outcome['url']}, as before")
+        _add_place(made, app, outcome)
     elif check:
         why = outcome.get("why") or f"{outcome.get('release')} instead of {outcome.get('from')}"
         made.row(app, outcome, "would go back" if back else "would deploy", CHANGED, "run without --check")
@@ -114,7 +114,17 @@ def _add(made: _Builder, app: str, outcome: Outcome, check: bool, cut_off: int |
         made.row(app, outcome, "not finished", FAILED, {"text": "run again", "note": cut_off})
 
 
+def _add_place(made: _Builder, app: str, outcome: Outcome) -> None:
+    """Say where *app* is live that this run did not deploy."""
+    if not outcome.get("url"):
+        return
+    # Of an app that failed late the new release may be live.
+    again = "" if outcome.get("error") and outcome.get("release") == outcome.get("live") else ", as before"
+    made.note(app, GOOD, f"{outcome.get('live')} is live at {outcome['url']}{again}")
+
+
 def _add_failed(made: _Builder, app: str, outcome: Outcome) -> None:
+    _add_place(made, app, outcome)
     at = made.note(app, FAILED, str(outcome["error"]))
     if outcome.get("locked"):
         made.row(app, outcome, "locked", FAILED, {"text": "wait, run again", "note": at})

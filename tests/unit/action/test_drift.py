@@ -99,7 +99,7 @@ def test_what_a_task_asks_beyond_what_is_wanted_is_known() -> None:
             "uv_environment",
             "interpreters",
         )
-    } | {"release: http_port"}
+    }
 
 
 def test_a_task_with_a_loop_cannot_be_asked() -> None:

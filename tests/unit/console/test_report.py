@@ -63,6 +63,23 @@ def test_a_deploy_of_a_host() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        ({**FAILED, "url": "http://shop/"}, f"shop: {OLD} is live at http://shop/, as before"),
+        ({"live": OLD, "error": "x", "locked": {"who": "ann"}, "url": "http://shop/"},
+         f"shop: {OLD} is live at http://shop/, as before"),
+        ({"live": OLD, "action": "held", "why": "w", "url": "http://shop/"},
+         f"shop: {OLD} is live at http://shop/, as before"),
+        # A hook after the switch failed.
+        ({**FAILED, "phase": "drain", "live": RELEASE, "url": "http://shop/"},
+         f"shop: {RELEASE} is live at http://shop/"),
+    ],
+)  # fmt: skip
+def test_an_app_that_was_not_deployed_has_its_url_too(outcome: dict[str, Any], line: str) -> None:
+    assert line in said(one({"shop": outcome}))
+
+
 def test_several_hosts_are_one_table_and_the_same_error_is_there_once() -> None:
     failing = one({"shop": PLANNED}, {"shop": FAILED})
     good = one({"blog": PLANNED}, {"blog": DRAINED})

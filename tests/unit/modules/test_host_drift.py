@@ -55,6 +55,18 @@ def test_where_nothing_differs_it_says_what_is_live(
     assert found["differs"] == {"python_apps/deploy": ["blog: w"]} and "apps" not in found
 
 
+def test_the_url_of_what_is_live_has_the_port_of_the_web_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(host_drift, "run_phase", lambda *_: {"blog": {"action": "none"}})
+    monkeypatch.setattr(
+        host_drift, "serving", lambda app, options: {"url": f"http://{app}:{options.http_port}/"}
+    )
+    arguments = {"apps": [{"name": "blog"}], "http_port": 8080}
+    found = ask(capsys, {"tasks": "python_apps/deploy", "module": "release", "arguments": arguments})
+    assert found["apps"]["blog"]["url"] == "http://blog:8080/"
+
+
 def test_a_secret_in_a_file_masks_no_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = ask(capsys, files(tmp_path, "x"))
     assert found["differs"]["x/configure"][0] == f"{tmp_path}/x differs"
