@@ -31,6 +31,7 @@ _CHECKED = "a list of apps that emperor.stack.check_apps accepts"
 _FILTERS: dict[str, tuple[Callable[..., Any], str]] = {
     "complete_apps": (apps.complete_all, _CHECKED),
     "sites": (apps.sites, _CHECKED),
+    "asgi_releases": (apps.asgi_releases, _CHECKED),
     "site_problems": (apps.site_problems, "sites as emperor.stack.sites derives them"),
     "site_users": (apps.site_users, _CHECKED),
     "without_apache": (apps.without_apache, _CHECKED),

@@ -22,7 +22,7 @@ options:
     type: dict
     default: {}
   paths:
-    description: Absolute paths to look for.
+    description: Absolute paths to look for, or patterns with C(*).
     type: list
     elements: str
     default: []
@@ -61,12 +61,13 @@ memory:
   type: int
   returned: always
 present:
-  description: Paths of O(paths) that exist.
+  description: Paths of O(paths) that exist, and patterns that something matches.
   type: list
   elements: str
   returned: always
 """
 
+import glob  # noqa: E402
 import os  # noqa: E402
 import subprocess  # noqa: E402
 from collections.abc import Iterable, Mapping  # noqa: E402
@@ -115,6 +116,11 @@ def has_package_lists(directory: str) -> bool:
         return False
 
 
+def is_there(path: str) -> bool:
+    """Whether *path* exists; of a pattern with `*`, whether anything matches."""
+    return os.path.lexists(path) or ("*" in path and next(glob.iglob(path), None) is not None)
+
+
 def read(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
@@ -142,7 +148,7 @@ def main() -> None:
         missing=missing(packages, alternatives, listing),
         memory=machine_memory(),
         package_lists=has_package_lists(APT_LISTS),
-        present=[path for path in module.params["paths"] if os.path.lexists(path)],
+        present=[path for path in module.params["paths"] if is_there(path)],
     )
 
 

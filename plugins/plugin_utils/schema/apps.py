@@ -143,12 +143,27 @@ def longest_request_timeout(apps: Iterable[App] | None) -> int:
     )
 
 
-def sites(apps: Iterable[App] | None, tls: bool = True) -> list[dict[str, Any]]:
+def asgi_releases(apps: Iterable[App] | None) -> dict[str, str]:
+    """Of each app with `wsgi`, what the host is asked for: patterns of files that only ASGI releases have."""
+    return {
+        app["name"]: f"{layout.releases(app['name'])}/*/asgi.py"
+        for app in apps or ()
+        if is_present(app) and not app.get("asgi")
+    }
+
+
+def sites(
+    apps: Iterable[App] | None, tls: bool = True, present: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
     """What the roles of web servers take: nginx as `nginx_sites`, apache as `apache_sites`.
 
     Apps that share their domains are one site; all but the first are its `mounts`. Without *tls* they are plain HTTP, as
-    behind balancers.
+    behind balancers. *present* are those of `asgi_releases` that the host has: such an app may be live in an ASGI release,
+    or go back to one.
     """
+    patterns, there = asgi_releases(apps), set(present or ())
+    both = {name for name, pattern in patterns.items() if pattern in there}
+    completed = [{**app, "protocol": "http"} if app["name"] in both else app for app in complete_all(apps)]
     return [
         {
             **_site(first, first["name"]),
@@ -160,7 +175,7 @@ def sites(apps: Iterable[App] | None, tls: bool = True) -> list[dict[str, Any]]:
             **({"tls": _site_tls(first)} if tls and first["tls"]["provider"] != "none" else {}),
             "mounts": [_site(app, first["name"]) for app in others],
         }
-        for first, *others in traffic.shared_sites(complete_all(apps))
+        for first, *others in traffic.shared_sites(completed)
     ]
 
 

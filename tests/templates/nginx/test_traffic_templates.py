@@ -98,6 +98,22 @@ def test_a_wsgi_release_of_an_asgi_app_is_asked_as_before(render: Render) -> Non
     assert "_wsgi" not in vhost(render, BLOG)
 
 
+def test_an_asgi_release_of_a_wsgi_app_is_asked_in_http(render: Render) -> None:
+    """Until the first WSGI release is live, and after a rollback: by the site that the app had."""
+    patterns = apps.asgi_releases([BLOG, CHAT, {**SHOP, "state": "absent"}])
+    assert patterns == {"blog": "/srv/apps/blog/releases/*/asgi.py"}
+    (now,) = apps.sites([BLOG], present=["/var/lib", *patterns.values()])
+    (before,) = apps.sites([CHAT])
+    assert now["protocol"] == before["protocol"] == "http"
+    text = squeezed(render("nginx", "vhost.conf.j2", site=now, nginx_sites=[now]))
+    assert text == vhost(render, CHAT)
+    assert "@app_blog_wsgi" in text and "proxy_pass http://unix:/srv/apps/blog/active/app.sock;" in text
+    # Another app's releases say nothing of this one.
+    assert (
+        apps.sites([BLOG, SHOP], present=["/srv/apps/my-shop/releases/*/asgi.py"])[0]["protocol"] == "uwsgi"
+    )
+
+
 def test_what_a_client_says_of_its_way_reaches_no_asgi_app(render: Render) -> None:
     """All that it could say to an app under uWSGI is replaced here too."""
     params = render("nginx", "part.j2", part="uwsgi")

@@ -85,15 +85,18 @@ def test_no_message_is_lost_over_deploys_and_a_rollback(places: dict[str, Place]
 
 
 def turned(place: Place) -> Load:
-    """A WSGI app becomes an ASGI app, and is rolled back, under load."""
+    """A WSGI app becomes an ASGI app, and a WSGI app again, each by its entry; then it goes back to the ASGI release."""
     stack, before = place.stack, place.stack.apps
-    stack.apps = [*before[:2], {**TURN, "wsgi": None, "asgi": "app:application"}]
+    asgi = [*before[:2], {**TURN, "wsgi": None, "asgi": "app:application"}]
     with load(place.host, "turn.localhost", ["/"], rate=20) as requests:
+        stack.apps = asgi
         stack.good("site.yml")
         assert "gunicorn" in curl(place.host, "/", "-H", "Host: turn.localhost")
-        stack.good("playbooks/rollback.yml", app="turn")
+        stack.apps = before
+        stack.good("site.yml")
         assert curl(place.host, "/", "-H", "Host: turn.localhost") == "ok"
-    stack.apps = before
+        stack.good("playbooks/rollback.yml", app="turn")
+        assert "gunicorn" in curl(place.host, "/", "-H", "Host: turn.localhost")
     return requests
 
 
@@ -104,7 +107,7 @@ def test_a_wsgi_app_becomes_an_asgi_app_and_goes_back_without_a_failed_request(
         results = list(pool.map(turned, [places[name] for name in HOSTS]))
     for requests in results:
         assert requests.failed == 0, requests.failures()
-        assert len(requests.releases) == 2
+        assert len(requests.releases) == 3
 
 
 def test_the_queue_is_as_long_as_that_of_other_apps(place: Place) -> None:

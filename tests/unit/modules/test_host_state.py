@@ -44,6 +44,15 @@ def test_a_package_whose_work_another_one_does_is_not_missing() -> None:
     assert host_state.missing(wanted, alternatives, "ii curl\nrc chrony\n") == ["systemd-timesyncd"]
 
 
+def test_a_path_or_something_that_a_pattern_matches_is_there(tmp_path: Path) -> None:
+    (tmp_path / "releases" / "r1").mkdir(parents=True)
+    pattern = f"{tmp_path}/releases/*/asgi.py"
+    assert host_state.is_there(f"{tmp_path}/releases") and not host_state.is_there(f"{tmp_path}/none")
+    assert not host_state.is_there(pattern)
+    (tmp_path / "releases" / "r1" / "asgi.py").touch()
+    assert host_state.is_there(pattern)
+
+
 @pytest.mark.parametrize(
     ("names", "wanted"),
     [
