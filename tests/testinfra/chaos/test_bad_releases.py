@@ -89,7 +89,8 @@ def test_a_bad_release_is_kept_from_users(
         # The live release needs a module for the bad one to steal.
         bare.version("with-old", {"old.py": APP.format(status="200 OK")})
         bare.push()
-        stack.good("playbooks/deploy.yml", app="bare", version="with-old")
+        stack.apps[0]["source"]["version"] = "with-old"
+        stack.good("site.yml")
         before = stack.status("bare")
         bare.back_to("v0")
     bare.version(bad.name, bad.files)
@@ -121,6 +122,11 @@ def test_none_was_noticed(noticed: list[str], stack: Stack) -> None:
     assert not noticed
     # The last failed release is kept for a look, the earlier ones are pruned.
     assert len([r for r in stack.status("bare")["releases"] if r["status"] == "failed"]) == 1
+
+
+def test_a_run_without_changes_changes_nothing_after_all_that(stack: Stack) -> None:
+    said = stack.good("site.yml").output
+    assert "changed=0 " in said, said[-3000:]
 
 
 def test_a_good_release_goes_through_after_all_that(stack: Stack) -> None:
