@@ -10,6 +10,7 @@ from ansible_collections.emperor.stack.plugins.plugin_utils.settings import fron
 
 PLAIN: dict[str, Any] = {"name": "blog", "domains": ["a.example.com"], "wsgi": "a:a"}
 TLS = {**PLAIN, "tls": {"provider": "self_signed"}}
+ASGI = {**PLAIN, "wsgi": None, "asgi": "a:a"}
 LIMITED = {**PLAIN, "rate_limit": {"requests": "10/s"}}
 
 
@@ -21,6 +22,7 @@ LIMITED = {**PLAIN, "rate_limit": {"requests": "10/s"}}
         (None, PLAIN, "null is not a supported web server"),
         ("apache", TLS, "Apache serves plain HTTP only, and these apps have tls: blog"),
         ("apache", LIMITED, "only nginx supports these keys of apps: blog: rate_limit"),
+        ("apache", ASGI, "only nginx supports these keys of apps: blog: asgi"),
         (Unresolved("'x' is undefined"), PLAIN, "the template cannot be resolved: 'x' is undefined"),
     ],
 )
