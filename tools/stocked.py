@@ -17,7 +17,7 @@ from . import engine, image
 from .console import Stop, command, last_lines, note, run, step
 from .project import LABEL, ROOT
 
-#: Of the roles base, uwsgi_emperor, python_apps, nginx and tls, as their defaults have them.
+#: Of the roles base, hardening, uwsgi_emperor, python_apps, nginx and tls, as their defaults have them.
 PACKAGES = [
     "ca-certificates",
     "curl",
@@ -32,6 +32,10 @@ PACKAGES = [
     "util-linux",
     "nginx",
     "openssl",
+    "nftables",
+    "unattended-upgrades",
+    "needrestart",
+    "systemd-timesyncd",
 ]
 
 LIBRARY = "/usr/local/lib/emperor-stack"

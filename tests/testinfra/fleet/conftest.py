@@ -28,9 +28,6 @@ def fleet(directory: Path) -> Fleet:
             "keepalived_address": f"{ADDRESS}/24",
             "keepalived_interface": "eth0",
             "haproxy_status_users": {"ops": hash_of(STATUS_PASSWORD)},
-            # For tests from this machine, which stands for the visitors' network; and for speed.
-            "hardening_upgrades": False,
-            "hardening_time": False,
         },
         hosts=hosts,
         key=directory / "key",
