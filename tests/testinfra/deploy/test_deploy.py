@@ -79,7 +79,7 @@ def test_a_warm_rollback_is_over_in_a_moment(machine: Host, stack: Stack, bare: 
     stack.good("playbooks/deploy.yml", app="bare", version="six-1.17")
     assert '"six": "1.17.0"' in stack.ask("bare.localhost", "/identity")
     left = stack.status("bare")["live"]["release"]
-    with load(machine, "bare.localhost", ["/healthz"]) as result:
+    with load(machine, "bare.localhost", ["/healthz"], rate=100) as result:
         outcome = stack.rollback("bare", measured=True)
     assert outcome.code == 0, outcome.output[-3000:]
     last = max(answer["ended"] for answer in result.answers if answer.get("release") == left)
@@ -110,7 +110,7 @@ def test_a_cold_rollback_boots_and_probes_the_older_release(machine: Host, stack
     for activation in warm:
         machine.check_output(f"rm -f /etc/emperor-stack/vassals/?/{activation}.ini")
     time.sleep(3)
-    with load(machine, "bare.localhost", ["/healthz"]) as result:
+    with load(machine, "bare.localhost", ["/healthz"], rate=100) as result:
         outcome = stack.rollback("bare")
     assert outcome.code == 0, outcome.output[-3000:]
     assert result.failed == 0, result.failures()
@@ -151,7 +151,7 @@ def test_a_failing_hook_after_the_switch_switches_back(
     before = stack.status("bare")["live"]["release"]
     app = next(app for app in stack.apps if app["name"] == "bare")
     app["hooks"] = {phase: ["echo the smoke test says no; exit 3"]}
-    with load(machine, "bare.localhost", ["/healthz"]) as result:
+    with load(machine, "bare.localhost", ["/healthz"], rate=100) as result:
         outcome = stack.deploy("bare", "hooked")
     del app["hooks"]
     assert outcome.code != 0

@@ -50,7 +50,7 @@ def test_what_the_host_knows_is_for_root_alone(machine: Host, started: Stack) ->
 
 
 def test_deploys_and_rollbacks_fail_no_request(machine: Host, started: Stack) -> None:
-    with load(machine, "bare.localhost", ["/healthz"]) as result:
+    with load(machine, "bare.localhost", ["/healthz"], rate=100) as result:
         for version in ("h2", "h3", "h4"):
             done = machine.run("emperor deploy bare %s", version)
             assert done.rc == 0, done.stdout + done.stderr
@@ -141,7 +141,7 @@ def test_the_other_commands(machine: Host, started: Stack) -> None:
     )
     before = started.status("bare")["live"]["release"]
     activations = {one["activation"] for one in started.status("bare")["activations"]}
-    with load(machine, "bare.localhost", ["/healthz"]) as result:
+    with load(machine, "bare.localhost", ["/healthz"], rate=100) as result:
         machine.check_output("emperor restart bare")
     assert result.failed == 0, result.failures()
     status = started.status("bare")

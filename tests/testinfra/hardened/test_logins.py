@@ -140,7 +140,7 @@ def live(stack: Stack, name: str = "blog") -> str:
 
 
 def test_it_deploys_and_goes_back_without_a_failed_request(login: Login, stack: Stack) -> None:
-    with load(login.machine.host, "blog.example.com", ["/healthz"]) as result:
+    with load(login.machine.host, "blog.example.com", ["/healthz"], rate=100) as result:
         done = login.ask("deploy v2")
         assert done.returncode == 0, done.stdout + done.stderr
         assert re.search(r"^blog +\d{8}T\S+ +v2 +deployed ", done.stdout, re.MULTILINE), done.stdout
@@ -199,7 +199,7 @@ def test_a_push_is_a_deploy(login: Login, stack: Stack) -> None:
     before = stack.status("pushed")["live"]["release"]
     stack.good("site.yml")
     assert stack.status("pushed")["live"]["release"] == before
-    with load(host, "pushed.example.com", ["/healthz"]) as result:
+    with load(host, "pushed.example.com", ["/healthz"], rate=100) as result:
         done = login.git("push", "host", "v2:refs/heads/main")
         assert done.returncode == 0, done.stderr
     figure("push_failed_requests", f"{result.failed}/{result.total}")

@@ -528,10 +528,10 @@ def test_a_changed_limit_holds_for_what_runs_already(machine: Host, stack: Stack
         return int(machine.check_output("systemctl show --property=MemoryMax --value apps-shop.slice"))
 
     before, running = limit(), machine.check_output("pgrep -u shop -f 'work.py [as]' | sort")
-    stack.good("site.yml", python_apps_memory_per_app="25%")
+    stack.good("site.yml", "--tags", "python_apps", python_apps_memory_per_app="25%")
     assert limit() < before * 0.6
     assert machine.check_output("pgrep -u shop -f 'work.py [as]' | sort") == running
-    stack.good("site.yml")
+    stack.good("site.yml", "--tags", "python_apps")
     assert limit() == before
 
 
