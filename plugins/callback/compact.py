@@ -41,6 +41,7 @@ from ansible.plugins.callback.default import CallbackModule as Default  # noqa: 
 from ..module_utils.console import report  # noqa: E402
 from ..module_utils.host import output  # noqa: E402
 from ..plugin_utils.console.patience import Watch  # noqa: E402
+from ..plugin_utils.controller.preloading import preload  # noqa: E402
 
 COLORS = {
     report.GOOD: None,
@@ -86,6 +87,8 @@ class CallbackModule(Default):
         #: The task, and what its last failure said.
         self._last_failure: tuple[str, list[str], str] | None = None
         self._watch = Watch(self._display.display)
+        self._first_play: Any = None
+        self._preloaded = False
         # Where the output is no terminal, too, each line is there when it is said.
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:
@@ -99,6 +102,15 @@ class CallbackModule(Default):
         return True if k == "display_ok_hosts" and self._verbose else super().get_option(k, hostvars)
 
     # What runs
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        super().v2_playbook_on_task_start(task, is_conditional)
+        self._first_play = self._first_play or self._play
+        # The first play validates the inventory, by a few tasks without filters. This is the process that all tasks are
+        # forks of.
+        if self._play is not self._first_play and not self._preloaded:
+            self._preloaded = True
+            preload()
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         super().v2_runner_on_start(host, task)
