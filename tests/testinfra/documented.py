@@ -224,6 +224,8 @@ class Reader:
             "wsgi": "notes.wsgi:application",
             "build": ["python manage.py collectstatic --noinput"],
             "migrate": "python manage.py migrate --noinput",
+            # SQLite.
+            "migrate_on": "each",
             "static": {"/static/": "staticfiles", "/media/": "media"},
             "persistent": ["data", "media"],
             "env": {"DJANGO_ALLOWED_HOSTS": "blog.example.com"},

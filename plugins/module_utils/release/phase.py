@@ -87,7 +87,7 @@ def by_lock(work: Callable[[AppState, Lock, Manifest, Options], Outcome]) -> Wor
                 environment.hide_secrets(state.app, manifest.release)
                 outcome = work(state, held, manifest, options)
             except Exception as error:
-                reason = failure.described(state.app, error)
+                reason = failure.described(state.app, error) + _migrated_elsewhere(phase, spec, held)
                 note_took(state, options, taken(held, phase, began))
                 return abort(state, options, phase, reason)
             # Where the work is the last one, it has given the lock back.
@@ -95,3 +95,15 @@ def by_lock(work: Callable[[AppState, Lock, Manifest, Options], Outcome]) -> Wor
             return outcome
 
     return for_app
+
+
+def _migrated_elsewhere(phase: str, spec: ReleaseSpec, held: Lock) -> str:
+    """A line for the failure of a start that may have its reason in a database that only another host has migrated."""
+    first = spec.get("migrated_on")
+    manifest = AppState(spec["name"]).manifest(held.release or "") if phase == "start" and first else None
+    if manifest is None or not manifest.migrate:
+        return ""
+    return (
+        f"\nThe database was migrated on {first} alone. If each host has one of its own, such as SQLite in a persistent "
+        "directory, add `migrate_on: each` to the app."
+    )

@@ -26,7 +26,7 @@ def prepare(spec: ReleaseSpec, options: Options) -> Outcome:
         spec.get("action") == "finish" or _switched_meanwhile(spec, options)
     )
     outcome = adopt(spec, options) if finishes else _new_release(spec, options)
-    if not spec.get("migrates", True):
+    if spec.get("migrated_on"):
         # Another host of the app does, in the same database.
         outcome["done"] = ["migrate"]
     return outcome

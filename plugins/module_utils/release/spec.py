@@ -100,8 +100,8 @@ class Decided(Named, total=False):
     release: str
     #: The commit that the wanted version is.
     commit: str
-    #: Whether this host migrates, as it does where nothing is said.
-    migrates: bool
+    #: The host that migrates the database for this one, which does it itself where nothing is said.
+    migrated_on: str
     #: Of a rollback: the release that this host returns to.
     to_release: str
     #: Why a deploy that went well here ends on all hosts.

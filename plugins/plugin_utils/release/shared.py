@@ -81,6 +81,6 @@ class Shared:
         if name in self._commits and is_asked_for(app.get("source") or {}):
             spec["commit"] = self._commits[name]
         if app.get("migrate_on") == "first" and self._first(name) != self.host:
-            spec["migrates"] = False
+            spec["migrated_on"] = self._first(name)
         if target := (self._targets.get(name) or {}).get(self.host):
             spec["to_release"] = target

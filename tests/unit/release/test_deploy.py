@@ -85,3 +85,17 @@ def test_an_activation_that_went_before_the_switch_is_not_switched_to(deploys: H
     assert "blog@2" in deploys.phase("switch")["error"]
     assert deploys.state.live_activation() == "blog@1"
     assert "front" not in deploys.calls
+
+
+def test_a_start_that_fails_says_which_host_has_migrated_the_database(
+    deploys: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise lifecycle.NotHealthy("no such table: notes_note")
+
+    monkeypatch.setattr(lifecycle, "wait_until_healthy", fail)
+    hint = "\nThe database was migrated on web1 alone. If each host has one of its own, such as SQLite in a persistent "
+    said = deploys.deploy("a" * 40, migrate="python manage.py migrate", migrated_on="web1")["error"]
+    assert "no such table: notes_note" in said and hint in said and "`migrate_on: each`" in said
+    for changes in ({"migrate": "python manage.py migrate"}, {"migrate": None, "migrated_on": "web1"}):
+        assert hint not in deploys.deploy("b" * 40, **changes)["error"]

@@ -103,7 +103,7 @@ def test_a_release_has_one_name_on_all_hosts(outcomes: list[dict[str, Any]], nam
 def test_the_first_host_of_the_inventory_migrates_unless_each_does() -> None:
     for host, migrate_on, told in (
         ("web1", "first", {}),
-        ("web2", "first", {"migrates": False}),
+        ("web2", "first", {"migrated_on": "web1"}),
         ("web2", "each", {}),
     ):
         spec: Any = {}
