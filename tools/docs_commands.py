@@ -187,6 +187,12 @@ STORY: tuple[Row, ...] = (
         shows="the files of blog are restored",
         given=(("old.example.com", "web1.example.com --limit web1.example.com"),),
     ),
+    # Its apps are in use, so that nothing is replaced; scenario data restores a host.
+    _play(
+        "playbooks/restore.yml -e host=web1.example.com",
+        shows="database blog: restored here at .*\n +files of blog: restored here at",
+        codes=(2,),
+    ),
     # On a host: operations.md, deploy.md.
     Row("readlink /srv/apps/blog/active", WEB1, r"activations/blog@\d"),
     Row("readlink /srv/apps/blog/activations/*/release", WEB1, "releases/"),

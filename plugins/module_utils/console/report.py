@@ -81,6 +81,12 @@ TABLES: Mapping[str, Sequence[Column]] = {
         Column("requests", 8, right=True),
         Column("last run", 11),
     ),
+    "restores": (
+        Column("app", 12),
+        Column("backup of", 20),
+        Column("result", 15),
+        Column("what to do next", 19),
+    ),
     "certificates": (
         Column("app", 12),
         Column("tls", 8),

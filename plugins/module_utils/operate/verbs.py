@@ -203,8 +203,8 @@ def maintenance(known: KnownApp, state: str) -> int:
     if known["front"] != "nginx":
         raise Refused("only nginx supports maintenance mode, and this host has Apache")
     path = layout.maintenance(app)
-    if state == "on" and not os.path.exists(path):
-        # Its time says since when.
+    # Its time says since when. One that is not empty is of a restore, which would end it.
+    if state == "on" and (not os.path.exists(path) or os.path.getsize(path)):
         write_atomically(path, "", mode=0o644)
     elif state == "off" and os.path.exists(path):
         os.unlink(path)

@@ -13,8 +13,9 @@
     backup fetch-database NAME [HOST [TIME]]    the same with a database
     backup put-files APP                        let the files that were fetched take the place of the app's
     backup put-database NAME                    the same with a database
+    backup in-use files:APP database:NAME …     which of these have data that is in use, and why, as JSON
 
-Role backup writes its settings. The last four are parts of playbooks/restore.yml. It keeps visitors away for the last two.
+Role backup writes its settings. The last five are parts of playbooks/restore.yml. It keeps visitors away for both puts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..app.owned_paths import Misplaced
-from ..backup import proving, restoring, saving
+from ..backup import proving, replaced, restoring, saving
 from ..backup.restic import DAY, Restic, settings
 from ..database.server import ServerError
 from ..host.command import CommandFailed, run
@@ -181,6 +182,11 @@ def put_database(name: str) -> int:
     return 0
 
 
+def in_use(*words: str) -> int:
+    print(json.dumps(replaced.in_use(list(words), saving.last_backup(), settings().get("postgresql") or "")))
+    return 0
+
+
 #: By name: what to call, and how many words it takes at least and at most.
 COMMANDS: Mapping[str, tuple[Callable[..., int], int, int]] = {
     "save": (save, 0, 0),
@@ -195,6 +201,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., int], int, int]] = {
     "fetch-database": (fetch_database, 1, 3),
     "put-files": (put_files, 1, 1),
     "put-database": (put_database, 1, 1),
+    "in-use": (in_use, 1, 10_000),
 }
 
 

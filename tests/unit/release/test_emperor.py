@@ -245,6 +245,10 @@ def test_maintenance(deploys: Host, know: Callable[..., None], capsys: Said) -> 
     since = os.stat(layout.maintenance("blog")).st_mtime_ns
     assert emperor.main(["maintenance", "blog", "on"]) == 0
     assert os.stat(layout.maintenance("blog")).st_mtime_ns == since
+    # A restore would end its own.
+    Path(layout.maintenance("blog")).write_text("playbooks/restore.yml\n")
+    assert emperor.main(["maintenance", "blog", "on"]) == 0
+    assert Path(layout.maintenance("blog")).read_text() == ""
     assert emperor.main(["maintenance", "blog", "off"]) == 0
     assert not os.path.exists(layout.maintenance("blog"))
     know(front="apache")
