@@ -307,12 +307,18 @@ RUN_BY_CI = (
 )
 
 _DATA = "tests/testinfra/data/test_postgresql.py"
+_OS = "tests/testinfra/upgrade_os/test_upgrade_os.py"
 #: What the tests of another scenario type, which has what the command needs: the file.
 RUN_ELSEWHERE = {
     "cd / && runuser -u blog -- pg_restore --clean --if-exists --no-owner --dbname=blog "
     "< /var/backups/emperor-stack/FILE": _DATA,
     "runuser -u postgres -- psql -c 'create role blog_owner nologin' -c 'alter database blog owner to blog_owner'": _DATA,
     "runuser -u postgres -- psql -d blog -c 'reassign owned by OLD_ROLE to blog_owner'": _DATA,
+    "systemctl stop postgresql@17-main": _OS,
+    "pg_conftool 17 main set port 5433": _OS,
+    "pg_conftool 15 main set port 5432": _OS,
+    "sed -i s/^manual/auto/ /etc/postgresql/15/main/start.conf": _OS,
+    "systemctl start postgresql@15-main": _OS,
 }
 
 _UPGRADE = (
@@ -340,7 +346,6 @@ NOT_RUN = {
     "ansible-playbook -i inventories/mine playbooks/upgrade.yml --limit web1.example.com": _UPGRADE,
     "ansible-playbook -i inventories/mine playbooks/upgrade_os.yml --limit web1.example.com -e reboot=never": "it takes "
     "as long as ten scenarios; `make nightly` upgrades a host under load",
-    "apt-get install postgresql-17": _TWO_DEBIANS,
-    "pg_dropcluster 17 main --stop": _TWO_DEBIANS,
-    "pg_upgradecluster --method=upgrade 15 main": _TWO_DEBIANS,
+    "ansible-playbook -i inventories/mine playbooks/upgrade_postgresql.yml -e host=db1.example.com": _TWO_DEBIANS
+    + "; `make nightly` moves one",
 }

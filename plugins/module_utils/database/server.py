@@ -90,7 +90,7 @@ class Server:
 
     def check_version(self) -> None:
         """Raises ServerError where an upgrade of Debian has left the databases in a cluster of another version."""
-        if self._port() == PORT:
+        if self.port() == PORT:
             # pg_upgradecluster gives it to the cluster that has the data, and the old cluster may stay for a while.
             return
         there = sorted(os.listdir(CLUSTERS)) if os.path.isdir(CLUSTERS) else []
@@ -98,10 +98,11 @@ class Server:
             if other != self.version and os.path.isdir(f"{DATA}/{other}/main/base"):
                 raise ServerError(
                     f"this host has a cluster of PostgreSQL {other}, and PostgreSQL {self.version} is wanted. Either move "
-                    f"the data (docs/databases.md, Upgrade PostgreSQL), or set postgresql_version: '{other}' for this host"
+                    "the data by playbooks/upgrade_postgresql.yml (docs/databases.md, Upgrade PostgreSQL), or set "
+                    f"postgresql_version: '{other}' for this host"
                 )
 
-    def _port(self) -> str:
+    def port(self) -> str:
         """The port in the cluster's own configuration; empty where there is none."""
         with (
             contextlib.suppress(OSError),

@@ -21,8 +21,8 @@ from .suites import Debian
 
 #: Packages that serve, or by which the host is reached: none of them may go.
 NEEDED = (
-    "apache2", "git", "haproxy", "keepalived", "nginx", "nginx-common", "openssh-server", "postgresql", "python3",
-    "python3-venv", "redis-server", "sudo", "systemd", "uwsgi-core", "uwsgi-plugin-python3",
+    "apache2", "git", "haproxy", "keepalived", "nginx", "nginx-common", "openssh-server", "postgresql", "postgresql-15",
+    "python3", "python3-venv", "redis-server", "sudo", "systemd", "uwsgi-core", "uwsgi-plugin-python3",
 )  # fmt: skip
 
 #: Bytes that stay free beside what apt wants.
@@ -137,7 +137,10 @@ def of_databases(postgresql_version: str) -> list[Problem]:
     found = []
     if not postgresql_version and os.path.isdir(DATABASES):
         reason = "the next Debian has another version of PostgreSQL, and the apps would find it empty"
-        fix = 'set postgresql_version: "15", run site.yml, and move the data after the upgrade (docs/databases.md)'
+        fix = (
+            'set postgresql_version: "15", run site.yml, and move the data after the upgrade by '
+            "playbooks/upgrade_postgresql.yml (docs/databases.md)"
+        )
         found.append(Problem("", "PostgreSQL of the apps", reason, fix))
     if os.path.isdir(REDIS):
         reason = (

@@ -1,6 +1,7 @@
 """postgresql: bring PostgreSQL's settings, roles and databases into the state that the inventory wants.
 
 `state` and `absent-state` print the digest of the wanted state where PostgreSQL has it, `apply` and `remove` bring it about.
+`upgrade-check VERSION [ACCEPTED]` says as JSON which version the databases have, `upgrade VERSION` moves them to that one.
 Role postgresql calls all of them.
 """
 
@@ -13,8 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..database import archive, catalog, identities
+from ..database import archive, catalog, identities, upgrading
 from ..database.server import Server, ServerError, lines
+from ..debian import checks
 from ..host import layout
 from ..host.command import CommandFailed
 
@@ -136,22 +138,52 @@ def _archive(server: Server, app: str, database: str) -> str:
     return path
 
 
-COMMANDS: Mapping[str, Callable[[], int]] = {
-    "state": state,
-    "apply": apply,
-    "absent-state": absent_state,
-    "remove": remove,
-    "save": save,
+def upgrade_check(wanted: str, accepted: str = "") -> int:
+    """Whether the databases can be moved to version *wanted*. *accepted*: checks whose problems do not count."""
+    if upgrading.is_under_way():
+        print(json.dumps({"from": "", "under_way": True}))
+        return 0
+    old = upgrading.old_version(upgrading.clusters(), wanted)
+    if old:
+        upgrading.check(old, wanted)
+        if found := [one.shown() for one in checks.of_backup() if one.check not in accepted.split(",")]:
+            raise ServerError("\n".join(found))
+    print(json.dumps({"from": old, "under_way": False}))
+    return 0
+
+
+def upgrade(wanted: str) -> int:
+    """Move the databases to version *wanted*, or wait for the end of a move that was begun."""
+    if upgrading.is_under_way():
+        upgrading.move("", wanted, ())
+    found = upgrading.clusters()
+    if old := upgrading.old_version(found, wanted):
+        with upgrading.opened(old, wanted):
+            upgrading.move(old, wanted, found)
+    print(f"the databases are in PostgreSQL {wanted}")
+    return 0
+
+
+#: By name: what to call, and how many words it takes at least and at most.
+COMMANDS: Mapping[str, tuple[Callable[..., int], int, int]] = {
+    "state": (state, 0, 0),
+    "apply": (apply, 0, 0),
+    "absent-state": (absent_state, 0, 0),
+    "remove": (remove, 0, 0),
+    "save": (save, 0, 0),
+    "upgrade-check": (upgrade_check, 1, 2),
+    "upgrade": (upgrade, 1, 1),
 }
 
 
 def main() -> int:
-    command = COMMANDS.get(sys.argv[1] if len(sys.argv) == 2 else "")
-    if command is None:
+    name, *words = sys.argv[1:] or [""]
+    command, least, most = COMMANDS.get(name, (None, 0, 0))
+    if command is None or not least <= len(words) <= most:
         print(f"usage: postgresql {'|'.join(COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        return command()
+        return command(*words)
     except (CommandFailed, ServerError, catalog.Foreign, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -73,6 +73,7 @@ PLAYBOOKS: dict[str, tuple[str, ...]] = {
     "status": ("app", "json"),
     "uninstall": ("host", "confirm", "archive", "force", "timeout", "break_lock"),
     "upgrade": ("host", "reboot", "force", "timeout"),
+    "upgrade_postgresql": ("host", "accept"),
     "upgrade_os": ("accept", "reboot", "timeout"),
 }
 

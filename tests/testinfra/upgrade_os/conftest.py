@@ -1,4 +1,4 @@
-"""A host of Debian 12 with three apps, each of which has a release to go back to."""
+"""A host of Debian 12 with three apps, each of which has a release to go back to, and one with a database."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import databases
 import pytest
 from deploying import HERE, ROOT, Repository, Stack
 from testinfra.host import Host
@@ -69,14 +70,15 @@ def stack(machine: Host, directory: Path) -> Stack:
         machine,
         Path(os.environ["MOLECULE_INVENTORY_FILE"]),
         directory,
-        [notes, links, shop],
+        [notes, links, shop, databases.app("ledger", health={"path": "/", "answers": 1, "timeout": 60})],
         {
             **{name: {"SECRET_KEY": f"only-for-this-test-of-{name}-" * 2} for name in ("notes", "links")},
             "shop": {"TOKEN": "t" * 8},
         },
+        {"postgresql_version": "15"},
     )
     made.good("site.yml")
-    for changed in made.apps:
+    for changed in (notes, links, shop):
         changed["source"] = {**changed["source"], "version": "v1"}
     made.good("playbooks/deploy.yml")
     return made

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import get, sql
 from deploying import Load, Stack, figure, load
 from leaving import left_behind
 from testinfra.host import Host
@@ -21,6 +22,15 @@ PAGES = (
     ("notes", "/"), ("notes", "/healthz"), ("notes", "/favicon.ico"), ("links", "/"), ("links", "/healthz"),
     ("links", "/favicon.ico"), ("shop", "/"), ("shop", "/seen/x"),
 )  # fmt: skip
+
+#: As docs/databases.md has them.
+GO_BACK = (
+    "systemctl stop postgresql@17-main",
+    "pg_conftool 17 main set port 5433",
+    "pg_conftool 15 main set port 5432",
+    "sed -i s/^manual/auto/ /etc/postgresql/15/main/start.conf",
+    "systemctl start postgresql@15-main",
+)
 
 
 def live(host: Host) -> dict[str, dict[str, Any]]:
@@ -163,6 +173,60 @@ def test_a_rollback_that_cannot_work_is_refused_at_once(
         figure(f"os_upgrade_refused_rollback_seconds_{app}", round(outcome.seconds, 1))
     assert live(machine) == now
     assert not failing_pages(machine)
+
+
+def test_the_databases_move_to_the_postgresql_of_debian_13(
+    machine: Host, stack: Stack, upgraded: dict[str, Any]
+) -> None:
+    """One command. A database that a restore has kept aside comes along, and stays closed."""
+    for _ in range(20):
+        get(machine, "ledger", "/add")
+    kept = "blog_before_20261201_101500"
+    sql(machine, f"create database {kept}")
+    sql(machine, f"alter database {kept} with allow_connections false")
+    expected = get(machine, "ledger", "/")
+    del stack.variables["postgresql_version"]
+    with load(machine, "ledger.localhost", ["/"], rate=5) as visitors:
+        outcome = stack.good("playbooks/upgrade_postgresql.yml", measured=True, host=machine.backend.host)
+    figure("postgresql_upgrade_seconds", round(outcome.seconds))
+    rows = int(get(machine, "ledger", "/").split()[0])
+    figure("postgresql_upgrade_rows", f"{rows}/{expected.split()[0]}")
+    assert get(machine, "ledger", "/") == expected and rows >= 20
+    # The page of maintenance, and no error of an app without its database.
+    assert {one["failure"] for one in visitors.answers if one.get("failure")} == {"status 503"}
+    assert not machine.file("/etc/emperor-stack/maintenance/ledger").exists
+    assert (
+        sql(machine, "show server_version_num").startswith("17")
+        and sql(machine, "show data_checksums") == "on"
+    )
+    assert kept in sql(machine, "select datname from pg_database where not datallowconn").split()
+    assert "pg_dropcluster 15 main" in outcome.output
+    clusters = machine.check_output("pg_lsclusters --no-header").splitlines()
+    assert [one.split()[:4] for one in clusters] == [
+        ["15", "main", "5433", "down"],
+        ["17", "main", "5432", "online"],
+    ]
+    again = stack.good("playbooks/upgrade_postgresql.yml", host=machine.backend.host)
+    assert "changed=0" in again.output and "the databases are in PostgreSQL 17" in again.output
+
+
+def test_the_databases_go_back_to_the_old_cluster(
+    machine: Host, stack: Stack, upgraded: dict[str, Any]
+) -> None:
+    expected = get(machine, "ledger", "/")
+    get(machine, "ledger", "/add")
+    for command in GO_BACK:
+        machine.check_output(command)
+    stack.variables["postgresql_version"] = "15"
+    stack.good("site.yml")
+    assert sql(machine, "show server_version_num").startswith("15")
+    assert get(machine, "ledger", "/") == expected
+    del stack.variables["postgresql_version"]
+    # What was written since then may be wanted yet.
+    refused = stack.play("playbooks/upgrade_postgresql.yml", host=machine.backend.host)
+    assert refused.code != 0 and "there are databases in PostgreSQL 17 already" in refused.output
+    stack.variables["postgresql_version"] = "15"
+    machine.check_output("pg_dropcluster 17 main")
 
 
 def test_the_host_is_left_as_debian(machine: Host, stack: Stack, upgraded: dict[str, Any]) -> None:
