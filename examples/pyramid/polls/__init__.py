@@ -7,7 +7,7 @@ from pyramid.config import Configurator
 from pyramid.router import Router
 from pyramid.session import SignedCookieSessionFactory
 
-from . import database
+from . import database, seen
 
 
 def main(global_config: dict[str, str], **settings: Any) -> Router:
@@ -16,6 +16,7 @@ def main(global_config: dict[str, str], **settings: Any) -> Router:
     if not secret:
         raise RuntimeError("SECRET_KEY is not set: put a long random string in the environment")
     diagnostics = settings.setdefault("polls.diagnostics", os.environ.get("EXAMPLE_DIAGNOSTICS") == "1")
+    settings.setdefault("polls.redis", seen.connected())
     a_year = 365 * 24 * 3600
     with Configurator(settings=settings) as config:
         config.include("pyramid_jinja2")

@@ -9,7 +9,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.view import exception_view_config, notfound_view_config, view_config
 
-from . import database
+from . import database, seen
 
 LONGEST = 200
 
@@ -78,7 +78,8 @@ def ask(request: Request) -> dict[str, Any] | Response:
 def poll(request: Request) -> dict[str, Any]:
     found = named_poll(request)
     choices = database.results(request.database, found["id"], voter(request))
-    return page(request, poll=found, choices=choices, total=sum(choice["votes"] for choice in choices))
+    total = sum(choice["votes"] for choice in choices)
+    return page(request, poll=found, choices=choices, total=total, seen=seen.count(request, found["id"]))
 
 
 @view_config(route_name="vote", request_method="POST")

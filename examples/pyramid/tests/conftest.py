@@ -5,7 +5,7 @@ import pytest
 from polls import database, main
 from webtest import TestApp
 
-SETTINGS: dict[str, Any] = {"polls.secret": "tests", "polls.diagnostics": True}
+SETTINGS: dict[str, Any] = {"polls.secret": "tests", "polls.diagnostics": True, "polls.redis": None}
 
 
 @pytest.fixture

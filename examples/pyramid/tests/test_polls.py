@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from polls import database, main
+import redis
+from polls import database, main, seen
 from polls.views import parse_labels, problems
 from webtest import AppError, TestApp, TestResponse
 
@@ -162,3 +163,40 @@ def test_diagnostics_tell_about_headers_output_and_process(
     identity = app.get("/diagnostics/identity").json
     assert (identity["pid"], identity["release"], identity["prefix"]) == (os.getpid(), "r1", sys.prefix)
     assert app.get("/diagnostics/slow?seconds=0").text == "slept 0 s"
+
+
+class Counter:
+    """What the app asks of Redis."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, int] = {}
+        self.down = False
+
+    def incr(self, key: str) -> int:
+        if self.down:
+            raise redis.ConnectionError("refused")
+        self.keys[key] = self.keys.get(key, 0) + 1
+        return self.keys[key]
+
+
+def test_redis_counts_who_looks(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PREFIX", "polls:")
+    counter = Counter()
+    app = TestApp(main({}, **settings | {"polls.redis": counter}))
+    assert "seen 1 time<" in ask(app).follow().text
+    assert "seen 2 times" in app.get("/polls/1").text
+    assert counter.keys == {"polls:seen:1": 2}
+    # It is an extra: the page is there without it.
+    counter.down = True
+    page = app.get("/polls/1")
+    assert page.status_code == 200 and "seen" not in page.text
+
+
+def test_without_redis_nobody_counts(app: TestApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ask(app).follow()
+    assert page.status_code == 200 and "seen" not in page.text
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    assert seen.connected() is None
+    monkeypatch.setenv("REDIS_URL", "redis://polls:x@127.0.0.1:6379/0")
+    # Nothing is asked yet: the app starts while Redis does not.
+    assert seen.connected() is not None

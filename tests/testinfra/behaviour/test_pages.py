@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -11,12 +12,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from appsite import APPS, EXAMPLES, Answer, Site, address, eventually, front, location
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://app_hosts"]
 
-NOTES = next(app for app in APPS if app.name == "notes")
+NOTES, POLLS = (next(app for app in APPS if app.name == name) for name in ("notes", "polls"))
 
 
 def test_each_domain_shows_its_own_app(site: Site) -> None:
@@ -36,6 +38,16 @@ def test_a_sent_form_leads_back_to_the_site_and_shows_the_item(site: Site, port:
     assert re.match(rf"/|http://{re.escape(site.app.domain + port)}/", answer.headers["location"])
     assert word in site.get(location(answer), host).text
     assert word in Site(site.host, site.app).get("/").text, "other visitors see it as well"
+
+
+def test_an_app_counts_in_its_redis(host: Host) -> None:
+    """Where it has one; the page is the same without."""
+    site = Site(host, POLLS)
+    page = location(site.submit(f"item-{secrets.token_hex(4)}"))
+    said = [re.search(r"seen (\d+) times?", site.get(page).text) for _ in range(3)]
+    environment = json.loads(host.file(f"{layout.active('polls')}/release/environment.json").content_string)
+    wanted = ["1", "2", "3"] if "REDIS_URL" in environment["environment"] else []
+    assert [one[1] for one in said if one] == wanted
 
 
 def test_static_files_arrive_byte_for_byte_without_the_app(site: Site) -> None:

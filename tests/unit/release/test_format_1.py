@@ -145,8 +145,8 @@ def table(templates: Path) -> list[tuple[dict[str, Any], int]]:
     }
     single["idle"]["on_demand"] = True
     return [
-        # That time had neither `asgi` nor `database`.
-        *((app, 4096) for app in examples() if not {"asgi", "database"} & app.keys()),
+        # That time had none of `asgi`, `database` and `redis`.
+        *((app, 4096) for app in examples() if not {"asgi", "database", "redis"} & app.keys()),
         ({**BARE, "name": "bare"}, 4096),
         ({**BARE, "name": "bare"}, 100),
         ({**BARE, "name": "shop", "workers": WORKERS, "schedule": SCHEDULE, "secrets": ["TOKEN"]}, 4096),
