@@ -19,6 +19,8 @@ UNITS = {
     ("hardening", "firewall.service.j2"): ("service", {"unit": "firewall"}),
     ("hardening", "fail2ban.service.j2"): ("service", {}),
     ("tls", "service.j2"): ("service", {}),
+    ("backup_server", "service.j2"): ("service", {}),
+    ("backup_server", "unit.conf.j2"): ("service", {}),
     ("python_apps", "let_read.service.j2"): ("service", {}),
     ("uwsgi_emperor", "emperor@.service.j2"): ("apps", {"__uwsgi_emperor_server": "/x"}),
 }

@@ -35,6 +35,9 @@ TREES = (
     layout.APPS,
 )
 
+#: What the removal of an app writes anew, without that app: it is not as its role wrote it, and ours all the same.
+REWRITTEN = frozenset({layout.TMPFILES})
+
 #: What nobody could write again: people's own directives, certificates with their keys and accounts.
 KEPT = (*layout.FRONT_LOCAL, layout.TLS)
 
@@ -83,7 +86,8 @@ def written() -> Written:
         ours = leftovers(manifest, [], present)
         directories |= {path for path in ours.remove if present[path].state == "directory"}
         files += [path for path in ours.remove if present[path].state != "directory"]
-        edited += ours.edited
+        files += REWRITTEN.intersection(ours.edited)
+        edited += set(ours.edited) - REWRITTEN
     deepest = sorted(directories, key=lambda path: (-path.count("/"), path))
     return Written(files, deepest, edited)
 

@@ -72,6 +72,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path, monkeypatch)
 
 
+def test_what_the_removal_of_apps_wrote_anew_goes_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    directories = place.top / "etc/tmpfiles.d/emperor-stack.conf"
+    monkeypatch.setattr(whole, "REWRITTEN", frozenset({str(directories)}))
+    place.write(python_apps={"etc/tmpfiles.d/emperor-stack.conf": "d /run/blog"})
+    directories.write_text("")
+    found = whole.written()
+    whole.remove(found)
+    assert found.edited == [] and not directories.exists()
+
+
 def test_exactly_what_was_written_goes(place: Place) -> None:
     place.write(
         base={
