@@ -217,7 +217,8 @@ class Fleet(Stack):
         end = time.monotonic() + patience
         while not right():
             assert time.monotonic() < end, {name: self.servers(name) for name in self.balancers}
-            time.sleep(0.3)
+            # Each look is a Python on each balancer.
+            time.sleep(0.8)
 
     def holder(self) -> str:
         """The balancer that has the address."""
