@@ -1,15 +1,17 @@
 """Run playbooks in forks of a process that has imported Ansible already: tests run hundreds of short ones.
 
-A run is a process of its own all the same, and leads a session of its own: the arguments, environment, directory, input and
-output are those that ansible-playbook would have. The imports of Ansible itself are shared, and the modules that Ansible has
-packed for hosts. Every environment, directory and ansible.cfg therefore has a server of its own, and plugins, roles and
-inventories are read by each run anew. Do not change the code of a module between two runs by the same server.
+A run is a process of its own all the same, and leads a session of its own: the arguments, environment, directory, input
+and output are those that ansible-playbook would have. The imports of Ansible itself are shared, the collection's filters,
+and the modules that Ansible has packed for hosts. Every environment, directory and ansible.cfg therefore has a server of
+its own, and other plugins, roles and inventories are read by each run anew. Do not change the code of a module between two
+runs by the same server.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import json
 import os
 import selectors
@@ -27,6 +29,9 @@ PROGRAM = Path(sys.executable).with_name("ansible-playbook")
 
 #: Of a request, in bytes: the arguments of a run.
 LONGEST_REQUEST = 1 << 17
+
+#: Of the collection: loads what all tasks need.
+PRELOADING = "ansible_collections.emperor.stack.plugins.plugin_utils.controller.preloading"
 
 #: Where Ansible keeps the modules that it has packed, in its own temporary directory.
 PACKED = "ansiballz_cache"
@@ -144,6 +149,7 @@ def serve(requests: socket.socket) -> None:
 
     import ansible.cli.playbook  # noqa: F401  (what all runs share)
 
+    share_filters()
     gc.collect()
     gc.freeze()
     while True:
@@ -158,6 +164,18 @@ def serve(requests: socket.socket) -> None:
             minding(json.loads(text), *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def share_filters() -> None:
+    """Load the collection's filters for all runs, as each does for its tasks, where the directory has the collection."""
+    from ansible.plugins.loader import init_plugin_loader
+    from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+
+    init_plugin_loader()
+    with contextlib.suppress(ImportError):
+        importlib.import_module(PRELOADING).preload()
+    # Each run has a finder of its own, and warns where there is one already.
+    _AnsibleCollectionFinder._remove()
 
 
 def minding(arguments: list[str], out: int, errors: int, result: int) -> None:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tools.playbook_server import PROGRAM, Server, Servers
+from tools.project import ROOT
 
 #: What a run can see of the process that it is in.
 SEEN = """\
@@ -172,3 +173,30 @@ def test_a_run_has_the_variables_beside_its_inventory(server: Server, place: Pat
     done = server.run(["-i", str(tmp_path / "hosts.yml"), str(tmp_path / "show.yml")], 60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "of the group" in done.stdout
+
+
+#: An action that tells which files with filters its process has loaded.
+LOADED = """\
+import sys
+from ansible.plugins.action import ActionBase
+
+class ActionModule(ActionBase):
+    def run(self, tmp=None, task_vars=None):
+        names = sorted(name.rpartition(".")[2] for name in sys.modules if ".stack.plugins.filter." in name)
+        return {"changed": True, "msg": " ".join(names), "failed": True}
+"""
+
+
+def test_the_first_task_of_a_run_finds_the_filters_loaded(tmp_path: Path) -> None:
+    (tmp_path / "action_plugins").mkdir()
+    (tmp_path / "action_plugins/loaded.py").write_text(LOADED)
+    play = [{"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": [{"loaded": {}}]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    server = Server({**kept, **own}, ROOT)
+    done = server.run(["-i", "localhost,", str(tmp_path / "play.yml")], 60)
+    server.close()
+    wanted = sorted(path.stem for path in (ROOT / "plugins" / "filter").glob("*.py"))
+    assert " ".join(wanted) in " ".join(done.stdout.split()), done.stdout + done.stderr
+    assert "configured" not in done.stdout + done.stderr
