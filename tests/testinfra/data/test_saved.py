@@ -212,7 +212,9 @@ def test_a_damaged_repository_is_found_and_changes_nothing(controller: Controlle
     server.check_output(
         "cp -a /srv/backups /srv/aside && find %s/data -type f -exec python3 -c %s {} +", here, DAMAGE
     )
-    before = server.check_output("ls /srv/apps/blog /srv/apps/blog/state")
+    # What an earlier run has fetched and not put in place goes with the next one.
+    listed = "ls /srv/apps/blog /srv/apps/blog/state | grep -vx restore"
+    before = server.check_output(listed)
     tested = server.run("%s test", PROGRAM)
     with load(server, "blog.localhost", ["/"], rate=10) as visitors:
         damaged = controller.play("playbooks/restore.yml", app="blog")
@@ -223,7 +225,7 @@ def test_a_damaged_repository_is_found_and_changes_nothing(controller: Controlle
     # Of the app or of the backup as a whole: its list is in one of the packs.
     assert tested.rc == 1 and re.search("problem: (restore test of|host )", tested.stdout), tested.stdout
     assert damaged.code != 0 and "take an older backup with -e at=TIME" in damaged.output
-    assert server.check_output("ls /srv/apps/blog /srv/apps/blog/state") == before
+    assert server.check_output(listed) == before
     assert server.run("%s test", PROGRAM).rc == 0
 
 
