@@ -14,9 +14,17 @@ from ansible_collections.emperor.stack.plugins.module_utils.programs import back
 OLD_TEST = "the last good restore test is older than 9 days, or there was none"
 OLD = "the last good backup is older than 36 hours, or there was none"
 
+#: Results in tables are made while the tests are collected, and told when those run: minutes later among all others.
+NOW = time.time()
+
+
+@pytest.fixture(autouse=True)
+def one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+
 
 def result(hours: float, **keys: Any) -> dict[str, Any]:
-    began = int(time.time() - hours * 3600)
+    began = int(NOW - hours * 3600)
     apps = {"blog": {"files": 12, "databases": 1, "rows": 700}, "shop": {"error": "disk full"}}
     return {
         "began": began,
