@@ -40,7 +40,7 @@ def undo(state: AppState, options: Options, reason: str) -> Outcome:
 def _take_back(state: AppState, held: Lock) -> None:
     """Undo a switch of this run, where there was one."""
     activation, previous = held.activation, held.previous
-    if activation is None or state.live_activation() != activation:
+    if activation in (None, previous) or state.live_activation() != activation:
         return
     if previous is None:
         # The first release: nothing answers, as on the other hosts.

@@ -87,7 +87,7 @@ def switch(state: AppState, held: Lock, manifest: Manifest, options: Options) ->
         back = failure.described(state.app, error)
         undoing = failure.Undoing(state.app)
         if state.live_activation() == activation:
-            if previous and (live != activation or lifecycle.runner_of(previous)):
+            if previous not in (None, activation) and (live != activation or lifecycle.runner_of(previous)):
                 undoing.step(f"switching back to {previous}", lambda: lifecycle.switch(state, previous))
                 if state.live_activation() == previous:
                     back += f"\nSwitched back to {state.release_of(previous)}."

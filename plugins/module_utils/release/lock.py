@@ -57,7 +57,7 @@ class Lock:
     activation: str | None = None
     #: Whether the activation was there before, kept warm.
     warm: bool = False
-    #: The activation that was live when the switch began.
+    #: The activation that was live when the switch began; `activation` itself where nothing was switched.
     previous: str | None = None
     #: The activation that the switch has ended with.
     switched: str | None = None

@@ -87,15 +87,16 @@ def adopt(spec: ReleaseSpec, options: Options) -> Outcome:
     """Give the lock of a dead run, which has switched already, to this one: it goes on at the switch."""
     state = AppState(spec["name"])
     with state.working(seconds=120):
-        left = state.lock() or Lock()
+        left, live = state.lock() or Lock(), state.live_activation()
         state.take_lock(
             options.owner,
             options.dead,
             options.break_lock,
             kind=left.kind,
             release=state.live_release(),
-            activation=state.live_activation(),
-            previous=left.previous,
+            activation=live,
+            # A run that died before its switch has left the live activation alone: there is nothing to take back.
+            previous=left.previous if left.activation == live else live,
             switched_before=left.switched_before,
             live_as_before=left.live_as_before,
         )

@@ -143,3 +143,33 @@ def test_nobody_else_calls_a_deploy_off(deploys: Host) -> None:
     deploys.options = Options(owner={"token": "boot/ns/7/7", "who": "eve@desk"})
     assert "a deploy is under way" in deploys.phase("call_off", called_off=REASON)["error"]
     assert deploys.vassals() == ["blog@1", "blog@2"]
+
+
+@pytest.mark.parametrize("phase", ["prepare", "migrate", "start"])
+def test_a_release_that_a_dead_run_has_not_switched_to_stays_live(deploys: Host, phase: str) -> None:
+    """The dead run wanted another release, and the inventory is back at the one that is live."""
+    deploys.deploy("a" * 40)
+    before = deploys.state.live_release()
+    up_to(deploys, phase, "b" * 40)
+    deploys.next_run()
+    deploys.revision = "a" * 40
+    assert deploys.phase("plan")["action"] == "finish"
+    for name in PHASES_OF_A_DEPLOY[: PHASES_OF_A_DEPLOY.index("switch") + 1]:
+        assert "error" not in deploys.phase(name, action="finish")
+    outcome = deploys.phase("call_off", called_off=REASON)
+    assert f"{before} keeps serving" in outcome["error"]
+    assert deploys.state.live_release() == before and deploys.status(before) == "good"
+    assert "blog@1" in deploys.vassals()
+
+
+def test_what_a_dead_run_has_not_switched_to_is_not_switched_back_to(deploys: Host) -> None:
+    deploys.deploy("a" * 40)
+    up_to(deploys, "start", "b" * 40)
+    deploys.next_run()
+    deploys.revision = "a" * 40
+    for name in ("prepare", "migrate", "start"):
+        deploys.phase(name, action="finish")
+    deploys.breaks["front"] = RuntimeError("nginx does not answer")
+    error = deploys.phase("switch", action="finish")["error"]
+    assert "nginx does not answer" in error and "Switched back" not in error
+    assert "drain blog@1" not in deploys.calls and deploys.state.live_activation() == "blog@1"
