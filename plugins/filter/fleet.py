@@ -220,12 +220,16 @@ def fleet_drift(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]],
 
 
 def fleet_not_moved(
-    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = ""
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], only: str = "", ended: bool = True
 ) -> list[str]:
-    """Apps whose workers and commands of one host stay where they are for now."""
+    """Apps whose workers and commands of one host stay where they are for now.
+
+    They do not begin on a host unless they have *ended* on all others, and do not end where none can begin them.
+    """
     names = {name.strip() for name in only.split(",") if name.strip()}
     results = {host: result_of(hostvars[host]) for host in hosts}
-    return fleet.not_moved(hosts_of_apps(hosts, hostvars, names), results)
+    stay = fleet.not_moved if ended else fleet.left_to_nobody
+    return stay(hosts_of_apps(hosts, hostvars, names), results)
 
 
 class FilterModule:

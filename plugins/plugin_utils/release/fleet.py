@@ -119,6 +119,22 @@ def not_moved(apps: Mapping[str, Sequence[str]], results: Mapping[str, Result]) 
     return found
 
 
+def left_to_nobody(apps: Mapping[str, Sequence[str]], results: Mapping[str, Result]) -> list[str]:
+    """Apps with a host that is to end what one host alone runs, while no host runs it afterwards: it stays where it is."""
+    found = []
+    for app, hosts in apps.items():
+        outcomes = [outcome_of(results[host], app) for host in hosts if "stopped" not in results[host]]
+        ends = any(one.get("lead") == "lose" for one in outcomes)
+        if ends and not any(_begins(one) or (one.get("leads") and not one.get("lead")) for one in outcomes):
+            found.append(app)
+    return found
+
+
+def _begins(outcome: Outcome) -> bool:
+    """Whether a host can run what one host alone runs, as it is to: a release is live there, and its deploy did not fail."""
+    return outcome.get("lead") == "gain" and bool(outcome.get("live")) and not outcome.get("error")
+
+
 def outcome_of(result: Result, app: str) -> Outcome:
     """What a host said of *app*; empty where it said nothing."""
     said: Outcome = (result.get("apps") or {}).get(app) or {}

@@ -54,7 +54,7 @@ class Shared:
 
     def concerned(self, apps: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
         """Those of *apps* that are called off, where that is the phase; otherwise those that are not."""
-        if list(names) == ["take_over"]:
+        if list(names) in (["stand_down"], ["take_over"]):
             return [app for app in apps if app["name"] not in self._not_moved]
         if list(names) == ["canary"]:
             apps = [app for app in apps if app["name"] in self._goes_first]

@@ -108,6 +108,35 @@ def test_a_host_begins_when_all_others_have_ended(others: list[Any], moves: bool
     assert Shared("web0", {"not_moved": stays}).concerned(apps, ["take_over"]) == (apps if moves else [])
 
 
+GAINS = {"action": "deploy", "lead": "gain", "leads": False, "live": "new"}
+LOSES = {"action": "none", "lead": "lose", "leads": True, "live": "new"}
+
+
+@pytest.mark.parametrize(
+    ("others", "ends"),
+    [
+        ([GAINS], True),
+        # Its first deploy failed; it does not answer; nothing was pushed to it yet.
+        ([{**GAINS, "error": "prepare: no such package"}], False),
+        ([{}], False),
+        ([{**GAINS, "action": "held", "live": None}], False),
+        # It runs it too, as it was away when another host took over.
+        ([{"action": "none", "leads": True, "live": "new"}], True),
+        ([LOSES], False),
+    ],
+)
+def test_a_host_ends_it_where_another_can_begin_it(others: list[Any], ends: bool) -> None:
+    hosts = [f"web{number}" for number in range(len(others) + 1)]
+    results = {host: {"apps": {"blog": one}} for host, one in zip(hosts, [LOSES, *others], strict=True)}
+    stays = fleet.left_to_nobody({"blog": hosts}, results)
+    assert (stays == []) is ends
+    apps = [{"name": "blog"}]
+    assert Shared("web0", {"not_moved": stays}).concerned(apps, ["stand_down"]) == (apps if ends else [])
+    silent = {**results, "web1": {"stopped": "no space left", "apps": {"blog": GAINS}}}
+    assert fleet.left_to_nobody({"blog": hosts}, silent) == ["blog"]
+    assert fleet.left_to_nobody({"blog": hosts[1:]}, {"web1": {"apps": {"blog": GAINS}}}) == []
+
+
 def test_the_first_host_of_the_inventory_leads_where_all_hosts_take_part() -> None:
     app = {"name": "blog", "workers": {}, "schedule": {"nightly": {"run_on": "first"}}}
     hostvars = {name: {"python_apps": [{"name": "blog"}]} for name in ("web1", "web2")}
