@@ -23,7 +23,8 @@ def rollback(spec: ReleaseSpec, options: Options) -> Outcome:
     live = state.live_release()
     left = state.lock() or Lock()
     wanted = spec.get("to_release") or options.to_release
-    if rollback_switched(left, live) and wanted in (None, live) and not options.to_version:
+    finishes = wanted == live if wanted else not options.to_version
+    if finishes and rollback_switched(left, live):
         # It had switched when it died. Going back once more would be one release too far.
         outcome: Outcome = {"release": live, "from": state.release_of(left.previous), "changed": True}
         return outcome if options.check_mode else {**outcome, **adopt(spec, options), "warm": True}

@@ -56,6 +56,23 @@ def test_a_warm_rollback_that_fails_goes_no_further(deploys: Host) -> None:
     deploys.settled()
 
 
+@pytest.mark.parametrize("wanted", ["", "a" * 40])
+def test_the_run_after_one_that_died_finishes_the_rollback_that_all_hosts_agreed_on(
+    deploys: Host, wanted: str
+) -> None:
+    deploys.deploy("a" * 40)
+    target = str(deploys.state.live_release())
+    deploys.deploy("b" * 40)
+    for name in ("rollback", "start", "switch"):
+        assert "error" not in deploys.phase(name, to_release=target)
+    deploys.next_run()
+    deploys.options = replace(deploys.options, to_version=wanted)
+    for name in phases_of("rollback", alone=True):
+        assert "error" not in deploys.phase(name, to_release=target)
+    assert deploys.state.live_release() == target
+    deploys.settled()
+
+
 def test_a_cold_rollback_boots(deploys: Host) -> None:
     deploys.deploy("a" * 40)
     deploys.deploy("b" * 40)
