@@ -10,7 +10,7 @@ short_description: Hold a host out of an app at a balancer, and read the balance
 description:
   - A host that is held out gets no requests for the app. The running HAProxy obeys at once, and a reload and a boot of
     the balancer keep it. Nothing is asked of the host itself.
-  - No app loses its last host. A hold that would leave nobody to answer is passed over; RV(held) then does not name it.
+  - No app loses the last host that answers. A hold that would leave none is passed over; RV(held) then does not name it.
   - Without O(holds), only reads what is held out and what HAProxy counted.
 options:
   holds:

@@ -98,7 +98,7 @@ def change(
             known = held(directory)
         wanted_in = set(release) & known
         wanted = (known | set(hold)) - set(release)
-        wanted -= _last(wanted, wanted - known, path)
+        wanted -= _last(wanted, wanted - known, wanted_in, path)
         changed = wanted != known
         if check_mode:
             return changed, wanted
@@ -109,13 +109,23 @@ def change(
     return changed, wanted
 
 
-def _last(wanted: set[Hold], new: set[Hold], path: str) -> set[Hold]:
-    """Those of the *new* holds that would, with all that is *wanted*, leave an app without a host."""
+def _last(wanted: set[Hold], new: set[Hold], back: set[Hold], path: str) -> set[Hold]:
+    """Those of the *new* holds that would, with all that is *wanted*, leave an app without a host that answers.
+
+    Hosts that are let in now, *back*, count as answering.
+    """
     if not new or not os.path.exists(path):
         return set()
     servers = running.servers(path)
-    held = {app: {one.host for one in wanted if one.app == app} for app in {one.app for one in new}}
-    empty = {app for app, hosts in held.items() if app in servers and servers[app].keys() <= hosts}
+    apps = {one.app for one in new} & servers.keys()
+    answering = back | {
+        Hold(app, host) for app in apps for host, one in servers[app].items() if running.up(one)
+    }
+    empty = set()
+    for app in apps:
+        left = {Hold(app, host) for host in servers[app]} - wanted
+        if not left or (new & answering and not left & answering):
+            empty.add(app)
     return {one for one in new if one.app in empty}
 
 

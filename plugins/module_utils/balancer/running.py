@@ -76,5 +76,10 @@ def parse(text: str) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
+def up(server: Mapping[str, Any]) -> bool:
+    """Whether new requests are sent to it. `UP 1/2`: the last check failed, and one more is to come."""
+    return str(server["status"]).startswith("UP")
+
+
 def _counted(row: Mapping[str, str]) -> dict[str, int]:
     return {name: int(row.get(name) or 0) for name in COUNTERS}

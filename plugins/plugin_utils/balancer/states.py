@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ...module_utils.balancer.running import up
+
 #: By app and host, what one balancer says.
 Said = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -16,11 +18,6 @@ def said(results: Iterable[Mapping[str, Any]]) -> list[tuple[str, Said]]:
         for one in results
         if one.get("process") and not one.get("failed") and not one.get("unreachable")
     ]
-
-
-def up(server: Mapping[str, Any]) -> bool:
-    """Whether a balancer sends new requests to it. `UP 1/2`: the last check failed, and one more is to come."""
-    return str(server["status"]).startswith("UP")
 
 
 def only_on(balancers: Iterable[Said], host: str, apps: Sequence[str]) -> list[str]:

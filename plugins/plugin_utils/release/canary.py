@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, TypedDict
 
-from ...module_utils.balancer.running import COUNTERS
+from ...module_utils.balancer.running import COUNTERS, up
 from ..balancer import states
 
 #: Of the answers that a host gave.
@@ -83,7 +83,7 @@ def serving(app: str, results: Iterable[Mapping[str, Any]]) -> set[str] | None:
     said = states.said(results)
     if not said:
         return None
-    return {host for _, apps in said for host, server in apps.get(app, {}).items() if states.up(server)}
+    return {host for _, apps in said for host, server in apps.get(app, {}).items() if up(server)}
 
 
 def watch(

@@ -110,6 +110,15 @@ def test_no_app_loses_its_last_host(tmp_path: Path, haproxy: Haproxy) -> None:
     assert change(tmp_path, [other], [BLOG]) == (True, {other, WIKI})
 
 
+def test_no_app_loses_the_last_host_that_answers(tmp_path: Path, haproxy: Haproxy) -> None:
+    # The other one of wiki is drained, down or in maintenance.
+    last = holds.Hold("wiki", "a3")
+    assert change(tmp_path, [last, BLOG], []) == (True, {BLOG})
+    # One that does not answer either is held out: it must not come back by itself.
+    assert change(tmp_path, [WIKI], []) == (True, {BLOG, WIKI})
+    assert change(tmp_path, [last], [WIKI]) == (True, {BLOG, last})
+
+
 def test_check_mode_writes_and_tells_nothing(tmp_path: Path, haproxy: Haproxy) -> None:
     assert change(tmp_path, [BLOG], [], check_mode=True) == (True, {BLOG})
     assert not (tmp_path / holds.NAME).exists() and haproxy.told == []
