@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from ansible_collections.emperor.stack.plugins.module_utils.host import layout
 from ansible_collections.emperor.stack.plugins.module_utils.programs import go_back
 from ansible_collections.emperor.stack.plugins.module_utils.release import confirm
 from ansible_collections.emperor.stack.plugins.module_utils.release.options import Options
+
+from tools.project import ROOT
 
 from .playing import MINE, Host
 from .test_call_off import up_to
@@ -141,3 +145,24 @@ def test_nobody_else_confirms_a_switch(deploys: Host, commands: list[list[str]])
     assert "a deploy is under way" in deploys.phase("confirm")["error"]
     lock = deploys.state.lock()
     assert lock is not None and not lock.confirmed
+
+
+@pytest.mark.parametrize(
+    ("verdict", "seconds"),
+    [
+        ({}, 180),
+        ({"names": {"blog": "r1"}}, 180),
+        ({"names": {"blog": "r1", "shop": "r2"}, "canaries": {"blog": {"seconds": 60}}}, 250),
+        # A host switches them one after the other, and nothing is confirmed before the last one has switched.
+        ({"names": {f"app{number}": "r1" for number in range(61)}}, 780),
+        ({"targets": {"blog": {"web1": "r1"}}, "names": {}}, 180),
+    ],
+)
+def test_a_host_waits_longer_where_more_is_done_before_the_confirmation(
+    verdict: dict[str, Any], seconds: int
+) -> None:
+    loader = DataLoader()
+    path = ROOT / "roles/python_apps/vars/main.yml"
+    wanted = loader.load_from_file(str(path), trusted_as_template=True)["__python_apps_confirm_within"]
+    templar = Templar(loader, variables={"python_apps_confirm_within": 180, "__python_apps_verdict": verdict})
+    assert templar.template(wanted) == seconds
