@@ -58,6 +58,7 @@ def _take_back(state: AppState, held: Lock) -> None:
     if held.kind != "rollback":
         state.mark(held.release, status="prepared", switched=0.0, live_as=0)
         return
-    state.mark(held.release, switched=held.switched_before, live_as=int(held.live_as_before))
+    before = {"switched": held.switched_before, "live_as": int(held.live_as_before)}
+    state.mark(held.release, status=held.status_before or "good", **before)
     if left := state.release_of(previous):
         state.mark(left, status="good", reason="")

@@ -69,8 +69,14 @@ def switch(state: AppState, held: Lock, manifest: Manifest, options: Options) ->
         return {"activation": activation, "release": manifest.release}
     if live != activation:
         # Before the switch, so that whoever takes it back knows: a failure on another host, or the run after this one.
-        before = {"switched_before": manifest.switched, "live_as_before": float(manifest.live_as)}
-        held = note(state, options, previous=live, **before)
+        held = note(
+            state,
+            options,
+            previous=live,
+            switched_before=manifest.switched,
+            live_as_before=float(manifest.live_as),
+            status_before=manifest.status,
+        )
     previous = held.previous
     health = Health.of(manifest)
     outcome: Outcome = {"activation": activation, "release": manifest.release, "changed": live != activation}

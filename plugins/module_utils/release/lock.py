@@ -66,6 +66,7 @@ class Lock:
     #: Of a rollback: what the manifest of its release said before the switch.
     switched_before: float = 0.0
     live_as_before: float = 0.0
+    status_before: str = ""
     #: What the rename of the switch took.
     milliseconds: float | None = None
     #: Seconds of each step so far.

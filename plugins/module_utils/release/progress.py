@@ -99,5 +99,6 @@ def adopt(spec: ReleaseSpec, options: Options) -> Outcome:
             previous=left.previous if left.activation == live else live,
             switched_before=left.switched_before,
             live_as_before=left.live_as_before,
+            status_before=left.status_before,
         )
     return {"release": state.live_release(), "changed": True}

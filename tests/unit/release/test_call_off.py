@@ -108,6 +108,23 @@ def test_a_rollback_leaves_everything_as_it_was(deploys: Host, phase: str, warm:
     assert deploys.state.lock() is None
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_release_that_was_rolled_back_is_held_again(deploys: Host, killed: bool) -> None:
+    deploys.deploy("a" * 40)
+    deploys.deploy("b" * 40)
+    bad = str(deploys.state.live_release())
+    deploys.rollback()
+    for name in ("rollback", "start", "switch"):
+        assert "error" not in deploys.phase(name, to_release=bad)
+    if killed:
+        deploys.next_run()
+        deploys.phase("rollback")
+    deploys.phase("call_off", called_off=REASON)
+    assert deploys.status(bad) == "rolled_back"
+    deploys.revision = "b" * 40
+    assert deploys.phase("plan")["action"] == "held"
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_call_off_that_is_killed_is_finished_by_the_next_run(deploys: Host, when: str) -> None:
     deploys.deploy("a" * 40, workers=WORKERS)
