@@ -34,6 +34,9 @@ def fleet_verdict(
     *balancers* are the results of module balancer, before anything was begun.
     """
     names = {name.strip() for name in only.split(",") if name.strip()}
+    if phase in fleet.FIRST:
+        # What is there is of a playbook before, in the same process.
+        before = None
     apps = to_native((before or {}).get("apps")) or hosts_of_apps(hosts, hostvars, names)
     results = {host: result_of(hostvars[host]) for host in hosts}
     asked = to_native(dict(wanted or {}))
