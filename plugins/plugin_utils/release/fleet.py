@@ -102,8 +102,9 @@ def _target(outcomes: Mapping[str, Outcome], wanted: Wanted) -> dict[str, str | 
     return target(
         {host: outcome["choices"] for host, outcome in outcomes.items()},
         [host for host, outcome in outcomes.items() if outcome.get("unfinished")],
-        wanted.get("release", ""),
-        wanted.get("version", ""),
+        str(wanted.get("release", "")),
+        # YAML takes 1.4 for a number.
+        str(wanted.get("version", "")),
         wanted.get("across_migration", False),
     )
 

@@ -30,3 +30,16 @@ def test_a_plan_begins_anew_where_the_process_has_deployed_before() -> None:
     assert (found["apps"], found["names"], found["canaries"]) == ({"blog": ["web1", "web2"]}, {}, {})
     found = fleet.fleet_verdict(["web1", "web2"], hosts("deploy"), "plan", before)
     assert found["called_off"] == {} and found["canaries"]["blog"]["hosts"] == ["web1"]
+
+
+def test_a_version_that_yaml_takes_for_a_number_is_found() -> None:
+    """As in the extra variables of AWX: `version: 1.4`."""
+    known = [
+        {"release": name, "revision": name, "version": version, "earlier": True, "crosses": False}
+        for name, version in (("r2", "1.5"), ("r1", "1.4"))
+    ]
+    found = hosts("none")
+    for one in found.values():
+        one["__python_apps_release"] = {"apps": {"blog": {"choices": known}}, "phases": ["choose"]}
+    said = fleet.fleet_verdict(["web1", "web2"], found, "choose", wanted={"version": 1.4})
+    assert said["targets"] == {"blog": {"web1": "r1", "web2": "r1"}}
