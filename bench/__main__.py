@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tools import engine, image
 from tools.console import Stop, command, note, run, step
 from tools.project import ROOT
 
-from . import controller, converge, defaults, density, instructions, push, report, served, written
+from . import beside, controller, converge, defaults, density, instructions, push, report, served, written
 from .hosts import Fleet, fleet, inside
 
 REPORT = Path(__file__).resolve().parent / "report"
@@ -86,6 +86,10 @@ def measure_push(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
     return asdict(push.measure(hosts, debian, 2 if quick else 7))
 
 
+def measure_beside(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
+    return asdict(beside.measure(hosts, debian, beside.QUICK if quick else beside.Size()))
+
+
 def measure_controller(hosts: Fleet, debian: int, quick: bool) -> dict[str, Any]:
     return {"check": controller.measure(1 if quick else 3)}
 
@@ -96,11 +100,25 @@ PARTS: dict[str, Part] = {
     "defaults": measure_defaults,
     "converge": measure_converge,
     "push": measure_push,
+    "beside": measure_beside,
     "density": measure_density,
     "hosts": measure_hosts,
     "instructions": measure_instructions,
     "controller": measure_controller,
 }
+
+#: Parts under one name: `peers` has this bundle beside others, the best by hand and bare installs.
+TOGETHER = {"peers": ("served", "converge", "beside")}
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The parts of these names, each once; all without a name. Raises Stop for a name that is none."""
+    unknown = sorted(set(names) - set(PARTS) - set(TOGETHER))
+    if unknown:
+        raise Stop(
+            f"there is no part {', '.join(unknown)}", f"Choose from: {', '.join([*PARTS, *TOGETHER])}."
+        )
+    return list(dict.fromkeys(part for name in names or PARTS for part in TOGETHER.get(name, (name,))))
 
 
 def versions(name: str) -> dict[str, str]:
@@ -151,19 +169,17 @@ def results() -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join([*PARTS, *TOGETHER])}; default: all")
     parser.add_argument("--debian", type=int, default=13, choices=sorted(image.SUITES))
     parser.add_argument(
         "--quick", action="store_true", help="few short runs, to see that it works; no report"
     )
     options = parser.parse_args(arguments)
-    unknown = sorted(set(options.parts) - set(PARTS))
-    if unknown:
-        raise Stop(f"there is no part {', '.join(unknown)}", f"Choose from: {', '.join(PARTS)}.")
+    parts = chosen(options.parts)
     engine.ensure()
     image.ensure(options.debian)
     known = results()
-    for part in options.parts or PARTS:
+    for part in parts:
         step(f"Part {part}")
         said = machine() | {"debian": options.debian}
         began = time.monotonic()

@@ -22,7 +22,7 @@ from .hosts import Fleet, inside, send, trust, write
 
 EXAMPLES = ("django", "flask", "pyramid")
 SECRET = "only-for-this-measurement-0123456789abcdef0123456789"  # noqa: S105
-NAMES = {"django": "notes", "flask": "links", "pyramid": "polls"}
+NAMES = {"django": "notes", "flask": "links", "pyramid": "polls", "hello": "hello"}
 
 #: Seconds for the bare way. The packages are what site.yml installs; the venvs are made as its releases make theirs.
 BARE = """
@@ -142,7 +142,7 @@ class Repository:
         self.name = NAMES[example]
         self.work = directory / self.name
         self.work.mkdir()
-        source = ROOT / "examples" / example
+        source = ROOT / ("bench/apps" if example == "hello" else "examples") / example
         listed = subprocess.run(
             ["git", "ls-files", "-z", "."], cwd=source, capture_output=True, text=True, check=True
         ).stdout

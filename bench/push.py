@@ -44,7 +44,7 @@ release: mkdir -p data && python manage.py collectstatic --noinput -v 0 && pytho
 
 #: What an app is told by a file in its repository, for the platform. Both hosts give it two processes of two threads.
 SETTINGS = f"""SECRET_KEY={SECRET}
-DJANGO_ALLOWED_HOSTS=notes.localhost
+DJANGO_ALLOWED_HOSTS=.localhost
 PROCESSES=2
 THREADS=2
 """
@@ -163,6 +163,12 @@ def timed(
     found.spent.setdefault(way, []).append(spent)
 
 
+def steps(name: str) -> dict[str, float]:
+    """The seconds of the steps of the last deploy on host *name*."""
+    said = inside(name, "tail -n 1 /srv/apps/notes/state/history.jsonl")
+    return dict(json.loads(said)["took"])
+
+
 def _children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -197,8 +203,7 @@ def measure(hosts: Fleet, debian: int, rounds: int) -> Measured:
             time.sleep(1)
             timed(into, way, WAYS[way], text, work[way], environment | variables_of_play)
             if way == "command":
-                said = inside(OURS, "tail -n 1 /srv/apps/notes/state/history.jsonl")
-                into.took.append(json.loads(said)["took"])
+                into.took.append(steps(OURS))
         note(
             f"round {number + 1} of {rounds}: "
             + ", ".join(f"{way} {values[-1]:.2f} s" for way, values in into.returned.items())

@@ -42,12 +42,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
 
 
-def figures(values: Mapping[str, float]) -> str:
-    """Lines that `make figures` collects."""
-    return "\n".join(
-        f"figure: {name} = {value if isinstance(value, int) else number(value).replace(',', '')}"
-        for name, value in values.items()
-    )
+def figures(values: Mapping[str, float | Spread]) -> str:
+    """Lines that `make figures` collects; what was measured in rounds has its quartiles."""
+
+    def text(value: float | Spread) -> str:
+        if isinstance(value, int):
+            return str(value)
+        return (shown(value) if isinstance(value, Spread) else number(value)).replace(",", "")
+
+    return "\n".join(f"figure: {name} = {text(value)}" for name, value in values.items())
 
 
 #: Of the plot, in pixels.

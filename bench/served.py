@@ -296,8 +296,12 @@ def measure(
     return measured
 
 
-#: What is asked for of static files: a style sheet of Django's admin, and a file as large as a picture.
-FILES = {"style sheet": "/static/admin/css/base.css", "1 MiB": "/static/bench.bin"}
+#: What is asked for of static files: style sheets of the app and of Django's admin, and a file as large as a picture.
+FILES = {
+    "2.4 kB": "/static/notes/style.css",
+    "style sheet": "/static/admin/css/base.css",
+    "1 MiB": "/static/bench.bin",
+}
 
 
 def static(name: str, rounds: int, seconds: int) -> Measured:

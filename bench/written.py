@@ -8,10 +8,17 @@ from typing import Any
 
 from . import compared, stats
 from .report import Bar, number, plot, shown, table
+from .stats import Spread
 
 Results = Mapping[str, Mapping[str, Any]]
 
 PAGES = {"hello": "hello (bare WSGI)", "flask": "Flask, JSON", "django": "Django, page"}
+#: Static files of part `served`, by the name of the figure.
+STATIC = {
+    "2.4 kB": "static_small_ratio_bare",
+    "style sheet": "served_ratio_static_css",
+    "1 MiB": "served_ratio_static_mib",
+}
 VARIANTS = {
     "stack": "this bundle",
     "best": "nginx + uWSGI tuned by hand",
@@ -28,25 +35,24 @@ def median(values: list[float]) -> float:
     return statistics.median(values)
 
 
-def figures(results: Results) -> dict[str, float]:
+def figures(results: Results) -> dict[str, float | Spread]:
     """By the names under which `make figures` shows them."""
-    found: dict[str, float] = {}
+    found: dict[str, float | Spread] = {}
     if "served" in results:
         loaded = results["served"]["loaded"]
         for page, rates in loaded["rate"].items():
             for other in ("best", "equal", "gunicorn"):
-                found[f"served_ratio_{page}_{other}"] = stats.ratio(rates["stack"], rates[other]).median
+                found[f"served_ratio_{page}_{other}"] = stats.ratio(rates["stack"], rates[other])
             halves = {"nginx": ("stack", "best front"), "app": ("best front", "best")}
             for half, (one, other) in halves.items():
-                found[f"served_ratio_{page}_{half}_half"] = stats.ratio(rates[one], rates[other]).median
+                found[f"served_ratio_{page}_{half}_half"] = stats.ratio(rates[one], rates[other])
             if "microcache" in rates:
-                found[f"microcache_ratio_{page}"] = stats.ratio(rates["microcache"], rates["stack"]).median
+                found[f"microcache_ratio_{page}"] = stats.ratio(rates["microcache"], rates["stack"])
             spent = loaded["processor"][page]
-            found[f"served_processor_ratio_{page}_best"] = stats.ratio(spent["stack"], spent["best"]).median
+            found[f"served_processor_ratio_{page}_best"] = stats.ratio(spent["stack"], spent["best"])
             found[f"served_p99_ms_{page}"] = median(loaded["p99"][page]["stack"])
         for page, rates in results["served"]["static"]["rate"].items():
-            name = "css" if page == "style sheet" else "mib"
-            found[f"served_ratio_static_{name}"] = stats.ratio(rates["stack"], rates["best"]).median
+            found[STATIC[page]] = stats.ratio(rates["stack"], rates["best"])
         found["burst_failed_of_2000"] = results["served"]["burst"][1]
     if "instructions" in results:
         for variant, count in results["instructions"]["counted"].items():
@@ -55,7 +61,7 @@ def figures(results: Results) -> dict[str, float]:
         pairs = results["defaults"]
         for pair, rates in pairs["rate"].items():
             name = pair.replace(", ", "_").replace(" ", "_").replace("-", "_")
-            found[f"default_{name}_ratio"] = stats.ratio(rates["after"], rates["before"]).median
+            found[f"default_{name}_ratio"] = stats.ratio(rates["after"], rates["before"])
         for state, failed in pairs["burst_failed"].items():
             found[f"burst_failed_of_2000_{state}"] = failed
     if "push" in results:
@@ -83,23 +89,26 @@ def figures(results: Results) -> dict[str, float]:
     if "converge" in results:
         runs = results["converge"]
         first = {key: median(values) for key, values in runs["first"].items()}
-        found["first_converge_ratio"] = stats.ratio(runs["first"]["stack"], runs["first"]["bare"]).median
+        found["first_converge_ratio"] = stats.ratio(runs["first"]["stack"], runs["first"]["bare"])
         found["first_converge_seconds"] = first["stack"]
         found["first_converge_ratio_conventional"] = stats.ratio(
             runs["first"]["stack"], runs["first"]["conventional"]
-        ).median
+        )
         found["no_change_seconds"] = median(runs["again"]["stack"])
         found["no_change_tasks"] = runs["tasks"]
         found["no_change_ratio_conventional"] = stats.ratio(
             runs["again"]["stack"], runs["again"]["conventional"]
-        ).median
+        )
         found["deploy_seconds"] = median(runs["deploy"]["stack"])
         found["deploy_boot_probe_seconds"] = median(runs["boot"])
         found["deploy_commands_seconds"] = median(runs["commands"])
         found["deploy_own_seconds"] = median(own_seconds(runs))
         found["deploy_ratio_conventional"] = stats.ratio(
             runs["deploy"]["stack"], runs["deploy"]["conventional"]
-        ).median
+        )
+    # Last, for its base_mib has quartiles.
+    if "beside" in results:
+        found |= compared.peers_figures(results["beside"])
     return found
 
 
@@ -394,12 +403,17 @@ def push_page(part: Mapping[str, Any]) -> str:
     return compared.push_page(part, conditions(part))
 
 
+def beside_page(part: Mapping[str, Any]) -> str:
+    return compared.peers_page(part, conditions(part))
+
+
 PARTS = {
     "served": served_page,
     "instructions": instructions_page,
     "defaults": defaults_page,
     "converge": converge_page,
     "push": push_page,
+    "beside": beside_page,
     "density": density_page,
     "hosts": hosts_page,
     "controller": controller_page,
@@ -436,6 +450,7 @@ def bars(results: Results) -> list[Bar]:
 def files(results: Results) -> dict[str, str]:
     """The report: README.md, and its plot."""
     pages = [PARTS[part](results[part]) for part in PARTS if part in results]
+    pages = [page for page in (compared.aims_page(figures(results)), *pages) if page]
     found: dict[str, str] = {}
     head = (
         "# What was measured\n\nWritten by `make bench`; do not edit. Times and rates are of one machine: ratios travel, "

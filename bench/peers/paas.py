@@ -40,7 +40,7 @@ SITE = """server {{
     listen 80;
     server_name {app}.localhost;
     location /static/ {{
-        alias {code}/staticfiles/;
+        alias {code}/{static}/;
     }}
     location / {{
         include uwsgi_params;
@@ -85,6 +85,7 @@ def deploy(app: str, revision: str) -> None:
     kinds = processes(code / "Procfile")
     given = settings(code / "ENV")
     values = {"app": app, "code": code, "venv": venv, "home": HOME, "wsgi": kinds["wsgi"]}
+    values["static"] = kinds.get("static", "staticfiles")
     values |= {"processes": given.get("PROCESSES", "2"), "threads": given.get("THREADS", "2")}
     changed(NGINX / f"{app}.conf", SITE.format(**values))
     vassal = ENABLED / f"{app}.ini"
@@ -105,7 +106,7 @@ def main() -> None:
             deploy(words[0], revision)
         return
     asked = shlex.split(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
-    if len(asked) != 2 or asked[0] != "git-receive-pack" or not re.fullmatch(r"[a-z]+", asked[1]):
+    if len(asked) != 2 or asked[0] != "git-receive-pack" or not re.fullmatch(r"[a-z0-9]+", asked[1]):
         sys.exit("only pushes")
     repository = REPOS / asked[1]
     if not repository.exists():

@@ -4,10 +4,12 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from bench import hosts, report, written
+from bench import __main__ as bench_main
+from bench import compared, hosts, report, written
 from bench.report import Bar
 from bench.stats import Spread
 from tools import figures
+from tools.console import Stop
 
 
 @pytest.mark.parametrize(
@@ -34,8 +36,16 @@ def test_a_table_is_markdown():
 
 def test_figures_are_those_that_make_figures_collects():
     assert figures.parse(
-        report.figures({"deploy_seconds": 5.25, "served_rate": 12345.6, "burst_failed": 0})
+        report.figures(
+            {
+                "deploy_seconds": 5.25,
+                "served_rate": 12345.6,
+                "burst_failed": 0,
+                "served_ratio": Spread(0.95, 0.925, 0.97),
+            }
+        )
     ) == {
+        "served_ratio": "0.950 (0.925 to 0.970)",
         "deploy_seconds": "5.25",
         "served_rate": "12346",
         "burst_failed": "0",
@@ -92,7 +102,7 @@ SERVED = {
         kind: {"hello": RATES if kind == "rate" else LATENCY} for kind in ("rate", "p50", "p99", "processor")
     },
     "calm": {kind: {"hello": LATENCY} for kind in ("rate", "p50", "p99")},
-    "static": {"rate": {"style sheet": {"stack": [10.0], "best": [10.0]}}},
+    "static": {"rate": {name: {"stack": [10.0], "best": [10.0]} for name in ("2.4 kB", "style sheet")}},
     "zero_copy": [1048576, 0],
     "burst": [1999, 1, "{'502': 1}"],
     "sizes": [2, 2],
@@ -138,6 +148,46 @@ DENSITY = {
     "tasks": {"1": 17, "100": 17},
     "base": 22.5,
 }
+WAYS = ("ours", "push", "releases", "supervised")
+
+
+def by_way(*values):
+    return dict(zip(WAYS, values, strict=True))
+
+
+BESIDE = {
+    **MACHINE,
+    "labels": by_way("this bundle", "a push, as piku", "releases", "gunicorn"),
+    "first": by_way([30.0, 30.0], [60.0, 60.0], [40.0, 50.0], [50.0, 50.0]),
+    "again": {way: [seconds] for way, seconds in by_way(2.0, 0, 8.0, 4.0).items() if seconds},
+    "deploys": {
+        **PUSH,
+        **{
+            kind: {**PUSH[kind], "releases": [4.0, 4.0], "supervised": [5.0, 5.0]}
+            for kind in ("answered", "returned", "spent")
+        },
+    },
+    "rate": {
+        page: by_way([90.0, 99.0], [100.0, 80.0], [60.0, 110.0], [50.0, 50.0])
+        for page in ("django", "flask", "hello", "static_small")
+    },
+    "spent": {
+        page: by_way([60.0, 60.0], [50.0, 80.0], [90.0, 40.0], [90.0, 90.0])
+        for page in ("django", "flask", "hello", "static_small")
+    },
+    "lost": {
+        kind: by_way([0, 0], [60, 70], [5, 0], [99, 100])
+        for kind in ("good_hello", "good_django", "syntax_error")
+    },
+    "answers": {
+        kind: by_way([True, True], [True, False], [True, True], [False, False])
+        for kind in ("good_hello", "good_django", "syntax_error")
+    },
+    "memory": {
+        kind: by_way([24.5, 24.0, 23.0], [20.0, 20.0, 20.0], [25.0, 25.0, 25.0], [30.0, 30.0, 30.0])
+        for kind in ("base", "one", "ten")
+    },
+}
 HOSTS = {**MACHINE, "seconds": {"1": [3.0], "4": [5.0]}}
 RESULTS = {
     "served": SERVED,
@@ -147,6 +197,7 @@ RESULTS = {
     "push": PUSH,
     "density": DENSITY,
     "hosts": HOSTS,
+    "beside": BESIDE,
 }
 
 
@@ -158,7 +209,13 @@ def test_figures_are_medians_of_ratios_and_of_seconds():
         "served_ratio_hello_app_half": 0.99,
         "served_ratio_hello_nginx_half": 95 / 98,
         "burst_failed_of_2000": 1,
-        "base_mib": 22.5,
+        "base_mib": 24.0,
+        "served_ratio_hello_peer": (90 / 100 + 99 / 110) / 2,
+        "served_processor_ratio_hello_peer": (60 / 50 + 60 / 40) / 2,
+        "first_ratio_releases": (30 / 40 + 30 / 50) / 2,
+        "memory_ten_ratio_push": 1.2,
+        "failed_good_hello_push": 130,
+        "failed_good_hello_ours": 0,
         "burst_failed_of_2000_before": 900,
         "default_access_log_ratio": 1.1,
         "no_change_seconds_per_app": 1.9 / 99,
@@ -180,7 +237,11 @@ def test_figures_are_medians_of_ratios_and_of_seconds():
         "no_change_seconds_4_hosts": 5.0,
         "idle_app_mib_of_100": 0.01,
     }
-    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    middle = {
+        name: value.median if isinstance(value, Spread) else value
+        for name, value in ((name, found[name]) for name in expected)
+    }
+    assert middle == pytest.approx(expected)
 
 
 def test_the_report_says_what_was_measured_where_and_how():
@@ -201,7 +262,16 @@ def test_the_report_says_what_was_measured_where_and_how():
     assert "| this bundle: `emperor deploy` on the host, by SSH | 1.80 (1.70 to 1.90) | 1.90" in text
     assert "Seconds of the steps of `emperor deploy`: fetch 0.200, drain 0.400." in text
     assert "takes 70.0 µs of processor for a request of hello, and 80.0 without" in text
-    assert text.count("2 cores (A & B), 24 GiB") == 7
+    assert text.count("2 cores (A & B), 24 GiB") == 8
+    assert "| `served_ratio_hello_peer` | 0.900 (0.900 to 0.900) | at least 1.00 | no |" in text
+    assert "| `base_mib` | 24.0 (23.5 to 24.2) | at most 24.0 | yes |" in text
+    assert "| `static_small_ratio_bare` | 1.00 (1.00 to 1.00) | at least 0.950 | yes |" in text
+    assert "|  | this bundle | a push, as piku | releases | gunicorn |" in text
+    assert "| seconds of a run without a change | 2.00 |  | 0.250 (0.250 to 0.250) |" in text
+    assert (
+        "| a good release of hello, at 100 requests a second | 0 0 | 60 70 down | 5 0 | 99 down 100 down |"
+        in text
+    )
     assert "1,999 answered, 1 failed" in text
     assert "let the kernel send 1,048,576 and read 0 itself" in text
     assert "| 100 | 0.010 | 12.0 | 5.00 (5.00 to 5.00) | 17 |" in text
@@ -228,6 +298,19 @@ def test_a_part_that_an_earlier_bench_measured_is_left_out():
     old = {"defaults": {**DEFAULTS, "rate": rates}, "hosts": HOSTS}
     assert set(written.readable(old)) == {"hosts"}
     assert written.readable(RESULTS) == RESULTS
+
+
+def test_every_aim_that_a_bench_measures_has_a_figure():
+    assert set(compared.AIMS) - {"served_ratio_flask_best", "served_ratio_django_best"} <= set(
+        written.figures(RESULTS)
+    )
+
+
+def test_parts_are_chosen_by_name_each_once():
+    assert bench_main.chosen(["peers", "converge", "push"]) == ["served", "converge", "beside", "push"]
+    assert bench_main.chosen([]) == list(bench_main.PARTS)
+    with pytest.raises(Stop, match="there is no part piers"):
+        bench_main.chosen(["piers"])
 
 
 def test_a_recap_is_read_for_each_host():
