@@ -121,6 +121,11 @@ def fetch_files(app: str, source: str, at: str) -> dict[str, Any]:
     return {"snapshot": snapshot["time"], "files": count}
 
 
+def forget_files(app: str) -> None:
+    """Delete what `fetch_files` got, where it is not put in place: it takes as much of the disk as the app's own."""
+    trees.remove(f"{layout.state(app)}/restore")
+
+
 def put_files(app: str) -> dict[str, Any]:
     """Let the files that `fetch_files` got take the place of those of *app*. Raises as that does."""
     restored, shared = fetched_files(app), layout.shared(app)
@@ -291,6 +296,11 @@ def load(server: Server, name: str, path: str, fresh: str) -> None:
     for role in roles:
         # It belongs to the database itself, so it stays when the name changes.
         server.sql(f"alter role {catalog.name(role)} in database {quoted} set role to {catalog.text(owner)}")
+
+
+def forget_database(name: str) -> None:
+    """Drop what `fetch_database` loaded. Raises CommandFailed and ServerError."""
+    _server(settings()).drop(fetched_database(name))
 
 
 def put_database(name: str) -> dict[str, Any]:

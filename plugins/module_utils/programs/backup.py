@@ -13,9 +13,11 @@
     backup fetch-database NAME [HOST [TIME]]    the same with a database
     backup put-files APP                        let the files that were fetched take the place of the app's
     backup put-database NAME                    the same with a database
+    backup forget-files APP                     delete the files that were fetched
+    backup forget-database NAME                 the same with a database
     backup in-use files:APP database:NAME …     which of these have data that is in use, and why, as JSON
 
-Role backup writes its settings. The last five are parts of playbooks/restore.yml. It keeps visitors away for both puts.
+Role backup writes its settings. The last seven are parts of playbooks/restore.yml. It keeps visitors away for both puts.
 """
 
 from __future__ import annotations
@@ -182,6 +184,16 @@ def put_database(name: str) -> int:
     return 0
 
 
+def forget_files(app: str) -> int:
+    restoring.forget_files(app)
+    return 0
+
+
+def forget_database(name: str) -> int:
+    restoring.forget_database(name)
+    return 0
+
+
 def in_use(*words: str) -> int:
     print(json.dumps(replaced.in_use(list(words), saving.last_backup(), settings().get("postgresql") or "")))
     return 0
@@ -201,6 +213,8 @@ COMMANDS: Mapping[str, tuple[Callable[..., int], int, int]] = {
     "fetch-database": (fetch_database, 1, 3),
     "put-files": (put_files, 1, 1),
     "put-database": (put_database, 1, 1),
+    "forget-files": (forget_files, 1, 1),
+    "forget-database": (forget_database, 1, 1),
     "in-use": (in_use, 1, 10_000),
 }
 

@@ -272,3 +272,16 @@ def test_a_database_that_cannot_be_fetched_leaves_the_present_one(
 def test_a_host_that_had_no_databases_had_them_here(server: Server, repository: Repository) -> None:
     restoring.fetch_database("blog", "old", "")
     assert next(one for one in repository.asked if one.startswith("restore")).startswith("restore of-web1")
+
+
+def test_what_was_fetched_and_is_not_put_in_place_goes(
+    server: Server, repository: Repository, tmp_path: Path
+) -> None:
+    restoring.fetch_files("blog", "", "")
+    restoring.fetch_database("blog", "", "")
+    assert os.path.isdir(restoring.fetched_files("blog")) and "blog.restored" in server.databases
+    # Twice: a run may be told so before anything was fetched.
+    for _ in range(2):
+        restoring.forget_files("blog")
+        restoring.forget_database("blog")
+    assert not list((tmp_path / "blog/state").iterdir()) and {*server.databases} == {"postgres", "blog"}
