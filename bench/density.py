@@ -32,16 +32,18 @@ for path in glob.glob("/proc/[0-9]*"):
 print(total / 1024)
 '"""
 
-#: Of everything that runs on a host, but for this itself.
+#: Of everything that runs on a host, but for this itself, and for the connections of the controller that measures.
 BASE = r"""python3 -c '
 import glob, os
 total = 0
 for path in set(glob.glob("/proc/[0-9]*")) - {f"/proc/{os.getpid()}", f"/proc/{os.getppid()}"}:
     try:
+        name = open(path + "/cmdline").read()
         lines = open(path + "/smaps_rollup").read().splitlines()
     except OSError:
         continue
-    total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    if not name.startswith(("sshd-session: ", "sshd: root")):
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 print(total / 1024)
 '"""
 
