@@ -296,8 +296,10 @@ def test_a_canary_keeps_a_bad_release_from_the_other_hosts(blog: Blog, directory
     before = one_release(blog)
     fleet.apps[0]["fleet"] = {"canary": {"hosts": 1, "seconds": 20, "requests": 100, "errors": "1%"}}
     blog.version("bad", errors=50)
+    # All hosts fail with the app: the balancers come after them, and get what is theirs.
+    fleet.of_host = {name: {"haproxy_connections": 15_000} for name in fleet.balancers}
     with visitors(directory) as load:
-        outcome = blog.deploy()
+        outcome = fleet.play("site.yml")
     figure("fleet_canary_failed_share", f"{load.failed / load.total:.4f} ({load.failed}/{load.total})")
     assert outcome.code != 0
     said = unwrapped(outcome.output)
@@ -308,6 +310,9 @@ def test_a_canary_keeps_a_bad_release_from_the_other_hosts(blog: Blog, directory
     # Of three hosts one answered so, and for a while.
     assert 0 < load.failed / load.total <= 0.02, load.failures()
     assert {one.get("status") for one in load.answers if one.get("failure")} == {500}, load.failures()
+    for name in fleet.balancers:
+        assert "maxconn 15000" in blog.on(name, "cat /etc/haproxy/emperor-stack/*.cfg /etc/haproxy/haproxy.cfg")
+    fleet.of_host = {}
     del fleet.apps[0]["fleet"]
 
 
