@@ -177,6 +177,7 @@ class Reader:
             "inventories/local is these hosts": self.local,
             "a broken version": self.broken,
             "a repository of backups": self.saved,
+            "v1.5 is live": lambda: self.deployed("version=v1.5"),
             "a warm activation": lambda: self.deployed("force=true"),
             "a new web2": self.lost,
             "the archive on web2": self.carried,

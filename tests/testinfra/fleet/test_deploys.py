@@ -311,7 +311,9 @@ def test_a_canary_keeps_a_bad_release_from_the_other_hosts(blog: Blog, directory
     assert 0 < load.failed / load.total <= 0.02, load.failures()
     assert {one.get("status") for one in load.answers if one.get("failure")} == {500}, load.failures()
     for name in fleet.balancers:
-        assert "maxconn 15000" in blog.on(name, "cat /etc/haproxy/emperor-stack/*.cfg /etc/haproxy/haproxy.cfg")
+        assert "maxconn 15000" in blog.on(
+            name, "cat /etc/haproxy/emperor-stack/*.cfg /etc/haproxy/haproxy.cfg"
+        )
     fleet.of_host = {}
     del fleet.apps[0]["fleet"]
 
