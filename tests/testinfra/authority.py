@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import testinfra
-from deploying import HERE, Stack
+from deploying import HERE, Stack, alone
 from testinfra.host import Host
 
 DOMAINS = ["one", "www.one", "new.one", "broken.one", "two", "refused.two", "three", "dns"]
@@ -142,6 +142,5 @@ def controller(machine: Host, directory: Path, certificate: Path) -> Stack:
         "tls_acme_ca_certificates": [str(certificate)],
         "tls_backup_password": "only-for-this-test",
     }
-    inventory = Path(os.environ["MOLECULE_INVENTORY_FILE"])
     apps = [app("one", "one", "www.one", hsts={"max_age": 63072000}), app("two"), app("three")]
-    return Stack(machine, inventory, directory, apps, {}, variables)
+    return Stack(machine, alone(machine, directory), directory, apps, {}, variables)

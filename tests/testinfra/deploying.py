@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from testinfra.host import Host
 
 from tools import playbook_server
@@ -84,6 +85,22 @@ class Repository:
             check=True,
             capture_output=True,
         )
+
+
+def alone(host: Host, directory: Path) -> Path:
+    """The scenario's inventory, copied into *directory*, as if *host* were its only one.
+
+    Another host of the scenario has the same apps, and knows nothing of this one: it is no second host of them.
+    """
+    whole = Path(os.environ["MOLECULE_INVENTORY_FILE"])
+    shutil.copytree(whole.parent, directory / "alone", symlinks=True)
+    inventory = directory / "alone" / whole.name
+    groups = yaml.safe_load(inventory.read_text())
+    for group in groups.values():
+        hosts = group.get("hosts", {})
+        group["hosts"] = {name: hosts[name] for name in hosts if name == host.backend.host}
+    inventory.write_text(yaml.safe_dump(groups))
+    return inventory
 
 
 def on_host(host: Host, imports: str, expression: str) -> Any:

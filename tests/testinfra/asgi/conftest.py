@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import testinfra
-from deploying import ROOT, Repository, Stack
+from deploying import ROOT, Repository, Stack, alone
 from testinfra.host import Host
 
 HOSTS = ("asgi-debian12", "asgi-debian13")
@@ -71,7 +71,7 @@ def made(name: str, directory: Path) -> Place:
     for number in range(4):
         code.version(f"v{number}")
     code.push()
-    stack = Stack(host, Path(inventory), place, [chat(code), PLAIN, TURN])
+    stack = Stack(host, alone(host, place), place, [chat(code), PLAIN, TURN])
     stack.good("site.yml")
     return Place(host, stack, code)
 

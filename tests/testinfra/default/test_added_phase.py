@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import testinfra
-import yaml
-from deploying import figure
+from deploying import alone, figure
 from testinfra.host import Host
 
 from tools import checkout
@@ -38,17 +36,6 @@ def hosts() -> list[Host]:
 
 def inventory() -> Path:
     return Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
-
-
-def inventory_of(host: Host, directory: Path) -> Path:
-    """The scenario's inventory as if *host* were alone: its apps are on no other host."""
-    shutil.copytree(inventory(), directory, symlinks=True)
-    path = directory / Path(os.environ["MOLECULE_INVENTORY_FILE"]).name
-    groups = yaml.safe_load(path.read_text())
-    for group in groups.values():
-        group["hosts"] = {name: v for name, v in group.get("hosts", {}).items() if name == host.backend.host}
-    path.write_text(yaml.safe_dump(groups))
-    return directory
 
 
 def play(bundle: Path, playbook: str, *words: str, where: Path | None = None) -> str:
@@ -93,8 +80,8 @@ def test_an_added_phase_runs_once_on_each_host_in_both_ways(hosts: list[Host], t
         assert "phases | Choose the release to return to" in play(bundle, "rollback")
         note(0, 1)
         # A host that is alone does all of it in one exchange.
-        alone = inventory_of(hosts[0], tmp_path / "alone")
-        assert "phases | Do what was added" not in play(bundle, "deploy", "-e", "force=true", where=alone)
+        one = alone(hosts[0], tmp_path).parent
+        assert "phases | Do what was added" not in play(bundle, "deploy", "-e", "force=true", where=one)
         note(0)
         found = [host.check_output("cat %s", NOTED).splitlines() for host in hosts]
     finally:

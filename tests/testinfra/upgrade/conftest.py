@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from deploying import HERE, ROOT, Repository, Stack
+from deploying import HERE, ROOT, Repository, Stack, alone
 from testinfra.host import Host
 
 from tools import checkout
@@ -102,7 +101,7 @@ def stack(host: Host, directory: Path, before: Path) -> Stack:
     )
     made = Stack(
         host,
-        Path(os.environ["MOLECULE_INVENTORY_FILE"]),
+        alone(host, where),
         where,
         [notes, links, shop],
         {

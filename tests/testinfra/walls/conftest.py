@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import testinfra
-from deploying import Load, Stack, load
+from deploying import Load, Stack, alone, load
 from testinfra.host import Host
 from walls import contents
 from walls.contents import GIT, INDEX, TOKEN
@@ -112,7 +112,7 @@ def grounds(directory: Path, material: Path) -> list[Ground]:
         journals = {"base_journal_max_use": "64M", "base_apps_journal_max_use": "128M"}
         # Forty apps on a host that could not bear them if they wanted what apps usually want.
         variables = {**journals, "python_apps_keep_warm": 0, "python_apps_process_memory": 10}
-        stack = Stack(host, inventory, controller, apps(server), secrets, variables)
+        stack = Stack(host, alone(host, controller), controller, apps(server), secrets, variables)
         made.append(Ground(stack, server))
     outcomes = play(made, "site.yml", patience=600)
     for ground in made:
