@@ -20,10 +20,29 @@ from .options import Options, Outcome
 from .progress import entry, note, taken
 from .state import AppState, Manifest
 
+#: Seconds for a command of an app in a deploy.
+PATIENCE = 1800.0
 
-def run_hooks(manifest: Manifest, name: str) -> None:
+
+def run_hooks(manifest: Manifest, name: str, until: float | None = None) -> None:
+    """Run the hooks *name*. *until*: by when, of the monotonic clock, they have to end."""
     for command in manifest.hooks.get(name, []):
-        environment.run_line(manifest.app, manifest.release, command, f"hook {name}")
+        seconds = PATIENCE if until is None else _left(until)
+        environment.run_line(manifest.app, manifest.release, command, f"hook {name}", timeout=seconds)
+
+
+def _end_of_switch(options: Options) -> float | None:
+    """When the switch of one app has to be over, of the monotonic clock; None on a host that is alone.
+
+    Over several hosts nothing is confirmed before all apps of a host have switched: an app that takes its time, by a hook
+    or by slow answers, would have all others of the run go back.
+    """
+    return time.monotonic() + options.confirm_within / 3 if options.confirm_within else None
+
+
+def _left(until: float) -> float:
+    """Seconds until then; one at least, for what comes last."""
+    return max(until - time.monotonic(), 1.0)
 
 
 def migrate(state: AppState, held: Lock, manifest: Manifest, options: Options) -> Outcome:
@@ -78,17 +97,20 @@ def switch(state: AppState, held: Lock, manifest: Manifest, options: Options) ->
             status_before=manifest.status,
         )
     previous = held.previous
-    health = Health.of(manifest)
+    health, until = Health.of(manifest), _end_of_switch(options)
     outcome: Outcome = {"activation": activation, "release": manifest.release, "changed": live != activation}
     try:
         if live != activation:
             if lifecycle.runner_of(activation) is None:
                 raise NotHealthy(f"{activation} was stopped after it was started and probed")
-            run_hooks(manifest, "before_switch")
+            run_hooks(manifest, "before_switch", until)
             outcome["milliseconds"] = round(lifecycle.switch(state, activation), 2)
-        lifecycle.probe_through_front(health, health.answers, manifest.request_timeout, options.http_port)
+        seconds = float(manifest.request_timeout)
+        if until is not None:
+            seconds = min(seconds, _left(until) / health.answers)
+        lifecycle.probe_through_front(health, health.answers, seconds, options.http_port)
         workers.replace(state, manifest, activation, previous)
-        run_hooks(manifest, "after_switch")
+        run_hooks(manifest, "after_switch", until)
     except Exception as error:
         back = failure.described(state.app, error)
         undoing = failure.Undoing(state.app)

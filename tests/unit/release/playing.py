@@ -109,6 +109,8 @@ class Host:
         self.seconds: dict[str, float] = {}
         self.looks: dict[str, int] = {}
         self.breaks: dict[str, BaseException] = {}
+        #: Seconds that each hook was given, and each answer through the front.
+        self.patience: dict[str, float] = {}
         self.options = Options(owner=MINE, keep_releases=3)
         self.revision = "a" * 40
         self.built = 0
@@ -177,6 +179,7 @@ class Host:
             file.write(f"{text} @ACTIVATION@")
 
     def _run_line(self, app: str, release: str, command: str, what: str, timeout: float = 0) -> str:
+        self.patience[what.removeprefix("hook ")] = timeout
         self._step(what.removeprefix("hook "))
         return "done"
 
@@ -184,7 +187,8 @@ class Host:
         self._step("probe")
         return 3
 
-    def _probe_through_front(self, *_: Any) -> None:
+    def _probe_through_front(self, health: Any, answers: int, timeout: float, port: int) -> None:
+        self.patience["front"] = timeout
         self._step("front")
 
     def _drain(self, app: str, activation: str, timeout: float, looks: int = lifecycle.JUST_LEFT) -> bool:

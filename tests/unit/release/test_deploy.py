@@ -99,3 +99,17 @@ def test_a_start_that_fails_says_which_host_has_migrated_the_database(
     assert "no such table: notes_note" in said and hint in said and "`migrate_on: each`" in said
     for changes in ({"migrate": "python manage.py migrate"}, {"migrate": None, "migrated_on": "web1"}):
         assert hint not in deploys.deploy("b" * 40, **changes)["error"]
+
+
+def test_over_several_hosts_the_switch_of_an_app_has_an_end(deploys: Host) -> None:
+    """All apps of a host are confirmed together: one that takes its time would have the others go back."""
+    deploys.deploy("a" * 40)
+    assert deploys.patience["before_switch"] == deploys.patience["after_switch"] == 1800
+    assert deploys.patience["front"] == 60
+    deploys.options = dataclasses.replace(deploys.options, confirm_within=90)
+    deploys.deploy("b" * 40)
+    assert 25 < deploys.patience["after_switch"] <= deploys.patience["before_switch"] <= 30
+    # Three answers, each of which may take a third of what is left.
+    assert 8 < deploys.patience["front"] <= 10
+    # What comes before and after it holds nobody.
+    assert deploys.patience["before_start"] == deploys.patience["before_drain"] == 1800
