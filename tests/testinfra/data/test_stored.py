@@ -67,7 +67,7 @@ def test_a_host_only_adds_to_its_own_repository(controller: Controller, server: 
 
 
 def test_the_server_deletes_what_is_old_and_has_been_there_for_long(server: Host) -> None:
-    for _ in range(3):
+    for _ in range(4):
         server.check_output("%s now", PROGRAM)
     place = f"/srv/backups/{server.backend.host}/snapshots"
     before = server.check_output("ls -t %s", place).split()
