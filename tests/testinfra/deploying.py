@@ -93,8 +93,9 @@ def alone(host: Host, directory: Path) -> Path:
     Another host of the scenario has the same apps, and knows nothing of this one: it is no second host of them.
     """
     whole = Path(os.environ["MOLECULE_INVENTORY_FILE"])
-    shutil.copytree(whole.parent, directory / "alone", symlinks=True)
-    inventory = directory / "alone" / whole.name
+    place = directory / f"only-{host.backend.host}"
+    shutil.copytree(whole.parent, place, symlinks=True)
+    inventory = place / whole.name
     groups = yaml.safe_load(inventory.read_text())
     for group in groups.values():
         hosts = group.get("hosts", {})
