@@ -80,7 +80,8 @@ class Shared:
             spec["release"] = self._names[name]
         if name in self._commits and is_asked_for(app.get("source") or {}):
             spec["commit"] = self._commits[name]
-        if app.get("migrate_on") == "first" and self._first(name) != self.host:
+        # A phase that needs the name alone has the app as it was declared, without what the schema would add.
+        if app.get("migrate_on", "first") == "first" and self._first(name) != self.host:
             spec["migrated_on"] = self._first(name)
         if target := (self._targets.get(name) or {}).get(self.host):
             spec["to_release"] = target

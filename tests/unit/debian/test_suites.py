@@ -8,10 +8,13 @@ import pytest
 from ansible_collections.emperor.stack.plugins.module_utils.debian import suites
 
 LINES = [
-    ("deb http://deb.debian.org/debian bookworm main", "deb http://deb.debian.org/debian trixie main"),
     (
-        "deb http://security.debian.org/debian-security bookworm-security main",
-        "deb http://security.debian.org/debian-security trixie-security main",
+        "deb http://mirror.example.com/debian bookworm main",
+        "deb http://mirror.example.com/debian trixie main",
+    ),
+    (
+        "deb http://security.example.com/debian-security bookworm-security main",
+        "deb http://security.example.com/debian-security trixie-security main",
     ),
     (
         "deb-src [arch=amd64 signed-by=/usr/share/keyrings/a.gpg] https://a.example/bookworm/ bookworm-updates main",

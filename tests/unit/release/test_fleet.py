@@ -110,6 +110,10 @@ def test_the_first_host_of_the_inventory_migrates_unless_each_does() -> None:
         verdict: Any = {"apps": {"blog": ["web1", "web2"]}}
         Shared(host, verdict).told([spec], [{"name": "blog", "migrate_on": migrate_on}])
         assert spec == told
+    # As declared, in a phase that needs the name alone: a start that fails says who has migrated.
+    declared: Any = {}
+    Shared("web2", {"apps": {"blog": ["web1", "web2"]}}).told([declared], [{"name": "blog"}])
+    assert declared == {"migrated_on": "web1"}
     alone: Any = {}
     Shared("web2", {}).told([alone], [{"name": "blog", "migrate_on": "first"}])
     assert alone == {}

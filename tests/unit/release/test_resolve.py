@@ -37,8 +37,8 @@ SOURCE = {"git": "https://git.example.com/blog.git", "version": "main"}
 
 
 def test_the_first_host_asks_and_all_are_told() -> None:
-    app: Any = {"name": "blog", "source": SOURCE}
-    own: Any = {"name": "wiki", "source": {"path": "wiki"}}
+    app: Any = {"name": "blog", "source": SOURCE, "migrate_on": "each"}
+    own: Any = {"name": "wiki", "source": {"path": "wiki"}, "migrate_on": "each"}
     verdict: Any = {
         "apps": {"blog": ["web1", "web2"], "wiki": ["web1"]},
         "commits": {"blog": COMMIT, "wiki": COMMIT},
